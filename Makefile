@@ -1,0 +1,50 @@
+# make demo   install into .venv, then caption and tag the recordings in examples/
+# make test   install what the tests need, then run all but the slow ones
+# make lint   ruff and mypy
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+.PHONY: demo test test-slow test-all lint format check clean
+.DEFAULT_GOAL := test
+
+# The stamps stand for "installed": pip runs again only when the requirements have changed.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[dev,train,hf,data]"
+	touch $(VENV)/.core $@
+
+demo: $(VENV)/.core
+	$(BIN)/sonopsis caption examples/*
+
+test: $(VENV)/.dev check
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(PYTEST) -m slow || test $$? -eq 5  # 5: there is none
+
+test-all: test test-slow
+
+check: $(VENV)/.dev
+	$(BIN)/python scripts/check_environment.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,28 @@
+"""sonopsis: what is in a recording, in labels and in sentences.
+
+    load()          a model: the bundled one, or a folder
+    __version__     of this package
+
+Importing the package imports nothing heavy; torch comes with the first name that needs it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sonopsis.model import load
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names that need torch, imported when first asked for (PEP 562)."""
+    if name == "load":
+        from sonopsis.model import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

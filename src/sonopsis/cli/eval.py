@@ -1,0 +1,46 @@
+"""`sonopsis eval`: the figures of a model card, computed again."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sonopsis.cli.console import fail
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="The bundled model `default`, or a model folder.")],
+    manifest: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A manifest of clips or of scenes (JSON Lines).")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a model on held-out recordings."""
+    try:
+        from sonopsis.training.evaluate import evaluate as run
+    except ModuleNotFoundError as error:
+        fail(f"evaluation needs {error.name}; install it with: pip install 'sonopsis[train]'")
+    from sonopsis.model import load
+
+    try:
+        figures = run(load(model), manifest)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(figures, indent=1))
+        return
+    rows = list(_flat(figures))
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        typer.echo(f"{name:<{width}}  {value:.4f}" if isinstance(value, float) else f"{name:<{width}}  {value}")
+
+
+def _flat(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested figures as lines: `captions.order_accuracy`."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

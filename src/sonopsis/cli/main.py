@@ -1,0 +1,54 @@
+"""The command `sonopsis`: its verbs, and what holds for all of them.
+
+Results go to standard output; logs, warnings and progress to standard error. Exit status: 0 when all went well, 1 when
+a file, a model or a run failed, 2 when the command line makes no sense.
+"""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+import sonopsis
+from sonopsis.cli import caption, data, eval, info, tag, train
+
+app = typer.Typer(
+    name="sonopsis",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sonopsis {sonopsis.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Tell what is in a recording, in labels and in sentences."""
+    # A handler of its own, and not basicConfig: a progress bar replaces sys.stderr while it is drawn.
+    logging.basicConfig(handlers=[_ToStandardError()], level=logging.WARNING)
+
+
+class _ToStandardError(logging.Handler):
+    """Log records as one line each: `warning: street.wav: ...`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+
+
+app.command("tag")(tag.tag)
+app.command("caption")(caption.caption)
+app.command("info")(info.info)
+app.command("eval")(eval.evaluate)
+app.command("train")(train.train)
+app.add_typer(data.app, name="data")

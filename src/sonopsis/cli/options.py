@@ -1,0 +1,64 @@
+"""The options that `tag` and `caption` share."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _share(value: float | None) -> float | None:
+    if value is not None and not 0 < value <= 1:
+        raise typer.BadParameter("must be over 0 and at most 1")
+    return value
+
+
+def _seconds(value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter("must be a positive number of seconds")
+    return value
+
+
+Paths = Annotated[
+    list[str], typer.Argument(help="Files, folders (searched for recordings), globs, or - for standard input.")
+]
+TopK = Annotated[int, typer.Option(min=1, help="Show at most this many labels for each window.")]
+Threshold = Annotated[
+    float | None, typer.Option(min=0, max=1, show_default="all", help="Show only labels with at least this score.")
+]
+KeepRate = Annotated[
+    float | None,
+    typer.Option(
+        callback=_share,
+        metavar="RATE",
+        show_default="the model's own",
+        help="Share of the sound's patches that each pruning block keeps; 1 prunes nothing, less is faster.",
+    ),
+]
+WindowLength = Annotated[
+    float | None,
+    typer.Option("--window", callback=_seconds, metavar="S", show_default="the model's input length", help="Seconds."),
+]
+Hop = Annotated[
+    float | None,
+    typer.Option(
+        callback=_seconds, metavar="S", show_default="the window", help="Seconds from one window's start to the next's."
+    ),
+]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        show_default="text",
+        help="text, json, jsonl, csv, tsv, srt, vtt, audacity or raven; repeatable with --output.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Write a file for each input and format here."),
+]
+ModelName = Annotated[str, typer.Option("--model", help="The bundled model `default`, or a model folder.")]
+Engine = Annotated[str, typer.Option(help="What computes: auto or torch.")]
+Beams = Annotated[int, typer.Option(min=1, help="Search this many captions side by side; 1 is greedy.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors are still shown.")]

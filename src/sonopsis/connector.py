@@ -1,0 +1,105 @@
+"""Encoder tokens on the time-frequency grid -> prefix vectors for the language model.
+
+Three layouts of the same tokens (arXiv 2509.15680, section 2), each followed by a two-layer MLP:
+
+    concat           one vector per time step: its frequency tokens side by side        L = t
+    time_major       one vector per token, time outside, a separator between time steps   L = K + t - 1
+    frequency_major  one vector per token, frequency outside, a separator between bands   L = K + f - 1
+
+A pruned encoder leaves cells empty. `concat` needs the whole grid, so an empty cell is filled with the state its token
+had in the block that dropped it; the other two layouts leave the cell out, which shortens the prefix. Without pruning
+no cell is empty and all of this is the identity.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from sonopsis.encoder.encoded import Encoded
+
+Layout = Literal["concat", "time_major", "frequency_major"]
+LAYOUTS: tuple[str, ...] = ("concat", "time_major", "frequency_major")
+
+
+@dataclass(frozen=True)
+class ConnectorConfig:
+    """What turns tokens of width D into prefix vectors of width E."""
+
+    encoder_width: int  # D
+    width: int  # E
+    frequency_rows: int  # f, rows of the patch grid
+    layout: Layout = "concat"
+    summary: bool = True  # the encoder's first prefix token (CLS) goes first, as one more vector
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"connector layout {self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "ConnectorConfig":
+        """The inverse of `to_dict`; raises ValueError on an unknown field."""
+        unknown = sorted(set(fields) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise ValueError(f"unknown connector fields {unknown}; known: {sorted(cls.__dataclass_fields__)}")
+        return cls(**fields)
+
+
+def fill_grid(encoded: Encoded) -> Tensor:
+    """The full grid (B, N, D): survivors at their cells, every other cell its token's last state.
+
+    Raises ValueError when tokens were pruned and the encoder did not collect what it dropped.
+    """
+    time, frequency = encoded.grid
+    batch, kept, width = encoded.tokens.shape
+    if kept == time * frequency:
+        return encoded.tokens
+    if encoded.dropped is None:
+        raise ValueError("pruned tokens cannot be put back on the grid; call the encoder with collect_dropped=True")
+    cells = encoded.index.unsqueeze(-1).expand(batch, kept, width)
+    return encoded.dropped.to(encoded.tokens.dtype).scatter(1, cells, encoded.tokens)  # (B, N, D)
+
+
+class Connector(nn.Module):
+    """Lay out an encoder's tokens in one order and map them to the width of the language model."""
+
+    def __init__(self, config: ConnectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        d, e = config.encoder_width, config.width
+        inputs = d * config.frequency_rows if config.layout == "concat" else d
+        self.norm = nn.LayerNorm(inputs)
+        self.mlp = nn.Sequential(nn.Linear(inputs, e), nn.GELU(), nn.Linear(e, e))
+        self.summary = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, e)) if config.summary else None
+        self.separator = nn.Parameter(torch.zeros(e)) if config.layout != "concat" else None
+
+    def forward(self, encoded: Encoded) -> Tensor:
+        """Prefix vectors (B, L, E) of an `Encoded`; L as in the table above, plus one with `summary`."""
+        time, frequency = encoded.grid
+        if self.config.layout == "concat":
+            grid = fill_grid(encoded)  # (B, N, D), n = t * f_rows + f
+            vectors = self.mlp(self.norm(grid.reshape(grid.shape[0], time, -1)))  # (B, t, E)
+        else:
+            vectors = self._ordered(self.mlp(self.norm(encoded.tokens)), encoded.index, time, frequency)
+        if self.summary is None:
+            return vectors
+        return torch.cat([self.summary(encoded.prefix[:, :1]), vectors], dim=1)
+
+    def _ordered(self, vectors: Tensor, index: Tensor, time: int, frequency: int) -> Tensor:
+        """Survivors (B, K, E) with separators spliced in between groups, ordered by one sort over grid keys."""
+        assert self.separator is not None
+        step, band = index // frequency, index % frequency
+        if self.config.layout == "time_major":
+            groups, size, key = time, frequency, step * (frequency + 1) + band
+        else:
+            groups, size, key = frequency, time, band * (time + 1) + step
+        ends = torch.arange(groups - 1, device=index.device) * (size + 1) + size  # one free key after each group
+        keys = torch.cat([key, ends.expand(key.shape[0], -1)], dim=1)
+        separators = self.separator.to(vectors.dtype).expand(vectors.shape[0], groups - 1, -1)
+        order = keys.argsort(dim=1).unsqueeze(-1).expand(-1, -1, vectors.shape[2])
+        return torch.cat([vectors, separators], dim=1).gather(1, order)

@@ -1,0 +1,1 @@
+"""Data: manifests, packages that can be fetched, composed scenes and the words that describe them."""

@@ -1,0 +1,212 @@
+"""Readers of the containers that packages and games keep audio in: ar, tar, zip, Qt resources (.rcc), OpenTTD (.cat).
+
+Each yields (path, content) and raises DataError on a damaged container; none writes anything.
+"""
+
+import gzip
+import io
+import lzma
+import stat
+import struct
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import IO, Any, BinaryIO, cast
+
+from .catalogue import DataError
+
+_RCC_ZLIB, _RCC_FOLDER, _RCC_ZSTD = 1, 2, 4
+_RCC_ENTRY_LIMIT = 1 << 30  # bytes one compressed resource may grow to
+
+
+class _Section(io.RawIOBase):
+    """Bytes [start, start+size) of a seekable file, as a file of their own."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._left = file, size
+        file.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(min(len(buffer), self._left))
+        self._left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def read_ar(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
+    """Members of an ar archive (a .deb is one) as (name, stream); read each stream before asking for the next."""
+    end = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if file.read(8) != b"!<arch>\n":
+        raise DataError("not a Debian package (no ar header); delete the file and fetch it again")
+    offset = 8
+    while offset < end:
+        file.seek(offset)
+        header = file.read(60)
+        digits = header[48:58].strip()
+        if len(header) < 60 or header[58:] != b"`\n" or not digits.isdigit():
+            raise DataError(f"damaged ar header at byte {offset}; delete the file and fetch it again")
+        size = int(digits)
+        if offset + 60 + size > end:
+            raise DataError("the Debian package is cut short; delete the file and fetch it again")
+        name = header[:16].decode("ascii", "replace").strip().rstrip("/")
+        yield name, cast(BinaryIO, io.BufferedReader(_Section(file, offset + 60, size)))
+        offset += 60 + size + size % 2
+
+
+def read_tar(stream: IO[bytes], name: str) -> Iterator[tuple[str, IO[bytes]]]:
+    """Regular files of a tar stream, compressed as its name's suffix says; links, devices and folders are skipped."""
+    with reading(name):
+        plain = _decompressed(stream, PurePosixPath(name).suffix)
+        with tarfile.open(fileobj=plain, mode="r|") as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    yield member.name, content
+        while plain.read(1 << 20):  # to its end: a compressed stream that was cut short only shows there
+            pass
+
+
+def _decompressed(stream: IO[bytes], suffix: str) -> IO[bytes]:
+    match suffix:
+        case ".tar":
+            return stream
+        case ".gz":
+            return cast(IO[bytes], gzip.GzipFile(fileobj=stream))
+        case ".xz":
+            return lzma.LZMAFile(stream)
+        case ".zst":
+            return cast(IO[bytes], _zstandard().ZstdDecompressor().stream_reader(stream))
+    raise DataError(f"unknown compression {suffix!r} inside a Debian package; known: .gz .xz .zst and none")
+
+
+def _zstandard() -> Any:
+    try:
+        import zstandard
+    except ImportError:
+        raise DataError("this package is compressed with zstandard: pip install 'sonopsis[data]'") from None
+    return zstandard
+
+
+def read_zip(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
+    """Regular files of a zip archive as (name, stream); symbolic links are skipped."""
+    with reading("the zip archive"), zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16):
+                with archive.open(info) as content:
+                    yield info.filename, content
+
+
+def read_rcc(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Files of a Qt binary resource (format 1 to 3) as (path, bytes).
+
+    The header points to a tree of nodes (name, flags, then children or data), a table of UTF-16 names, and the data;
+    each datum is its length, then bytes that may be compressed with zlib (after a 4-byte length) or zstandard.
+    """
+    magic, version, tree, payload, names = _fields(data, 0, ">4sIIII")
+    if magic != b"qres" or not 1 <= version <= 3:
+        raise DataError("not a Qt resource file of format 1 to 3")
+    node_size = 14 if version == 1 else 22  # since format 2 a modification time follows
+    folders = [(0, "")]
+    seen = set()
+    while folders:
+        node, path = folders.pop()
+        if node in seen:
+            raise DataError("damaged Qt resource: its tree has a loop")
+        seen.add(node)
+        name_at, flags, count, first = _fields(data, tree + node * node_size, ">IHII")
+        if not flags & _RCC_FOLDER:
+            raise DataError("damaged Qt resource: a file where a folder is due")
+        if first + count > len(data) // node_size:
+            raise DataError("damaged Qt resource: a folder larger than the file")
+        for child in range(first, first + count):
+            name_at, flags, _country, start = _fields(data, tree + child * node_size, ">IHII")
+            (length, _hash) = _fields(data, names + name_at, ">HI")
+            name = _slice(data, names + name_at + 6, 2 * length).decode("utf-16-be", "replace")
+            if flags & _RCC_FOLDER:
+                folders.append((child, f"{path}{name}/"))
+            else:
+                (size,) = _fields(data, payload + start, ">I")
+                yield path + name, _resource(_slice(data, payload + start + 4, size), flags)
+
+
+def _resource(raw: bytes, flags: int) -> bytes:
+    with reading("a Qt resource"):
+        if flags & _RCC_ZSTD:
+            zstandard = _zstandard()
+            size = zstandard.frame_content_size(raw)
+            _check_entry_size(size)
+            content = cast(bytes, zstandard.ZstdDecompressor().decompress(raw))
+        elif flags & _RCC_ZLIB:
+            (size,) = _fields(raw, 0, ">I")
+            _check_entry_size(size)
+            content = zlib.decompressobj().decompress(raw[4:], size + 1)
+        else:
+            return raw
+    if len(content) != size:
+        raise DataError("damaged Qt resource: an entry does not have the length it states")
+    return content
+
+
+def _check_entry_size(size: int) -> None:
+    if not 0 <= size <= _RCC_ENTRY_LIMIT:
+        raise DataError("damaged Qt resource: an entry of unknown length, or of more than 1 GiB")
+
+
+def read_cat(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Sounds of an OpenTTD sample catalogue as (title, RIFF file).
+
+    A table of (offset, size) pairs, little-endian, whose first offset is also its length; the top bit marks the format.
+    At each offset: the title's length and the title (Latin-1, ends with NUL), then a complete RIFF file.
+    """
+    (first,) = _fields(data, 0, "<I")
+    table = first & 0x7FFFFFFF
+    if table % 8 or table > len(data):
+        raise DataError("not an OpenTTD sound file: its table of sounds is damaged")
+    for entry in range(0, table, 8):
+        offset, size = _fields(data, entry, "<II")
+        offset &= 0x7FFFFFFF
+        (length,) = _fields(data, offset, "<B")
+        title = _slice(data, offset + 1, length).split(b"\0")[0].decode("utf-8", "replace")
+        riff = _slice(data, offset + 1 + length, size)
+        if riff[:4] != b"RIFF":
+            raise DataError(f"damaged OpenTTD sound file: sound {entry // 8} ({title!r}) is not a RIFF file")
+        yield title, riff
+
+
+def _fields(data: bytes, offset: int, layout: str) -> tuple[Any, ...]:
+    return struct.unpack(layout, _slice(data, offset, struct.calcsize(layout)))
+
+
+def _slice(data: bytes, offset: int, size: int) -> bytes:
+    if offset + size > len(data):
+        raise DataError("the file is cut short; delete it and fetch it again")
+    return data[offset : offset + size]
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn what the standard library raises on a damaged container into DataError; files that cannot be opened pass."""
+    try:
+        yield
+    except DataError:
+        raise
+    except _damage_errors() as error:
+        raise DataError(f"{what} is damaged ({error}); delete the file and fetch it again") from error
+
+
+def _damage_errors() -> tuple[type[Exception], ...]:
+    errors = (
+        *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, struct.error, EOFError),
+        *(NotImplementedError, RuntimeError),  # zipfile's, for unknown or encrypted content
+        *(ValueError, OverflowError),  # numbers and names in headers that mean nothing
+    )
+    zstandard = sys.modules.get("zstandard")
+    return (*errors, zstandard.ZstdError) if zstandard else errors

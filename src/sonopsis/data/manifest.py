@@ -1,0 +1,198 @@
+"""The manifest: one JSON line for each recording that is used, with its labels, captions, family, licence and group.
+
+    {"path", "start", "end", "labels", "captions", "source", "family", "licence", "split", "sha256"}
+
+path is relative to the data root, start and end are seconds, source is the package, sha256 that of the file's bytes.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import soundfile
+
+from sonopsis.data.catalogue import DataError, get_source
+from sonopsis.data.naming import Named, name_clip
+from sonopsis.data.splits import STRICTNESS, Split, Splits, load_splits
+
+Row = dict[str, Any]
+
+SUFFIXES = frozenset({".wav", ".ogg", ".oga", ".flac", ".mp3", ".gsm", ".aif", ".aiff"})
+SHORTEST = 0.02  # s
+SILENT_PEAK = 10.0 ** (-60 / 20)  # of full scale
+SPEECH_PER_FAMILY = 60  # voices and languages of one package
+SPEECH_PER_SOURCE = 150
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file whose name says what it holds: path relative to the data root, package, and what the name says."""
+
+    path: str
+    source: str
+    named: Named
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened to the files of a build: how many of which package were left out for which reason."""
+
+    left_out: Counter[tuple[str, str]]
+
+    def total(self, reason: str) -> int:
+        """Files left out for a reason, over all packages."""
+        return sum(n for (_, why), n in self.left_out.items() if why == reason)
+
+
+def find_clips(root: Path) -> Iterator[Found]:
+    """The files under root/audio/<package>/ that a label rule knows, sorted by path.
+
+    DataError when nothing has been unpacked.
+    """
+    audio = root / "audio"
+    if not audio.is_dir():
+        raise DataError(f"{audio} is no folder: run `sonopsis data fetch` first")
+    for folder in sorted(entry for entry in audio.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        for parent, folders, names in os.walk(folder):
+            folders.sort()
+            for name in sorted(names):
+                file = Path(parent, name)
+                if file.suffix.lower() not in SUFFIXES:
+                    continue
+                named = name_clip(folder.name, file.relative_to(folder).as_posix())
+                if named is not None:
+                    yield Found(file.relative_to(root).as_posix(), folder.name, named)
+
+
+def cap_speech(
+    found: Iterable[Found], per_family: int = SPEECH_PER_FAMILY, per_source: int = SPEECH_PER_SOURCE
+) -> list[Found]:
+    """All but speech, and at most so many files of speech of a family and of a source, by the hash of the path."""
+    kept: list[Found] = []
+    speech: list[tuple[str, Found]] = []
+    for item in found:
+        if item.named.labels == ("speech",):
+            speech.append((hashlib.sha256(item.path.encode()).hexdigest(), item))
+        else:
+            kept.append(item)
+    families: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
+    for _, item in sorted(speech, key=lambda pair: pair[0]):
+        if families[item.named.family] < per_family and sources[item.source] < per_source:
+            families[item.named.family] += 1
+            sources[item.source] += 1
+            kept.append(item)
+    return sorted(kept, key=lambda item: item.path)
+
+
+def duration_of(file: Path) -> float | None:
+    """Seconds of a file, or None for one that cannot be decoded, is shorter than SHORTEST, or silent throughout."""
+    try:
+        info = soundfile.info(file)
+        if info.frames < SHORTEST * info.samplerate:
+            return None
+        for block in soundfile.blocks(file, blocksize=1 << 18, dtype="float32"):
+            if float(np.abs(block).max(initial=0.0)) >= SILENT_PEAK:
+                return float(info.frames / info.samplerate)
+    except (soundfile.LibsndfileError, RuntimeError):
+        return None
+    return None
+
+
+def build(root: Path, splits: Splits | None = None) -> tuple[list[Row], Report]:
+    """Rows for all recordings under the data root that the rules know, sorted by path, and what was left out and why.
+
+    Of byte-identical files one stays: a test file, else a validation file, else the first path; when their labels
+    disagree none does.  Recordings listed as near-duplicates leave.  DataError when nothing has been unpacked.
+    """
+    splits = splits or load_splits()
+    left_out: Counter[tuple[str, str]] = Counter()
+    by_hash: dict[str, list[Row]] = defaultdict(list)
+    for item in cap_speech(find_clips(root)):
+        duration = duration_of(root / item.path)
+        if duration is None:
+            left_out[item.source, "silent, short or undecodable"] += 1
+            continue
+        with (root / item.path).open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        by_hash[sha256].append(_row(item, duration, sha256, splits))
+    rows = []
+    for sha256, copies in by_hash.items():
+        kept = min(copies, key=lambda row: (-STRICTNESS[row["split"]], row["path"]))
+        reason = _why_not(kept, copies, sha256 in splits.near_duplicates)
+        if reason:
+            left_out[kept["source"], reason] += 1
+        else:
+            rows.append(kept)
+        for copy in copies:
+            if copy is not kept:
+                left_out[copy["source"], "identical"] += 1
+    return sorted(rows, key=lambda row: row["path"]), Report(left_out)
+
+
+def _why_not(kept: Row, copies: list[Row], near_duplicate: bool) -> str:
+    if len({tuple(copy["labels"]) for copy in copies}) > 1:
+        return "identical under two labels"
+    return "near-duplicate" if near_duplicate and kept["split"] != "test" else ""
+
+
+def _row(item: Found, duration: float, sha256: str, splits: Splits) -> Row:
+    return {
+        "path": item.path,
+        "start": 0.0,
+        "end": round(duration, 6),
+        "labels": list(item.named.labels),
+        "captions": list(item.named.captions),
+        "source": item.source,
+        "family": item.named.family,
+        "licence": get_source(item.source).licence,
+        "split": splits.split_of(item.source, item.named.family),
+        "sha256": sha256,
+    }
+
+
+def write(rows: Iterable[Row], path: Path) -> None:
+    """Write rows as JSON Lines; the file appears complete or not at all."""
+    scratch = path.with_name(path.name + ".part")
+    with scratch.open("w", encoding="utf-8") as stream:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    scratch.replace(path)
+
+
+def read(path: Path, split: Split | None = None) -> list[Row]:
+    """Rows of a manifest, those of one group if `split` is given.
+
+    A row is never given for a group when its sha256 also stands in a group held out more strictly, whatever its own
+    "split" says, nor for training or validation when the committed list names it a near-duplicate.  ValueError for
+    an unknown group, DataError for a missing or broken file.
+    """
+    if split is not None and split not in get_args(Split):
+        raise ValueError(f"unknown split {split!r}: use one of {', '.join(get_args(Split))}")
+    if not path.is_file():
+        raise DataError(f"{path} does not exist: run `sonopsis data manifest` first")
+    rows: list[Row] = []
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                rows.append(json.loads(line))
+                rows[-1]["sha256"], STRICTNESS[rows[-1]["split"]]
+            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                raise DataError(f"{path}, line {number}: no manifest row ({error!r}); build it again") from error
+    if split is None:
+        return rows
+    strictest: dict[str, int] = {}
+    for row in rows:
+        strictest[row["sha256"]] = max(strictest.get(row["sha256"], 0), STRICTNESS[row["split"]])
+    leaving = frozenset() if split == "test" else frozenset(load_splits().near_duplicates)
+    return [
+        row
+        for row in rows
+        if row["split"] == split and strictest[row["sha256"]] == STRICTNESS[split] and row["sha256"] not in leaving
+    ]

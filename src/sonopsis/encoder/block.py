@@ -1,0 +1,134 @@
+"""One transformer block, and the ways an encoder runs it: plain, pruning, and only what pooling will read."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sonopsis.encoder.config import EncoderConfig
+from sonopsis.pruning.scores import attention_column, attention_weights, cls_row
+from sonopsis.pruning.select import take, topk, with_prefix
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention whose queries, keys and values can be computed for different rows."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.width, self.heads = width, heads
+        self.qkv = nn.Linear(width, 3 * width)  # rows: all q, all k, all v
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Every token attends to every token: (B, T, D) -> (B, T, D)."""
+        q, k, v = self._split(self.qkv(y), 3)
+        return self.attend(q, k, v)
+
+    def queries(self, y: Tensor) -> Tensor:
+        """Queries (B, H, T, D/H) of the given rows."""
+        return self._split(F.linear(y, self.qkv.weight[: self.width], self.qkv.bias[: self.width]), 1)[0]
+
+    def keys_values(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, T, D/H) of the given rows."""
+        k, v = self._split(F.linear(y, self.qkv.weight[self.width :], self.qkv.bias[self.width :]), 2)
+        return k, v
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The output rows of the given queries (B, T, D), without a stored attention matrix."""
+        return self._merge(F.scaled_dot_product_attention(q, k, v))
+
+    def mix(self, weights: Tensor, v: Tensor) -> Tensor:
+        """The output rows (B, T, D) of attention weights (B, H, T, T_keys) already computed."""
+        return self._merge(weights.to(v.dtype) @ v)
+
+    def _split(self, rows: Tensor, parts: int) -> tuple[Tensor, ...]:
+        batch, length, _ = rows.shape
+        parted = rows.view(batch, length, parts, self.heads, -1).permute(2, 0, 3, 1, 4)  # (parts, B, H, T, D/H)
+        return parted.unbind(0)
+
+    def _merge(self, heads: Tensor) -> Tensor:
+        out: Tensor = self.proj(heads.transpose(1, 2).flatten(2))
+        return out
+
+
+@dataclass
+class Pruned:
+    """What a pruning block leaves."""
+
+    x: Tensor  # (B, P + K, D) after the MLP
+    index: Tensor  # (B, K) which of the block's patches survived, ascending
+    seen: Tensor | None  # (B, N, D) all its patches after attention, when the caller keeps dropped states
+
+
+class Block(nn.Module):
+    """Attention and MLP with residuals; LayerNorm before each (pre-norm) or after each residual (post-norm)."""
+
+    def __init__(self, config: EncoderConfig, drop_path: float) -> None:
+        super().__init__()
+        hidden = round(config.width * config.mlp_ratio)
+        self.pre_norm = config.norm == "pre"
+        self.drop_path = drop_path
+        self.norm1 = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.attn = Attention(config.width, config.heads)
+        self.norm2 = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.fc1 = nn.Linear(config.width, hidden)
+        self.fc2 = nn.Linear(hidden, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """All tokens: (B, P + N, D) -> (B, P + N, D)."""
+        return self._feed_forward(self._add_attention(x, self.attn(self._attention_input(x))))
+
+    def forward_prefix(self, x: Tensor, prefix: int) -> Tensor:
+        """The first `prefix` tokens (B, P, D) of what `forward` returns, at the cost of their rows alone."""
+        y = self._attention_input(x)
+        k, v = self.attn.keys_values(y)
+        out = self.attn.attend(self.attn.queries(y[:, :prefix]), k, v)
+        return self._feed_forward(self._add_attention(x[:, :prefix], out))
+
+    def forward_mean(self, x: Tensor, prefix: int) -> Tensor:
+        """The mean (B, 1, D) over patches of what a pre-norm `forward` returns, with the last linear map after it."""
+        x = self._add_attention(x, self.attn(self._attention_input(x)))[:, prefix:]
+        hidden = F.gelu(self.fc1(self.norm2(x))).mean(dim=1, keepdim=True)  # (B, 1, 4 D)
+        return x.mean(dim=1, keepdim=True) + self._drop_path(self.fc2(hidden))
+
+    def forward_pruned(self, x: Tensor, prefix: int, kept: int, score: str, *, keep_seen: bool) -> Pruned:
+        """Attention, the choice of the `kept` patches with the highest score, and the MLP for them (arXiv 2504.01690).
+
+        Every token attends and is attended to; only the output rows of dropped patches are left out, unless
+        `keep_seen` asks for them.
+        """
+        y = self._attention_input(x)
+        k, v = self.attn.keys_values(y)
+        if score == "cls":  # one row of attention decides, so it comes first and the rest follows for survivors only
+            index = topk(cls_row(attention_weights(self.attn.queries(y[:, :1]), k), prefix), kept)
+            rows = with_prefix(index, prefix)
+            out = self.attn.attend(self.attn.queries(y if keep_seen else take(y, rows)), k, v)
+        else:
+            weights = attention_weights(self.attn.queries(y), k)  # (B, H, P + N, P + N)
+            index = topk(attention_column(weights, prefix), kept)
+            rows = with_prefix(index, prefix)
+            out = self.attn.mix(weights if keep_seen else take(weights, rows), v)
+        if not keep_seen:
+            return Pruned(self._feed_forward(self._add_attention(take(x, rows), out)), index, None)
+        x = self._add_attention(x, out)
+        return Pruned(self._feed_forward(take(x, rows)), index, x[:, prefix:])
+
+    def _attention_input(self, x: Tensor) -> Tensor:
+        return self.norm1(x) if self.pre_norm else x
+
+    def _add_attention(self, x: Tensor, out: Tensor) -> Tensor:
+        x = x + self._drop_path(out)
+        return x if self.pre_norm else self.norm1(x)
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        out = self.fc2(F.gelu(self.fc1(self.norm2(x) if self.pre_norm else x)))
+        x = x + self._drop_path(out)
+        return x if self.pre_norm else self.norm2(x)
+
+    def _drop_path(self, branch: Tensor) -> Tensor:
+        """Zero the whole branch of a clip with probability `drop_path` while training, scaled to keep its mean."""
+        if not self.training or self.drop_path == 0:
+            return branch
+        keep = torch.rand(branch.shape[0], 1, 1, device=branch.device) >= self.drop_path
+        return branch * (keep / (1 - self.drop_path)).to(branch.dtype)

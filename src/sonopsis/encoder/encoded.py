@@ -1,0 +1,45 @@
+"""What an encoder returns: tokens that know their place on the time-frequency grid."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor
+
+Array = TypeVar("Array")
+
+
+@dataclass
+class Encoded(Generic[Array]):
+    """Surviving patch tokens of a batch, in ascending grid order; cell n = t * F + f of a grid with F frequency rows.
+
+    `Array` is torch.Tensor, or numpy.ndarray after `numpy()`.
+    """
+
+    tokens: Array  # (B, K, D) after the final norm
+    index: Array  # (B, K) int64 grid cell of each token, ascending
+    mask: Array  # (B, K) bool, False on padding
+    size: Array  # (B, K) how many patches each token stands for
+    prefix: Array  # (B, P, D) CLS (and distillation) after the final norm
+    grid: tuple[int, int]  # (time, frequency) rows
+    stages: list[Array]  # per block that pruned: (B, K_s) int64 grid cells of its survivors
+    dropped: Array | None = None  # (B, N, D) last state of each dropped patch at its cell, zeros at survivors
+
+    def numpy(self) -> "Encoded[Any]":
+        """The same on the CPU as NumPy arrays, floats as float32."""
+        return replace(
+            self,
+            tokens=_array(self.tokens),
+            index=_array(self.index),
+            mask=_array(self.mask),
+            size=_array(self.size),
+            prefix=_array(self.prefix),
+            stages=[_array(stage) for stage in self.stages],
+            dropped=None if self.dropped is None else _array(self.dropped),
+        )
+
+
+def _array(values: Any) -> Any:
+    if not isinstance(values, Tensor):
+        return values
+    values = values.detach().cpu()
+    return (values.float() if values.is_floating_point() else values).numpy()

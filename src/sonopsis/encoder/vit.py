@@ -1,0 +1,148 @@
+"""The encoder: log-Mel -> patches -> transformer blocks, some of which drop patches."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sonopsis.encoder.block import Block
+from sonopsis.encoder.config import EncoderConfig
+from sonopsis.encoder.encoded import Encoded
+from sonopsis.encoder.positions import sincos_table
+from sonopsis.encoder.stem import Stem
+from sonopsis.pruning.config import Pruning, kept_count
+
+
+class Encoder(nn.Module):
+    """A ViT over a log-Mel spectrogram with TopK token pruning (arXiv 2504.01690, section 3)."""
+
+    positions: Tensor  # learned: (1, P + N, D), a parameter that covers the prefix; sincos: (1, N, D), a constant
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, prefix = config.width, config.prefix_tokens
+        time, frequency = config.grid(config.frames)
+        self.stem = Stem(config)
+        self.prefix = nn.Parameter(torch.zeros(1, prefix, width))
+        if config.position == "learned":
+            self.positions = nn.Parameter(torch.zeros(1, prefix + time * frequency, width))
+        else:
+            self.register_buffer("positions", sincos_table((time, frequency), width)[None], persistent=False)
+        self.norm_in = nn.LayerNorm(width, eps=config.norm_eps) if config.norm == "post" else nn.Identity()
+        steps = max(config.depth - 1, 1)
+        self.blocks: Sequence[Block] = nn.ModuleList(  # type: ignore[assignment]
+            Block(config, config.drop_path * i / steps) for i in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=config.norm_eps) if config.final_norm else nn.Identity()
+        self._initialise()
+
+    def forward(
+        self,
+        mel: Tensor,
+        pruning: Pruning | None = None,
+        *,
+        collect_dropped: bool = False,
+        pooled_only: bool = False,
+    ) -> Encoded[Tensor]:
+        """Normalised log-Mel (B, T, M) -> the surviving tokens of every clip.
+
+        With `collect_dropped` the last state of each dropped patch comes along. With `pooled_only` only `pool` of the
+        result is meaningful: the last block computes the prefix tokens alone and `tokens` is empty, or, with mean
+        pooling, the mean alone, as one token (grid cell -1).
+        Raises ValueError when the input or the pruning blocks do not fit this encoder.
+        """
+        if collect_dropped and pooled_only:
+            raise ValueError("pooled_only computes no tokens to collect; ask for one of collect_dropped, pooled_only")
+        last = self.config.depth - 1 if pooled_only else None
+        prefix, rates = self.config.prefix_tokens, self._rates(pruning)
+        score = self.config.score if pruning is None or pruning.score is None else pruning.score
+        x, grid = self.embed(mel)  # (B, P + N, D)
+        batch, patches, stands_for = x.shape[0], grid[0] * grid[1], 1
+        index = torch.arange(patches, device=x.device).expand(batch, -1)  # (B, N)
+        stages: list[Tensor] = []
+        dropped = x.new_zeros(batch, patches, self.config.width) if collect_dropped else None
+        for number, block in enumerate(self.blocks):
+            left = index.shape[1]
+            kept = kept_count(left, rates.get(number, 1.0))
+            if number == last and self.config.pooling != "mean":
+                x, index = block.forward_prefix(x, prefix), index[:, :0]
+                break
+            if number == last and self.config.norm == "pre" and kept == left:
+                x, index = block.forward_mean(x, prefix), torch.full_like(index[:, :1], -1)
+                prefix, stands_for = 0, left
+                break
+            if kept == left:
+                x = block(x)
+            else:
+                pruned = block.forward_pruned(x, prefix, kept, score, keep_seen=collect_dropped)
+                if dropped is not None and pruned.seen is not None:  # survivors' cells are overwritten later
+                    dropped = _put(dropped, index, self.norm(pruned.seen))
+                x, index = pruned.x, index.gather(1, pruned.index)
+            if number in rates:
+                stages.append(index)
+        x = self.norm(x)
+        tokens = x[:, prefix:]  # (B, K, D)
+        return Encoded(
+            tokens=tokens,
+            index=index,
+            mask=torch.ones_like(index, dtype=torch.bool),
+            size=torch.full_like(index, stands_for, dtype=torch.float32),
+            prefix=x[:, :prefix],
+            grid=grid,
+            stages=stages,
+            dropped=None if dropped is None else _put(dropped, index, torch.zeros_like(tokens)),
+        )
+
+    def embed(self, mel: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Normalised log-Mel (B, T, M) -> what the first block reads (B, P + N, D), and the grid (time, frequency)."""
+        if mel.ndim != 3 or mel.shape[2] != self.config.mels:
+            raise ValueError(f"log-Mel must have shape (batch, frames, {self.config.mels}), not {tuple(mel.shape)}")
+        grid = self.config.grid(mel.shape[1])
+        patches = self.stem(mel)  # (B, N, D)
+        prefix = self.prefix.expand(mel.shape[0], -1, -1)  # (B, P, D)
+        if self.config.position == "learned":
+            if grid != self.config.grid(self.config.frames):
+                raise ValueError(
+                    f"this encoder's learned positions fit {self.config.frames} Mel frames, not {mel.shape[1]}; "
+                    "pad or cut the log-Mel to that"
+                )
+            x = torch.cat([prefix, patches], dim=1) + self.positions
+        else:
+            x = torch.cat([prefix, patches + self.positions[:, : patches.shape[1]]], dim=1)
+        return self.norm_in(x), grid
+
+    def pool(self, encoded: Encoded[Tensor]) -> Tensor:
+        """The vector a head reads (B, D): CLS, the mean of CLS and distillation, or the mean over patches."""
+        if self.config.pooling == "cls":
+            return encoded.prefix[:, 0]
+        if self.config.pooling == "cls_dist":
+            return encoded.prefix[:, :2].mean(dim=1)
+        weight = (encoded.size * encoded.mask).unsqueeze(-1)  # (B, K, 1)
+        return (encoded.tokens * weight).sum(dim=1) / weight.sum(dim=1)
+
+    def _rates(self, pruning: Pruning | None) -> dict[int, float]:
+        rates = {} if pruning is None else dict(pruning.keep)
+        beyond = sorted(block for block in rates if block >= self.config.depth)
+        if beyond:
+            raise ValueError(f"pruning blocks {beyond} do not exist: this encoder has blocks 0-{self.config.depth - 1}")
+        return rates
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Conv2d) and module is not self.stem.proj:
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        fan_in = self.stem.proj.weight[0].numel()
+        nn.init.trunc_normal_(self.stem.proj.weight, std=fan_in**-0.5)
+        nn.init.zeros_(self.stem.proj.bias)  # type: ignore[arg-type]
+        nn.init.trunc_normal_(self.prefix, std=0.02)
+        if self.config.position == "learned":
+            nn.init.trunc_normal_(self.positions, std=0.02)
+
+
+def _put(grid: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    """`grid` (B, N, D) with `values` (B, K, D) at the cells `index` (B, K)."""
+    return grid.scatter(1, index.unsqueeze(-1).expand_as(values), values.to(grid.dtype))

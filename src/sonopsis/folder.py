@@ -1,0 +1,104 @@
+"""A model is a folder: what its files are called, what they hold, and what to say when one is missing.
+
+config.json                architecture, labels, default keep rate and decision thresholds
+model.safetensors          weights of encoder, head, connector and language model, in float16
+preprocessor_config.json   the Mel front end: frames, normalisation, padding
+tokenizer.json             the caption vocabulary (models that caption)
+README.md                  the model card
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sonopsis.mel import MelConfig
+
+CONFIG, WEIGHTS, FRONT_END, TOKENIZER = "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"
+MODEL_TYPE = "sonopsis"
+DEFAULT_MODEL = Path(__file__).parent / "pretrained" / "default"
+
+
+class ModelError(ValueError):
+    """A model folder that cannot be used; the message says what is missing or wrong."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """`config.json`: the parts of a model (each part's own fields are checked by the part) and how it is used."""
+
+    labels: list[str]
+    encoder: dict[str, Any]
+    connector: dict[str, Any] | None = None
+    lm: dict[str, Any] | None = None
+    keep_rate: float = 1.0  # at the default pruning blocks, unless the caller asks for another
+    threshold: float = 0.2  # scores under it are left out of a caption's bag of tags; chosen on validation data
+    max_caption_tokens: int = 48
+    training: dict[str, Any] = field(default_factory=dict)  # data, seeds and steps, for `sonopsis info`
+
+    def __post_init__(self) -> None:
+        if (self.connector is None) != (self.lm is None):
+            raise ModelError("a model that captions needs both `connector` and `lm` in config.json")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """Where a model's files are, with the two JSON files read."""
+
+    path: Path
+    config: ModelConfig
+    mel: MelConfig
+
+    @property
+    def name(self) -> str:
+        """`default` for the bundled model, the folder's name otherwise."""
+        return "default" if self.path == DEFAULT_MODEL else self.path.resolve().name
+
+    @property
+    def weights(self) -> Path:
+        """The safetensors file."""
+        return self.path / WEIGHTS
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The tokenizer file, None for a model that only tags."""
+        return self.path / TOKENIZER if self.config.lm is not None else None
+
+
+def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
+    """Read the description of a model folder (`"default"`: the bundled one); raises ModelError naming what is missing."""
+    path = DEFAULT_MODEL if str(model) == "default" else Path(model)
+    if not path.is_dir():
+        raise ModelError(f"{model}: no such model folder; give a folder with {CONFIG} and {WEIGHTS}, or 'default'")
+    fields = _read_json(path, CONFIG)
+    if fields.pop("model_type", None) != MODEL_TYPE:
+        raise ModelError(f'{path}: {CONFIG} is not of a sonopsis model (no "model_type": "{MODEL_TYPE}")')
+    front_end = _read_json(path, FRONT_END)
+    try:
+        found = ModelFolder(path, ModelConfig(**fields), MelConfig(**front_end))
+    except TypeError as error:
+        raise ModelError(f"{path}: {CONFIG} or {FRONT_END} does not fit this version of sonopsis ({error})") from error
+    for file in (found.weights, found.tokenizer):
+        if file is not None and not file.is_file():
+            raise ModelError(f"{path}: {file.name} is missing; copy the whole model folder")
+    return found
+
+
+def write_description(path: Path, config: ModelConfig, mel: MelConfig) -> None:
+    """Write the two JSON files of a model folder, creating the folder."""
+    path.mkdir(parents=True, exist_ok=True)
+    for name, fields in ((CONFIG, {"model_type": MODEL_TYPE, **asdict(config)}), (FRONT_END, asdict(mel))):
+        (path / name).write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        fields = json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: {name} is missing; this is not a sonopsis model folder") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{folder}: {name} is not valid JSON ({error})") from None
+    if not isinstance(fields, dict):
+        raise ModelError(f"{folder}: {name} must hold a JSON object")
+    return fields

@@ -1,0 +1,24 @@
+"""Mamba-2 language models in plain torch: train, load, read a prompt once, continue it many times.
+
+The search and the configuration load without torch; what needs torch is imported when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sonopsis.mamba2.config import Mamba2Config
+from sonopsis.mamba2.search import Hypothesis, Stepper, beam_search, greedy, search
+
+if TYPE_CHECKING:
+    from sonopsis.mamba2.cache import Cache
+    from sonopsis.mamba2.model import Mamba2LM
+
+__all__ = ["Cache", "Hypothesis", "Mamba2Config", "Mamba2LM", "Stepper", "beam_search", "greedy", "search"]
+
+_TORCH = {"Cache": "sonopsis.mamba2.cache", "Mamba2LM": "sonopsis.mamba2.model"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _TORCH:
+        return getattr(import_module(_TORCH[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,249 @@
+"""The Mamba-2 language model: embedding, layers, final norm, head; and how it generates."""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sonopsis.mamba2.block import Layer, RMSNorm
+from sonopsis.mamba2.cache import Cache
+from sonopsis.mamba2.config import Mamba2Config
+from sonopsis.mamba2.search import Floats, Hypothesis, Ids, search
+from sonopsis.mamba2.ssd import widen
+
+SEGMENT = 512  # positions of a prompt read at once, which bounds the memory of a prefill whatever its length
+EMBEDDING_STD = 0.02
+
+
+class Backbone(nn.Module):
+    """Embedding, layers and final norm, under the names of the published checkpoints."""
+
+    def __init__(self, config: Mamba2Config) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.depth))
+        self.norm_f = RMSNorm(config.width, config.norm_eps)
+
+
+class Mamba2LM(nn.Module):
+    """A Mamba-2 language model (arXiv 2405.21060), initialised for training from scratch.
+
+    It reads token ids (B, L) int64 or embeddings (B, L, E), so that other encoders can write its prompt. Parameters
+    are named as in the state-spaces checkpoints; `state_dict` leaves out a tied `lm_head.weight`, and
+    `load_state_dict` takes it or leaves it, and takes the plural `embeddings` of Hugging Face.
+    """
+
+    def __init__(self, config: Mamba2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config)
+        self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self._tie()
+        self.register_state_dict_post_hook(_drop_tied_head)
+        self.register_load_state_dict_pre_hook(_rename)
+        self.register_load_state_dict_post_hook(lambda module, _: module._tie())
+
+    def _tie(self) -> None:
+        if self.config.tie_embeddings:
+            self.lm_head.weight = self.backbone.embedding.weight
+
+    @classmethod
+    def load(cls, folder: str | Path, dtype: torch.dtype = torch.float32) -> "Mamba2LM":
+        """A model from a folder in the layout of state-spaces, of Hugging Face, or of `save`.
+
+        Projections and embedding are held in `dtype`, the small parameters in float32. Raises ValueError (missing
+        files, hybrids with attention, weights that do not fit), saying what is wrong.
+        """
+        from sonopsis.mamba2.checkpoint import load
+
+        return load(folder, dtype)
+
+    def save(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors, creating the folder."""
+        from sonopsis.mamba2.checkpoint import save
+
+        save(self, folder)
+
+    def new_cache(self, batch: int = 1) -> Cache:
+        """The state before the first position, on the model's device."""
+        return Cache.new(self.config, batch, self.backbone.embedding.weight.device)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids (...) int64 -> embeddings (..., E)."""
+        return self.backbone.embedding(ids)
+
+    def hidden(self, embeds: Tensor, cache: Cache | None = None, lengths: Tensor | None = None) -> Tensor:
+        """Embeddings (B, L, E) -> what the head reads, (B, L, E); for `cache` and `lengths` see `forward`."""
+        _check(embeds, cache, lengths)
+        x = widen(embeds)  # the residual, (B, L, E)
+        for index, layer in enumerate(self.backbone.layers):
+            x = layer(x, cache.layer(index) if cache is not None else None, lengths)
+        return self.backbone.norm_f(x).to(self.lm_head.weight.dtype)
+
+    def forward(
+        self,
+        ids: Tensor | None = None,
+        *,
+        embeds: Tensor | None = None,
+        cache: Cache | None = None,
+        lengths: Tensor | None = None,
+        last_only: bool = False,
+    ) -> Tensor:
+        """Next-token logits (B, L, V) of `ids` (B, L) or `embeds` (B, L, E); (B, V), the last ones, with `last_only`.
+
+        `cache` continues earlier positions and is updated in place, so a sequence may be read in pieces; no gradient
+        flows into it. `lengths` (B,) int64 makes a batch of different lengths: each row's first `lengths` positions
+        count and the rest is padding (finite values, any ids), which touches neither the cache nor the last logits.
+        Raises ValueError when shapes do not agree.
+        """
+        hidden = self.hidden(self._embeds(ids, embeds), cache, lengths)
+        if last_only:
+            hidden = hidden[:, -1] if lengths is None else _last(hidden, lengths)
+        return self.lm_head(hidden)
+
+    @torch.no_grad()
+    def prefill(
+        self,
+        ids: Tensor | None = None,
+        *,
+        embeds: Tensor | None = None,
+        cache: Cache,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Read a prompt into `cache` and return the logits (B, V) after each row's last position, without gradients.
+
+        The same numbers as `forward(..., last_only=True)`, in memory that does not grow with the prompt.
+        """
+        embeds = self._embeds(ids, embeds)
+        _check(embeds, cache, lengths)
+        if lengths is not None:
+            _check_ends(lengths)
+        last = torch.zeros_like(embeds[:, 0], dtype=self.lm_head.weight.dtype)
+        for start in range(0, embeds.shape[1], SEGMENT):
+            piece = embeds[:, start : start + SEGMENT]
+            if lengths is None:
+                last = self.hidden(piece, cache)[:, -1]
+                continue
+            left = (lengths - start).clamp(0, piece.shape[1])
+            hidden = _last(self.hidden(piece, cache, left), left.clamp(min=1))
+            last = torch.where((left > 0).unsqueeze(1), hidden, last)
+        return self.lm_head(last)
+
+    @torch.no_grad()
+    def step(self, ids: Tensor, cache: Cache) -> Tensor:
+        """Append one token to each row, ids (B,) int64: logits (B, V) of what follows; no gradients."""
+        return Decoder(self, cache).advance(ids)
+
+    def generate(
+        self,
+        ids: Tensor | None = None,
+        *,
+        embeds: Tensor | None = None,
+        max_new_tokens: int,
+        beams: int = 1,
+        length_penalty: float = 1.0,
+        stop_ids: Collection[int] = (),
+        forbid_ids: Collection[int] = (),
+        lengths: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Continue prompts `ids` (B, L) or `embeds` (B, L, E), right-padded if `lengths` (B,) is given.
+
+        Returns for each prompt its hypotheses, best first: one with `beams=1` (greedy), up to `beams` otherwise; ids
+        hold new tokens only, without the stop token (see `sonopsis.mamba2.search`). Padding rows of the vocabulary
+        are never generated. `cache` holds what precedes the prompts and is left as it is.
+        """
+        with torch.inference_mode():
+            prompt = self._embeds(ids, embeds)
+            forbid = {*forbid_ids, *range(self.config.token_count or self.config.vocab_size, self.config.vocab_size)}
+            decoder = Decoder(self, self.new_cache(prompt.shape[0]) if cache is None else cache.fork())
+            return search(
+                decoder,
+                (prompt, lengths),
+                max_new_tokens=max_new_tokens,
+                beams=beams,
+                length_penalty=length_penalty,
+                stop_ids=stop_ids,
+                forbid_ids=forbid,
+            )
+
+    def _embeds(self, ids: Tensor | None, embeds: Tensor | None) -> Tensor:
+        if (ids is None) == (embeds is None):
+            raise ValueError("give either token ids or embeds, not both and not neither")
+        return embeds if ids is None else self.embed(ids)  # type: ignore[return-value]  # one of them is there
+
+
+class Decoder:
+    """A model with a cache as the `Stepper` that `search` drives; it holds copies of the small parameters."""
+
+    def __init__(self, model: Mamba2LM, cache: Cache) -> None:
+        self.model = model
+        self.cache = cache
+        self._layers = [(layer, layer.mixer.step_weights()) for layer in cast(Iterable[Layer], model.backbone.layers)]
+
+    def advance(self, ids: Tensor) -> Tensor:
+        """Append ids (B,) int64 to the sequences; logits (B, V) of what follows."""
+        x = widen(self.model.embed(ids))  # (B, E)
+        for index, (layer, weights) in enumerate(self._layers):
+            x = layer.step(x, self.cache.layer(index), weights)
+        return self.model.lm_head(self.model.backbone.norm_f(x).to(self.model.lm_head.weight.dtype))
+
+    def prefill(self, prompts: tuple[Tensor, Tensor | None]) -> Floats:
+        """Read embeddings (B, L, E) with their lengths (B,) or None; logits (B, V)."""
+        embeds, lengths = prompts
+        return _numpy(self.model.prefill(embeds=embeds, cache=self.cache, lengths=lengths))
+
+    def step(self, ids: Ids) -> Floats:
+        """`advance` for NumPy."""
+        return _numpy(self.advance(torch.from_numpy(ids).to(self.cache.ssm.device)))
+
+    def reorder(self, rows: Ids) -> None:
+        """Keep the sequences `rows` in that order."""
+        self.cache.reorder(torch.from_numpy(rows))
+
+
+def _numpy(logits: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return logits.float().cpu().numpy()
+
+
+def _last(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """Row b's position lengths[b] - 1 of (B, L, E) -> (B, E)."""
+    _check_ends(lengths)
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), lengths - 1]
+
+
+def _check_ends(lengths: Tensor) -> None:
+    if lengths.min() < 1:
+        raise ValueError(f"lengths must be at least 1 where the last logits are asked for, got {lengths.tolist()}")
+
+
+def _check(embeds: Tensor, cache: Cache | None, lengths: Tensor | None) -> None:
+    if embeds.ndim != 3 or embeds.shape[1] == 0:
+        raise ValueError(
+            f"a Mamba-2 model reads (batch, length, width) with at least one position, not {tuple(embeds.shape)}"
+        )
+    if cache is not None and cache.batch != embeds.shape[0]:
+        raise ValueError(f"the cache holds {cache.batch} sequences, the input has {embeds.shape[0]}; use Cache.reorder")
+    if lengths is not None and (
+        lengths.shape != embeds.shape[:1] or lengths.min() < 0 or lengths.max() > embeds.shape[1]
+    ):
+        raise ValueError(f"lengths must be one number in 0..{embeds.shape[1]} per row, got {lengths.tolist()}")
+
+
+def _drop_tied_head(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    assert isinstance(module, Mamba2LM)
+    if module.config.tie_embeddings:
+        state.pop(prefix + "lm_head.weight", None)
+
+
+def _rename(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    assert isinstance(module, Mamba2LM)
+    singular, plural = prefix + "backbone.embedding.weight", prefix + "backbone.embeddings.weight"
+    if plural in state and singular not in state:
+        state[singular] = state.pop(plural)
+    if module.config.tie_embeddings and singular in state:
+        state.setdefault(prefix + "lm_head.weight", state[singular])

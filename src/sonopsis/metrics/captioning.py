@@ -1,0 +1,114 @@
+"""Captions against reference captions: BLEU-1 to BLEU-4, ROUGE-L and CIDEr-D, in plain Python.
+
+Each function takes one caption and a list of references per clip. Published tools split words with a Java tokenizer;
+here words are what is left of lower-case text without punctuation, which is the same for the captions of this project.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+Words = list[str]
+Grams = Counter[tuple[str, ...]]
+
+_WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
+
+
+def tokenize(text: str) -> Words:
+    """Lower-case words without punctuation; hyphens and apostrophes inside a word stay."""
+    return _WORD.findall(text.lower())
+
+
+def bleu(captions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, float, float, float]:
+    """BLEU-1 ... BLEU-4 of the whole corpus, 0-1 (Papineni et al. 2002): clipped matches, closest reference length."""
+    _check(captions, references)
+    matched, possible = [0] * 4, [0] * 4
+    length = reference_length = 0
+    for caption, others in zip(captions, references, strict=True):
+        words, reference_words = tokenize(caption), [tokenize(other) for other in others]
+        length += len(words)
+        reference_length += min((abs(len(other) - len(words)), len(other)) for other in reference_words)[1]
+        for n in range(1, 5):
+            most: Grams = Counter()
+            for other in reference_words:
+                most |= _grams(other, n)
+            grams = _grams(words, n)
+            matched[n - 1] += (grams & most).total()
+            possible[n - 1] += grams.total()
+    brevity = 1.0 if length >= reference_length else math.exp(1 - reference_length / length) if length else 0.0
+    scores, log_sum = [], 0.0
+    for n in range(4):
+        log_sum += math.log(matched[n] / possible[n]) if matched[n] else -math.inf
+        scores.append(brevity * math.exp(log_sum / (n + 1)))
+    return scores[0], scores[1], scores[2], scores[3]
+
+
+def rouge_l(captions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """ROUGE-L of each caption, 0-1: longest common subsequence, best precision and best recall, beta 1.2 (as COCO)."""
+    _check(captions, references)
+    scores = []
+    for caption, others in zip(captions, references, strict=True):
+        words = tokenize(caption)
+        precision = recall = 0.0
+        for other in map(tokenize, others):
+            common = _common_subsequence(words, other)
+            precision, recall = max(precision, common / max(len(words), 1)), max(recall, common / max(len(other), 1))
+        scores.append(2.44 * precision * recall / (recall + 1.44 * precision) if precision and recall else 0.0)
+    return scores
+
+
+def cider_d(captions: Sequence[str], references: Sequence[Sequence[str]], sigma: float = 6.0) -> list[float]:
+    """CIDEr-D of each caption, 0-10 (Vedantam et al. 2015): tf-idf of 1- to 4-grams, clipped, with a length penalty.
+
+    How rare an n-gram is comes from these references: from the number of clips that have it in any reference. A corpus
+    of one clip therefore scores 0.
+    """
+    _check(captions, references)
+    reference_words = [[tokenize(other) for other in others] for others in references]
+    clips_with: Grams = Counter()
+    for others in reference_words:
+        clips_with.update({gram for other in others for n in range(1, 5) for gram in _grams(other, n)})
+    log_clips = math.log(len(captions))
+
+    def weights(words: Words, n: int) -> dict[tuple[str, ...], float]:
+        return {gram: k * (log_clips - math.log(max(clips_with[gram], 1))) for gram, k in _grams(words, n).items()}
+
+    scores = []
+    for caption, others in zip(captions, reference_words, strict=True):
+        words, total = tokenize(caption), 0.0
+        for n in range(1, 5):
+            ours = weights(words, n)
+            for other in others:
+                theirs = weights(other, n)
+                dot = sum(min(weight, theirs[gram]) * theirs[gram] for gram, weight in ours.items() if gram in theirs)
+                norm = _norm(ours) * _norm(theirs)
+                if norm > 0:
+                    total += dot / norm * math.exp(-((len(words) - len(other)) ** 2) / (2 * sigma**2))
+        scores.append(10.0 * total / (4 * len(others)))
+    return scores
+
+
+def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    if len(captions) != len(references) or not captions or not all(references):
+        raise ValueError(
+            f"captions and references must be as many, at least one, and no clip without reference; "
+            f"got {len(captions)} captions for {len(references)} clips"
+        )
+
+
+def _grams(words: Words, n: int) -> Grams:
+    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+
+
+def _norm(weights: dict[tuple[str, ...], float]) -> float:
+    return math.sqrt(sum(weight * weight for weight in weights.values()))
+
+
+def _common_subsequence(a: Words, b: Words) -> int:
+    row = [0] * (len(b) + 1)
+    for word in a:
+        diagonal = 0
+        for j, other in enumerate(b, 1):
+            diagonal, row[j] = row[j], diagonal + 1 if word == other else max(row[j], row[j - 1])
+    return row[-1]

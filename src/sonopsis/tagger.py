@@ -1,0 +1,28 @@
+"""Recording -> labels: an encoder, its pooled output and a linear head."""
+
+from torch import Tensor, nn
+
+from sonopsis.encoder import Encoded, Encoder, EncoderConfig, Head
+from sonopsis.pruning import Pruning
+
+
+class Tagger(nn.Module):
+    """The encoder with a classification head (arXiv 2504.01690, section 3)."""
+
+    def __init__(self, config: EncoderConfig, labels: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(config)
+        self.head = Head(config.width, labels, config.head_norm_eps)
+
+    def forward(self, mel: Tensor, pruning: Pruning | None = None) -> Tensor:
+        """Normalised log-Mel (B, T, M) -> logits (B, labels), computing only what the head reads."""
+        encoded = self.encoder(mel, pruning, pooled_only=True)
+        return self.logits(encoded)
+
+    def encode(self, mel: Tensor, pruning: Pruning | None = None, *, collect_dropped: bool = False) -> Encoded:
+        """Normalised log-Mel (B, T, M) -> every surviving token with its place on the grid."""
+        return self.encoder(mel, pruning, collect_dropped=collect_dropped)
+
+    def logits(self, encoded: Encoded) -> Tensor:
+        """Logits (B, labels) of tokens already computed."""
+        return self.head(self.encoder.pool(encoded))

@@ -1,0 +1,193 @@
+"""Endless, resumable batches: step number in, composed audio as log-Mel with its targets out.
+
+Every batch is a function of (seed, step) alone, so a resumed run continues with the batches it would have seen, however
+many worker processes compose them.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from sonopsis.audio import SAMPLE_RATE
+from sonopsis.data.compose import compose, render
+from sonopsis.mel import MelConfig, mel_input
+from sonopsis.training.augment import augment_clip, augment_mel
+from sonopsis.training.clips import ClipBank
+from sonopsis.training.config import DataConfig
+
+PADDING = -100  # label of padded word positions; cross_entropy ignores it
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's examples."""
+
+    mel: Tensor  # (B, T, 128) normalised float32
+    labels: Tensor  # (B, labels) 0 or 1
+    ids: Tensor | None = None  # (B, W) caption tokens, end of text after the last word, then PADDING
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on another device."""
+        ids = None if self.ids is None else self.ids.to(device)
+        return Batch(self.mel.to(device), self.labels.to(device), ids)
+
+
+class Mixtures:
+    """Short mixtures of one or two clips, for tagging: `batch(step)`."""
+
+    def __init__(
+        self, bank: ClipBank, labels: list[str], mel: MelConfig, data: DataConfig, size: int, seed: int
+    ) -> None:
+        self.bank, self.labels, self.mel, self.data, self.size, self.seed = bank, labels, mel, data, size, seed
+        self.by_label: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        for row in bank.rows:
+            for label in row["labels"]:
+                families = self.by_label.setdefault(label, {})
+                families.setdefault(f"{row['source']}/{row['family']}", []).append(row)
+
+    def batch(self, step: int) -> Batch:
+        """The examples of one step: labels drawn evenly, then a family, then a clip, so that no session dominates."""
+        rng = np.random.default_rng((self.seed, step))
+        mels = np.empty((self.size, round(self.data.seconds * 100), 128), np.float32)
+        targets = np.zeros((self.size, len(self.labels)), np.float32)
+        for i in range(self.size):
+            samples = self._mixture(rng, targets[i])
+            mel = mel_input(samples, self.mel)[0]
+            augment_mel(mel, self.data, self.mel.std, rng)
+            mels[i] = mel[: mels.shape[1]]
+        return Batch(torch.from_numpy(mels), torch.from_numpy(targets))
+
+    def _mixture(self, rng: np.random.Generator, target: NDArray[np.float32]) -> NDArray[np.float32]:
+        length = round(self.data.seconds * SAMPLE_RATE) + 240  # 240: the frames of the last 10 ms need a whole window
+        mixed = (rng.standard_normal(length) * 10 ** (rng.uniform(-75, -45) / 20)).astype(np.float32)
+        names = sorted(self.by_label)
+        for event in range(1 if rng.random() < 0.6 else 2):
+            label = names[rng.integers(len(names))]
+            families = self.by_label[label]
+            clips = families[sorted(families)[rng.integers(len(families))]]
+            row = clips[rng.integers(len(clips))]
+            piece = augment_clip(_excerpt(self.bank.read(row["path"]), row["active"], length, rng), self.data, rng)[
+                :length
+            ]
+            level = np.sqrt(np.mean(piece**2)) + 1e-5
+            gain = 10 ** ((rng.uniform(-30, -14) if event == 0 else rng.uniform(-34, -16)) / 20) / level
+            start = int(rng.integers(0, length - len(piece) + 1))
+            mixed[start : start + len(piece)] += piece * min(gain, 0.99 / (np.abs(piece).max() + 1e-6))
+            for name in row["labels"]:
+                target[self.labels.index(name)] = 1.0
+        return np.clip(mixed, -1, 1)
+
+
+class Scenes:
+    """Composed scenes with their captions: `batch(step)`."""
+
+    GROUP = 4  # steps whose scenes are drawn together and sorted by duration, so that little is padded
+
+    def __init__(
+        self,
+        bank: ClipBank,
+        labels: list[str],
+        mel: MelConfig,
+        data: DataConfig,
+        size: int,
+        seed: int,
+        tokenizer: Tokenizer,
+        split: str = "train",
+    ) -> None:
+        self.bank, self.labels, self.mel, self.data, self.size, self.seed = bank, labels, mel, data, size, seed
+        self.tokenizer, self.split = tokenizer, split
+
+    def batch(self, step: int) -> Batch:
+        """The scenes of one step, rendered from changed clips, with one of each scene's captions."""
+        rng = np.random.default_rng((self.seed, step))
+        group = self._group(step // self.GROUP)
+        scenes = group[(step % self.GROUP) * self.size :][: self.size]
+        mels, captions = [], []
+        targets = np.zeros((len(scenes), len(self.labels)), np.float32)
+        for i, scene in enumerate(scenes):
+            samples = self._render(scene, rng)
+            samples *= np.float32(10 ** (rng.uniform(-12, 3) / 20))
+            mel = mel_input(np.clip(samples, -1, 1), self.mel)[0]
+            augment_mel(mel, self.data, self.mel.std, rng)
+            mels.append(mel)
+            targets[i, [self.labels.index(name) for name in scene["labels"]]] = 1.0
+            captions.append(scene["captions"][rng.integers(len(scene["captions"]))])
+        return Batch(stack(mels), torch.from_numpy(targets), encode_captions(self.tokenizer, captions))
+
+    def _render(self, scene: dict[str, Any], rng: np.random.Generator) -> NDArray[np.float32]:
+        """The scene (S,) with every clip changed; an event keeps its span, so the facts stay true."""
+        pieces = [*scene["events"], *([scene["bed"]] if scene["bed"] else [])]
+        factors = {piece["path"]: 1.0 + rng.uniform(-self.data.speed, self.data.speed) for piece in pieces}
+
+        def moved(piece: dict[str, Any]) -> dict[str, Any]:
+            start = piece["start"] / factors[piece["path"]]
+            return piece | {"start": start, "end": start + piece["end"] - piece["start"]}
+
+        def read(path: str) -> NDArray[np.float32]:
+            return augment_clip(self.bank.read(path), self.data, rng, factors[path])
+
+        bed = moved(scene["bed"]) if scene["bed"] else None
+        return render(scene | {"events": [moved(event) for event in scene["events"]], "bed": bed}, read)
+
+    def _group(self, number: int) -> list[dict[str, Any]]:
+        seed = self.seed * 1_000_003 + number
+        scenes = list(compose(self.bank.rows, seed=seed, count=self.size * self.GROUP, split=self.split))
+        scenes.sort(key=lambda scene: scene["duration"])
+        batches = [scenes[i : i + self.size] for i in range(0, len(scenes), self.size)]
+        random.Random(seed).shuffle(batches)
+        return [scene for batch in batches for scene in batch]
+
+
+def stack(mels: list[NDArray[np.float32]]) -> Tensor:
+    """Log-Mels of several lengths -> (B, T, 128), each shorter one padded with its own minimum."""
+    frames = max(len(mel) for mel in mels)
+    padded = [np.pad(mel, ((0, frames - len(mel)), (0, 0)), constant_values=mel.min()) for mel in mels]
+    return torch.from_numpy(np.stack(padded))
+
+
+def encode_captions(tokenizer: Tokenizer, captions: list[str]) -> Tensor:
+    """Sentences -> ids (B, W): the end of text (id 0) follows the last word, PADDING follows that."""
+    ids = [encoding.ids + [0] for encoding in tokenizer.encode_batch(captions)]
+    width = max(len(row) for row in ids)
+    return torch.tensor([row + [PADDING] * (width - len(row)) for row in ids])
+
+
+def stream(source: Mixtures | Scenes, first: int, last: int, workers: int) -> Iterator[Batch]:
+    """Batches of steps `first` ... `last - 1`, in order, composed by `workers` processes (0: in this one)."""
+    loader = DataLoader(
+        _Steps(source, first, last),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=8 if workers else None,
+    )
+    yield from loader
+
+
+class _Steps(IterableDataset[Batch]):
+    def __init__(self, source: Mixtures | Scenes, first: int, last: int) -> None:
+        self.source, self.first, self.last = source, first, last
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        offset, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for step in range(self.first + offset, self.last, stride):
+            yield self.source.batch(step)
+
+
+def _excerpt(
+    samples: NDArray[np.float32], active: list[list[float]], length: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """At most `length` samples of a clip, beginning in one of its active stretches (seconds)."""
+    first, last = round(active[0][0] * SAMPLE_RATE), round(active[-1][1] * SAMPLE_RATE)
+    if last - first > length:
+        start, end = active[rng.integers(len(active))]
+        first = min(round(rng.uniform(start, end) * SAMPLE_RATE), last - length)
+    return samples[first : min(first + length, last)]

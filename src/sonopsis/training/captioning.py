@@ -1,0 +1,133 @@
+"""Stage 2: encoder, connector and a Mamba-2 from scratch learn to describe composed scenes; the head goes on tagging."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sonopsis.captioner import Captioner
+from sonopsis.connector import ConnectorConfig
+from sonopsis.data.compose import compose, render
+from sonopsis.data.labels import LEAVES
+from sonopsis.folder import TOKENIZER, ModelConfig
+from sonopsis.mamba2 import Mamba2Config
+from sonopsis.mel import MelConfig, mel_input
+from sonopsis.metrics.events import score_captions
+from sonopsis.model import load, save
+from sonopsis.pruning import uniform
+from sonopsis.training.batches import PADDING, Batch, Scenes, stack, stream
+from sonopsis.training.clips import ClipBank
+from sonopsis.training.config import TrainConfig
+from sonopsis.training.tagging import MEL, encoder_config, random_pruning, tag_loss
+
+VALIDATION_SCENES = 240
+LONGEST_CAPTION = 48  # tokens
+
+
+class Captioning:
+    """The captioning stage; `sonopsis.training.loop.Task`."""
+
+    def __init__(self, config: TrainConfig, train: ClipBank, validation: ClipBank) -> None:
+        self.config, self.train, self.validation = config, train, validation
+        self.labels = list(LEAVES)
+        self.tokenizer = train_tokenizer(train, config.vocabulary)
+        encoder = encoder_config(config)
+        _, bands = encoder.grid(MEL.frames)
+        lm = Mamba2Config(**{"vocab_size": self.tokenizer.get_vocab_size(), **config.lm})
+        connector = ConnectorConfig(
+            encoder_width=encoder.width, width=lm.width, frequency_rows=bands, **config.connector
+        )
+        self.module = Captioner(encoder, len(self.labels), connector, lm)
+        if config.init is not None:
+            trained = load(config.init).module
+            self.module.tagger.load_state_dict(
+                (trained.tagger if isinstance(trained, Captioner) else trained).state_dict()
+            )
+
+    def batches(self, first: int, last: int) -> Iterator[Batch]:
+        """Scenes composed of training clips."""
+        config = self.config
+        source = Scenes(self.train, self.labels, MEL, config.data, config.batch_size, config.seed, self.tokenizer)
+        return stream(source, first, last, config.data.workers)
+
+    def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Next-word cross-entropy of the caption, plus `tag_weight` times the tagging loss."""
+        pruning = random_pruning(self.module.tagger.encoder.config.depth, self.config.pruning, progress)
+        words, tags = module(batch.mel, batch.ids, pruning)
+        caption = functional.cross_entropy(
+            words.float().flatten(0, 1),
+            batch.ids.flatten(),  # type: ignore[union-attr]
+            ignore_index=PADDING,
+            label_smoothing=self.config.label_smoothing,
+        )
+        tagging = tag_loss(tags, batch.labels)
+        return caption + self.config.tag_weight * tagging, {"caption": caption.item(), "tagging": tagging.item()}
+
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Event F1, order accuracy and CIDEr-D of greedy captions of validation scenes, at keep rate 0.7."""
+        assert isinstance(module, Captioner)
+        scenes = list(compose(self.validation.rows, seed=1, count=VALIDATION_SCENES, split="validation"))
+        captions = caption_scenes(module, self.tokenizer, scenes, self.validation, MEL, keep_rate=0.7)
+        scores = score_captions(scenes, captions)
+        return {name: scores[name] for name in ("event_f1_leaf", "event_f1_broad", "order_accuracy", "cider_d")}
+
+    def export(self, module: nn.Module, folder: Path) -> None:
+        """A model folder that tags and captions."""
+        assert isinstance(module, Captioner)
+        config = ModelConfig(
+            labels=self.labels,
+            encoder=asdict(module.tagger.encoder.config),
+            connector=module.connector.config.to_dict(),
+            lm=module.lm.config.to_dict(),
+            keep_rate=0.7,
+            max_caption_tokens=LONGEST_CAPTION,
+        )
+        save(module, folder, config, MEL)
+        self.tokenizer.save(str(folder / TOKENIZER))
+
+
+def train_tokenizer(bank: ClipBank, vocabulary: int) -> Tokenizer:
+    """A byte-level BPE of the captions of 4,000 composed training scenes; id 0 is the end of text."""
+    scenes = compose(bank.rows, seed=0, count=4000, split="train")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((caption for scene in scenes for caption in scene["captions"]), trainer)
+    return tokenizer
+
+
+@torch.inference_mode()
+def caption_scenes(
+    captioner: Captioner,
+    tokenizer: Tokenizer,
+    scenes: Sequence[dict[str, Any]],
+    bank: ClipBank,
+    mel: MelConfig,
+    *,
+    keep_rate: float | None,
+    batch_size: int = 16,
+    beams: int = 1,
+) -> list[str]:
+    """Captions of scenes, in their order; scenes of like duration share a batch."""
+    captioner.eval()
+    pruning = uniform(captioner.tagger.encoder.config.depth, keep_rate)
+    order = sorted(range(len(scenes)), key=lambda i: scenes[i]["duration"])
+    captions = [""] * len(scenes)
+    for first in range(0, len(order), batch_size):
+        chosen = order[first : first + batch_size]
+        mels = [mel_input(render(scenes[i], bank.read), mel)[0] for i in chosen]
+        found = captioner.generate(captioner.encode(stack(mels), pruning), max_new_tokens=LONGEST_CAPTION, beams=beams)
+        for i, hypothesis in zip(chosen, found, strict=True):
+            captions[i] = tokenizer.decode(list(hypothesis.ids)).strip()
+    return captions

@@ -1,0 +1,40 @@
+"""Results in the formats that other programs read, each by the name the command line gives it."""
+
+from collections.abc import Iterable
+from typing import TextIO
+
+from sonopsis.results import FileResult
+from sonopsis.writers.base import Writer
+from sonopsis.writers.structured import JsonlWriter, JsonWriter
+from sonopsis.writers.subtitles import SrtWriter, VttWriter
+from sonopsis.writers.tables import CsvWriter, TsvWriter
+from sonopsis.writers.text import TextWriter
+from sonopsis.writers.tracks import AudacityWriter, RavenWriter
+
+__all__ = ["WRITERS", "Writer", "open_writer", "write"]
+
+WRITERS: dict[str, type[Writer]] = {
+    "text": TextWriter,
+    "json": JsonWriter,
+    "jsonl": JsonlWriter,
+    "csv": CsvWriter,
+    "tsv": TsvWriter,
+    "srt": SrtWriter,
+    "vtt": VttWriter,
+    "audacity": AudacityWriter,
+    "raven": RavenWriter,
+}
+
+
+def open_writer(format: str, stream: TextIO) -> Writer:
+    """A writer to use in a `with` block, one per stream; raises ValueError for a format that has none."""
+    if format not in WRITERS:
+        raise ValueError(f"no format is called {format!r}; choose one of {', '.join(WRITERS)}")
+    return WRITERS[format](stream)
+
+
+def write(results: Iterable[FileResult], format: str, stream: TextIO) -> None:
+    """Write results as they come, so that an endless run can be followed and stopped; ValueError as `open_writer`."""
+    with open_writer(format, stream) as writer:
+        for result in results:
+            writer.add(result)

@@ -1,0 +1,41 @@
+"""Tables for spreadsheets and data frames: a row per tag, or per caption where windows have captions."""
+
+import csv
+import io
+from typing import Any
+
+from sonopsis.results import FileResult
+from sonopsis.writers.base import Writer, decimal, entries
+
+
+class CsvWriter(Writer):
+    """Columns file, start, end (s), label, score; files that failed have no rows."""
+
+    suffix = ".csv"
+    delimiter = ","
+
+    def header(self) -> str:
+        """The column names."""
+        return self._row("file", "start", "end", "label", "score")
+
+    def part(self, result: FileResult) -> str:
+        """The file's rows."""
+        if result.error is not None:
+            return ""
+        return "".join(
+            self._row(result.path, f"{window.start:.3f}", f"{window.end:.3f}", text, decimal(score))
+            for window in result.windows
+            for text, score in entries(window)
+        )
+
+    def _row(self, *cells: Any) -> str:
+        line = io.StringIO()
+        csv.writer(line, delimiter=self.delimiter, lineterminator="\n").writerow(cells)
+        return line.getvalue()
+
+
+class TsvWriter(CsvWriter):
+    """The same with tabs."""
+
+    suffix = ".tsv"
+    delimiter = "\t"

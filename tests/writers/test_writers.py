@@ -1,0 +1,184 @@
+"""Every format against a golden file, and read back by other means.
+
+After a change that is meant, write the golden files anew: python tests/writers/test_writers.py
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sonopsis.results import FileResult, WindowResult
+from sonopsis.writers import WRITERS, open_writer, write
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "writers"
+
+RESULTS = [
+    FileResult(
+        "street/märz, 1.wav",
+        25.5,
+        "default",
+        [
+            WindowResult(0.0, 10.24, [("dog", 0.921), ("speech, distant", 0.5)]),
+            WindowResult(10.24, 20.48, []),
+            WindowResult(20.48, 25.5, [("silence", 1.0)]),
+        ],
+    ),
+    FileResult("street/missing.wav", 0.0, "default", error="street/missing.wav: no such file; check the path"),
+    FileResult(
+        'forest "b".flac',
+        3725.5,
+        "default",
+        [
+            WindowResult(0.0, 10.24, [("bird", 0.75)], "A bird sings & a dog <barks> --> far away.", -0.5),
+            WindowResult(3720.0, 3725.5, None, "rain\n\nfalls", -1.25),
+        ],
+    ),
+]
+
+
+def written(format: str, results: list[FileResult]) -> str:
+    stream = io.StringIO()
+    write(results, format, stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("format", WRITERS)
+def test_golden(format: str) -> None:
+    assert written(format, RESULTS) == (GOLDEN / f"results.{format}").read_text(encoding="utf-8")
+
+
+def test_suffixes_tell_the_formats_apart() -> None:
+    assert len({writer.suffix for writer in WRITERS.values()}) == len(WRITERS)
+
+
+def test_json_is_what_results_say() -> None:
+    assert json.loads(written("json", RESULTS)) == [result.to_dict() for result in RESULTS]
+
+
+def test_json_without_files_is_an_empty_array() -> None:
+    assert json.loads(written("json", [])) == []
+
+
+@pytest.mark.parametrize("format", WRITERS)
+def test_formats_survive_no_files_and_nothing_but_failures(format: str) -> None:
+    empty, failed = written(format, []), written(format, [RESULTS[1]])
+    if format in ("text", "json", "jsonl"):
+        assert "missing.wav" in failed
+    else:
+        assert failed == empty
+
+
+@pytest.mark.parametrize("format", WRITERS)
+def test_each_file_is_out_before_the_next_is_asked_for(format: str) -> None:
+    stream, seen = io.StringIO(), list[int]()
+
+    def results() -> Iterator[FileResult]:
+        for result in (RESULTS[0], RESULTS[2]):
+            yield result
+            seen.append(len(stream.getvalue()))
+
+    write(results(), format, stream)
+    assert 0 < seen[0] < seen[1]
+
+
+def test_an_interrupted_run_leaves_valid_json() -> None:
+    stream = io.StringIO()
+    with pytest.raises(KeyboardInterrupt), open_writer("json", stream) as writer:
+        writer.add(RESULTS[0])
+        raise KeyboardInterrupt
+    assert [found["path"] for found in json.loads(stream.getvalue())] == [RESULTS[0].path]
+
+
+def test_an_unknown_format_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'xml'.*jsonl.*raven"):
+        write([], "xml", io.StringIO())
+
+
+@pytest.mark.parametrize("format", WRITERS)
+def test_a_stream_that_cannot_encode_everything_is_served(format: str) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    write([FileResult("bad\udcff name é.wav", 1.0, "m", [WindowResult(0.0, 1.0, [("vögel", 0.5)])])], format, stream)
+    assert b"v" in raw.getvalue()
+
+
+# ---- properties, read back by parsers that are not ours
+
+anything = st.text(st.characters(codec="utf-8"), max_size=30)
+
+
+@given(anything, anything)
+@settings(max_examples=50, deadline=None)
+def test_json_keeps_any_text(path: str, caption: str) -> None:
+    result = FileResult(path, 1.0, "m", [WindowResult(0.0, 1.0, None, caption, -1.0)])
+    assert json.loads(written("json", [result])) == [result.to_dict()]
+    assert json.loads(written("jsonl", [result]))["caption"] == caption
+
+
+@given(st.lists(anything, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_tables_have_five_cells_in_every_row(labels: list[str]) -> None:
+    result = FileResult("a.wav", 1.0, "m", [WindowResult(0.0, 1.0, [(label, 0.5) for label in labels])])
+    for format, delimiter in (("csv", ","), ("tsv", "\t")):
+        rows = list(csv.reader(io.StringIO(written(format, [result]), newline=""), delimiter=delimiter))
+        assert rows[0] == ["file", "start", "end", "label", "score"]
+        assert [len(row) for row in rows] == [5] * (1 + len(labels))
+
+
+@given(anything)
+@settings(max_examples=50, deadline=None)
+def test_tracks_have_a_line_per_label(label: str) -> None:
+    result = FileResult("a.wav", 1.0, "m", [WindowResult(0.0, 1.0, [(label, 0.5), ("dog", 0.1)])])
+    audacity = written("audacity", [result]).splitlines()
+    assert [line.count("\t") for line in audacity] == [2, 2]
+    raven = written("raven", [result]).splitlines()
+    assert {line.count("\t") for line in raven} == {10}
+    assert len(raven) == 3
+
+
+@given(anything.filter(str.strip))
+@settings(max_examples=50, deadline=None)
+def test_a_cue_stays_one_cue(caption: str) -> None:
+    result = FileResult("a.wav", 1.0, "m", [WindowResult(0.0, 1.0, None, caption, -1.0)])
+    for format in ("srt", "vtt"):
+        blocks = written(format, [result]).strip("\n").split("\n\n")
+        assert len(blocks) == (1 if format == "srt" else 3)  # vtt: the signature and a note
+        assert blocks[-1].count("\n") == (2 if format == "srt" else 1)
+        assert blocks[-1].count("-->") == 1
+        assert "<" not in blocks[-1].split("\n")[-1] or format == "srt"
+
+
+@given(st.floats(0, 400_000), st.floats(0, 100))
+@settings(max_examples=100, deadline=None)
+def test_subtitle_times_are_exact_and_ordered(start: float, length: float) -> None:
+    result = FileResult("a.wav", 1.0, "m", [WindowResult(start, start + length, [("dog", 0.5)])])
+    for format, point in (("srt", ","), ("vtt", r"\.")):
+        pattern = rf"(\d\d+):([0-5]\d):([0-5]\d){point}(\d\d\d)"
+        clocks = re.findall(pattern, written(format, [result]))
+        found = [int(h) * 3600 + int(m) * 60 + int(s) + int(ms) / 1000 for h, m, s, ms in clocks]
+        assert len(found) == 2
+        assert abs(found[0] - start) <= 0.00051
+        assert found[1] > found[0]
+        assert abs(found[1] - start - length) <= 0.00151
+
+
+def test_files_follow_each_other_on_a_timeline() -> None:
+    times = [line.split("\t")[:2] for line in written("audacity", RESULTS).splitlines()]
+    assert times[-1] == [f"{25.5 + 3720:.6f}", f"{25.5 + 3725.5:.6f}"]
+    raven = [line.split("\t") for line in written("raven", RESULTS).splitlines()]
+    last = dict(zip(raven[0], raven[-1], strict=True))
+    assert last["Begin Time (s)"] == f"{25.5 + 3720:.6f}"
+    assert (last["Begin Path"], last["File Offset (s)"]) == ('forest "b".flac', "3720.000000")
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for name in WRITERS:
+        (GOLDEN / f"results.{name}").write_text(written(name, RESULTS), encoding="utf-8")
