@@ -155,7 +155,7 @@ def stack(mels: list[NDArray[np.float32]]) -> Tensor:
 
 def encode_captions(tokenizer: Tokenizer, captions: list[str]) -> Tensor:
     """Sentences -> ids (B, W): the end of text (id 0) follows the last word, PADDING follows that."""
-    ids = [encoding.ids + [0] for encoding in tokenizer.encode_batch(captions)]
+    ids = [[*encoding.ids, 0] for encoding in tokenizer.encode_batch(captions)]
     width = max(len(row) for row in ids)
     return torch.tensor([row + [PADDING] * (width - len(row)) for row in ids])
 

@@ -1,4 +1,4 @@
-"""Stage 2: encoder, connector and a Mamba-2 from scratch learn to describe composed scenes; the head goes on tagging."""
+"""Stage 2: encoder, connector and a Mamba-2 from scratch learn to describe scenes, while the head goes on tagging."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
