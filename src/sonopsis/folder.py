@@ -67,7 +67,7 @@ class ModelFolder:
 
 
 def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
-    """Read the description of a model folder (`"default"`: the bundled one); raises ModelError naming what is missing."""
+    """Read what a model folder (`"default"`: the bundled one) describes; raises ModelError naming what is missing."""
     path = DEFAULT_MODEL if str(model) == "default" else Path(model)
     if not path.is_dir():
         raise ModelError(f"{model}: no such model folder; give a folder with {CONFIG} and {WEIGHTS}, or 'default'")

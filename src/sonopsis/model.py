@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows, load_audio, probe
+from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows, probe
 from sonopsis.captioner import Captioner
 from sonopsis.connector import ConnectorConfig
 from sonopsis.encoder import Encoded, EncoderConfig
@@ -26,7 +26,6 @@ from sonopsis.tagger import Tagger
 
 FRAME_SHIFT = 0.01  # seconds between Mel frames
 SILENCE = "silence"
-TIED = "lm.lm_head.weight"  # the embedding's weight under a second name; stored once
 
 
 def load(
@@ -45,7 +44,10 @@ def load(
     if engine not in ("auto", "torch"):
         raise ValueError(f"engine {engine!r} is not available; use 'torch' or 'auto'")
     folder = open_folder(model)
-    module = build(folder.config)
+    try:
+        module = build(folder.config)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{folder.path}: config.json describes no model of this version ({error})") from error
     try:
         missing, unexpected = module.load_state_dict(
             {name: tensor.float() for name, tensor in load_file(folder.weights).items()}, strict=False
@@ -54,7 +56,6 @@ def load(
         raise ModelError(
             f"{folder.path}: {folder.weights.name} cannot be read: {str(error).splitlines()[0]}"
         ) from error
-    missing = [name for name in missing if name != TIED]
     if missing or unexpected:
         raise ModelError(
             f"{folder.path}: weights do not fit config.json; missing {missing[:3]}, unexpected {unexpected[:3]}"
@@ -74,8 +75,7 @@ def build(config: ModelConfig) -> Tagger | Captioner:
 def save(module: Tagger | Captioner, path: Path, config: ModelConfig, mel: MelConfig) -> None:
     """Write a model folder (all but tokenizer and card); matrices are stored in float16."""
     write_description(path, config, mel)
-    state = {name: _half(tensor) for name, tensor in module.state_dict().items() if name != TIED}
-    save_file(state, path / WEIGHTS)
+    save_file({name: _half(tensor) for name, tensor in module.state_dict().items()}, path / WEIGHTS)
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:
@@ -109,7 +109,8 @@ class Model:
 
     def mel(self, audio: AudioSource, *, sample_rate: int | None = None) -> NDArray[np.float32]:
         """A recording's first window as normalised log-Mel (1, T, 128) float32."""
-        return mel_input(load_audio(audio, sample_rate=sample_rate), self.folder.mel)
+        first = next(iter_windows(audio, window=self.window, sample_rate=sample_rate))
+        return mel_input(first.samples, self.folder.mel)
 
     @torch.inference_mode()
     def logits(self, mel: Any, *, keep_rate: float | None = None) -> NDArray[np.float32]:
@@ -193,7 +194,7 @@ class Model:
         beams: int = 1,
         keep_rate: float | None = None,
     ) -> WindowResult:
-        """One window's samples (S,) at 16 kHz: its tags, and its caption if asked for; silence is said to be silence."""
+        """One window's samples (S,) at 16 kHz: its tags, and its caption if asked for; silence is called silence."""
         end = len(samples) / SAMPLE_RATE
         if is_silent(samples):
             caption, score = (SILENCE, 0.0) if captions else (None, None)

@@ -41,7 +41,7 @@ def benchmark_labels(rows: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def write_benchmark(rows: Iterable[Mapping[str, Any]], labels: set[str], path: Path) -> str:
-    """Compose the benchmark from test rows (with activity) of some labels; returns its digest, to be put in `DIGEST`."""
+    """Compose the benchmark from test rows (with activity) of some labels; returns its digest, for `DIGEST`."""
     chosen = [row for row in rows if set(row["labels"]) <= labels]
     scenes = list(compose(chosen, seed=SEED, count=SCENES, split="test"))
     write_scenes(scenes, path)

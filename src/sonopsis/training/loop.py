@@ -26,7 +26,9 @@ from sonopsis.training.config import TrainConfig, dump_config
 class Task(Protocol):
     """What a stage of training has to say for itself."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """What is trained."""
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """The batches of steps `first` ... `last - 1`."""

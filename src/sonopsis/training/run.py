@@ -1,12 +1,17 @@
 """`sonopsis train CONFIG`: data and task of a configuration, handed to the loop."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from sonopsis.data.compose import compose
 from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import read
-from sonopsis.training.captioning import Captioning
+from sonopsis.folder import write_description
+from sonopsis.model import load
+from sonopsis.training.captioning import VALIDATION_SCENES, Captioning
 from sonopsis.training.clips import ClipBank
 from sonopsis.training.config import load_config
+from sonopsis.training.evaluate import choose_threshold
 from sonopsis.training.loop import fit
 from sonopsis.training.tagging import Tagging
 
@@ -24,4 +29,15 @@ def train(config_path: str | Path, overrides: list[str] | None = None) -> Path:
     root = Path(config.data.root) if config.data.root else default_root()
     manifest = root / "manifest.jsonl"
     clips, validation = ClipBank(read(manifest, "train"), root), ClipBank(read(manifest, "validation"), root)
-    return fit(TASKS[config.stage](config, clips, validation), config)
+    folder = fit(TASKS[config.stage](config, clips, validation), config)
+    if config.stage == "captioning":
+        calibrate(folder, validation)
+    return folder
+
+
+def calibrate(path: Path, validation: ClipBank) -> None:
+    """Write into a captioner's folder the tag threshold that serves best on scenes of validation sources."""
+    model = load(path)
+    scenes = list(compose(validation.rows, seed=2, count=VALIDATION_SCENES, split="validation"))
+    threshold = choose_threshold(model, scenes, validation.read)
+    write_description(path, replace(model.folder.config, threshold=threshold), model.folder.mel)

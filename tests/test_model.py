@@ -1,0 +1,144 @@
+"""Loading a model folder, and the path from a recording to tags and a caption on a tiny random model."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sonopsis
+from sonopsis.captioner import Captioner
+from sonopsis.folder import DEFAULT_MODEL, ModelError
+from sonopsis.mel import mel_input
+from sonopsis.model import save
+
+RATE = 16_000
+
+
+@pytest.fixture
+def copy(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model, to be broken."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"])
+def test_a_missing_file_is_named(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(ModelError, match=name):
+        sonopsis.load(copy)
+
+
+def test_broken_and_foreign_folders_are_refused_in_one_line(copy: Path, tmp_path: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    changes = [
+        {"model_type": "audio-spectrogram-transformer"},
+        {"surprise": 1},
+        {"encoder": config["encoder"] | {"width": 24}},
+        {"encoder": config["encoder"] | {"colour": "red"}},
+        {"encoder": {}},
+        {"lm": None},
+    ]
+    for change in changes:
+        (copy / "config.json").write_text(json.dumps(config | change))
+        with pytest.raises(ModelError) as caught:
+            sonopsis.load(copy)
+        assert "\n" not in str(caught.value) and (str(copy) in str(caught.value) or "lm" in change)
+    (copy / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="not valid JSON"):
+        sonopsis.load(copy)
+    with pytest.raises(ModelError, match="no such model folder"):
+        sonopsis.load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="engine"):
+        sonopsis.load(copy, engine="steam")
+
+
+def test_truncated_weights_are_refused(copy: Path) -> None:
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="cannot be read"):
+        sonopsis.load(copy)
+
+
+def test_saved_and_loaded_again_is_the_same_model(tiny_model: Path, tmp_path: Path) -> None:
+    first = sonopsis.load(tiny_model)
+    save(first.module, tmp_path / "again", first.folder.config, first.folder.mel)
+    shutil.copy(tiny_model / "tokenizer.json", tmp_path / "again")
+    second = sonopsis.load(tmp_path / "again")
+    mel = np.random.default_rng(0).standard_normal((2, 64, 128)).astype(np.float32)
+    assert np.array_equal(first.logits(mel), second.logits(mel))
+
+
+def test_mel_logits_and_tokens_are_the_stages_of_tag(tiny_model: Path) -> None:
+    model = sonopsis.load(tiny_model, keep_rate=0.5)
+    samples = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
+    mel = model.mel(samples)
+    assert mel.dtype == np.float32 and mel.shape == (1, 208, 128)  # 198 frames, padded to a multiple of 16
+    np.testing.assert_array_equal(mel, mel_input(samples, model.folder.mel))
+    scores = 1 / (1 + np.exp(-model.logits(mel)[0]))
+    (tags,) = model.tag(samples, top_k=6)
+    assert [label for label, _ in tags.labels] == [model.labels[i] for i in np.argsort(-scores)]
+    np.testing.assert_allclose([score for _, score in tags.labels], np.sort(scores)[::-1], rtol=1e-4)
+    encoded = model.encode(torch.from_numpy(mel))
+    assert isinstance(encoded.tokens, np.ndarray) and encoded.index.shape[1] == 13  # 104 -> 52 -> 26 -> 13
+    assert [stage.shape[1] for stage in encoded.stages] == [52, 26, 13]
+
+
+def test_tags_are_the_same_with_and_without_a_caption(tiny_model: Path) -> None:
+    """The tagging path computes less (the last block's prefix rows only) and must not say anything else."""
+    model = sonopsis.load(tiny_model)
+    samples = 0.1 * np.random.default_rng(1).standard_normal(2 * RATE).astype(np.float32)
+    for keep_rate in (1.0, 0.6):
+        alone = model.describe_samples(samples, captions=False, top_k=6, keep_rate=keep_rate)
+        both = model.describe_samples(samples, captions=True, top_k=6, keep_rate=keep_rate)
+        assert [label for label, _ in alone.labels] == [label for label, _ in both.labels]
+        np.testing.assert_allclose([s for _, s in alone.labels], [s for _, s in both.labels], rtol=1e-4)
+        assert both.caption is not None and both.score is not None and both.score < 0
+
+
+def test_windows_cover_a_long_recording(tiny_model: Path) -> None:
+    model = sonopsis.load(tiny_model)
+    samples = 0.1 * np.random.default_rng(2).standard_normal(int(6.4 * RATE)).astype(np.float32)
+    assert [(round(t.start, 2), round(t.end, 2)) for t in model.tag(samples)] == [(0, 2.56), (2.56, 5.12), (5.12, 6.4)]
+    assert [round(c.start, 2) for c in model.caption(samples, window=2, hop=1)][:3] == [0, 1, 2]
+    with pytest.raises(ValueError, match="window"):
+        model.tag(samples, window=5.0)
+
+
+def test_silence_is_called_silence(tiny_model: Path) -> None:
+    model = sonopsis.load(tiny_model)
+    (tags,) = model.tag(np.zeros(RATE, np.float32))
+    (caption,) = model.caption(np.zeros(RATE, np.float32))
+    assert tags.labels == [("silence", 1.0)] and caption.text == "silence"
+
+
+def test_beams_find_no_worse_captions_than_greedy(tiny_model: Path) -> None:
+    model = sonopsis.load(tiny_model)
+    assert isinstance(model.module, Captioner)
+    encoded = model.module.encode(torch.randn(3, 64, 128, generator=torch.Generator().manual_seed(0)))
+    greedy = model.module.generate(encoded, max_new_tokens=5)
+    beams = model.module.generate(encoded, max_new_tokens=5, beams=4)
+    assert all(b.score >= g.score - 1e-6 for b, g in zip(beams, greedy, strict=True))
+
+
+def test_training_logits_are_what_generation_reads(tiny_model: Path) -> None:
+    """Teacher-forced logits of a generated caption have their maximum at each generated token."""
+    model = sonopsis.load(tiny_model)
+    assert isinstance(model.module, Captioner)
+    mel = torch.randn(1, 64, 128, generator=torch.Generator().manual_seed(3))
+    (best,) = model.module.generate(model.module.encode(mel), max_new_tokens=6)
+    ids = torch.tensor([best.ids])
+    with torch.inference_mode():
+        words, _ = model.module(mel, ids)
+    assert words.argmax(-1).tolist() == ids.tolist()
+
+
+@pytest.mark.skipif(not (DEFAULT_MODEL / "model.safetensors").is_file(), reason="no default model in this checkout")
+def test_the_default_model_names_what_the_examples_hold() -> None:
+    """On recordings from a package it never saw: not one fixed answer, and the water is water."""
+    examples = Path(__file__).parent.parent / "examples"
+    model = sonopsis.load()
+    top = {file.name: model.tag(file)[0].labels[0][0] for file in sorted(examples.iterdir())}
+    assert len(set(top.values())) >= 3
+    assert sum(f.stat().st_size for f in DEFAULT_MODEL.iterdir()) < 25e6

@@ -1,0 +1,73 @@
+"""Batches are a function of seed and step, and hold what they say."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from sonopsis.data.labels import LEAVES
+from sonopsis.data.manifest import read
+from sonopsis.training.batches import PADDING, Mixtures, Scenes, encode_captions, stack, stream
+from sonopsis.training.captioning import train_tokenizer
+from sonopsis.training.clips import ClipBank
+from sonopsis.training.config import DataConfig
+from sonopsis.training.tagging import MEL
+
+NAMES = list(LEAVES)
+
+
+def bank(root: Path, split: str = "train") -> ClipBank:
+    return ClipBank(read(root / "manifest.jsonl", split), root)  # type: ignore[arg-type]
+
+
+def test_a_bank_holds_its_split_decoded(root: Path) -> None:
+    clips = bank(root)
+    assert len(clips.rows) == 18 and {row["split"] for row in clips.rows} == {"train"}
+    row = clips.rows[0]
+    assert len(clips.read(row["path"])) == round(row["end"] * 16_000)
+    assert row["active"][0][0] < 0.05 and abs(row["active"][-1][1] - row["end"]) < 0.05
+    again = bank(root)
+    np.testing.assert_array_equal(clips.read(row["path"]), again.read(row["path"]))
+
+
+def test_mixtures_repeat_by_step_and_hold_one_or_two_labels(root: Path) -> None:
+    source = Mixtures(bank(root), NAMES, MEL, DataConfig(), 8, seed=3)
+    first, same, other = source.batch(5), source.batch(5), source.batch(6)
+    assert torch.equal(first.mel, same.mel) and torch.equal(first.labels, same.labels)
+    assert not torch.equal(first.mel, other.mel)
+    assert first.mel.shape == (8, 256, 128) and set(first.labels.sum(1).tolist()) <= {1.0, 2.0}
+    assert bool(torch.isfinite(first.mel).all())
+
+
+def test_scenes_carry_their_labels_and_one_of_their_captions(root: Path) -> None:
+    clips = bank(root)
+    tokenizer = train_tokenizer(clips, 400)
+    source = Scenes(clips, NAMES, MEL, DataConfig(workers=0), 4, 0, tokenizer)
+    batches = [source.batch(step) for step in range(4)]
+    scenes = source._group(0)
+    for step, batch in enumerate(batches):
+        assert batch.ids is not None and batch.mel.shape[1] % 16 == 0
+        for i, scene in enumerate(scenes[4 * step : 4 * step + 4]):
+            assert {NAMES[j] for j in batch.labels[i].nonzero()[:, 0]} == set(scene["labels"])
+            ids = batch.ids[i][batch.ids[i] != PADDING].tolist()
+            assert ids[-1] == 0 and tokenizer.decode(ids).strip() in scene["captions"]
+
+
+def test_a_stream_gives_the_same_batches_with_and_without_processes(root: Path) -> None:
+    source = Mixtures(bank(root), NAMES, MEL, DataConfig(), 2, seed=0)
+    for workers in (0, 2):
+        found = list(stream(source, 3, 7, workers))
+        assert [torch.equal(batch.mel, source.batch(3 + i).mel) for i, batch in enumerate(found)] == [True] * 4
+
+
+def test_shorter_clips_are_padded_with_their_own_minimum() -> None:
+    short, long = np.full((16, 128), -2.0, np.float32), np.full((48, 128), -3.0, np.float32)
+    batch = stack([short, long])
+    assert batch.shape == (2, 48, 128) and bool((batch[0] == -2).all()) and bool((batch[1] == -3).all())
+
+
+def test_captions_end_with_the_end_of_text(root: Path) -> None:
+    tokenizer: Tokenizer = train_tokenizer(bank(root), 400)
+    ids = encode_captions(tokenizer, ["a dog barking", "a dog barking and then a bird"])
+    assert ids[0, -1] == PADDING and (ids[0] == 0).sum() == 1 and ids[1, -1] == 0
