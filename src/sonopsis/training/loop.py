@@ -14,7 +14,6 @@ from typing import Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -45,7 +44,6 @@ class Task(Protocol):
 
 def fit(task: Task, config: TrainConfig) -> Path:
     """Train until `config.steps`, resuming from `output/checkpoint` if there is one; returns the exported folder."""
-    set_seed(config.seed)
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     dump_config(config, output / "config.yaml")

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from accelerate.utils import set_seed
+
 from sonopsis.data.compose import compose
 from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import read
@@ -29,6 +31,7 @@ def train(config_path: str | Path, overrides: list[str] | None = None) -> Path:
     root = Path(config.data.root) if config.data.root else default_root()
     manifest = root / "manifest.jsonl"
     clips, validation = ClipBank(read(manifest, "train"), root), ClipBank(read(manifest, "validation"), root)
+    set_seed(config.seed)  # before the task makes its weights
     folder = fit(TASKS[config.stage](config, clips, validation), config)
     if config.stage == "captioning":
         calibrate(folder, validation)
