@@ -295,6 +295,14 @@ def test_truncated_files(tmp_path: Path, suffix: str, share: float) -> None:
     np.testing.assert_allclose(samples[certain], whole[certain], atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["car_passing.mp3", "footsteps_on_ice.mp3"])
+def test_a_whole_mp3_is_read_and_measured_in_silence(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """libmpg123 writes to standard error when it is sent to a frame whose beginning lies in frames it skipped."""
+    path = Path(__file__).parent.parent / "examples" / name
+    assert probe(path).duration == pytest.approx(len(load_audio(path)) / SAMPLE_RATE, abs=1e-4)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_file_that_ends_early_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 400_000), SAMPLE_RATE)

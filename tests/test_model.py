@@ -1,11 +1,14 @@
 """Loading a model folder, and the path from a recording to tags and a caption on a tiny random model."""
 
+import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import sonopsis
@@ -38,13 +41,20 @@ def test_broken_and_foreign_folders_are_refused_in_one_line(copy: Path, tmp_path
         {"encoder": config["encoder"] | {"width": 24}},
         {"encoder": config["encoder"] | {"colour": "red"}},
         {"encoder": {}},
+        {"encoder": []},
         {"lm": None},
+        {"labels": config["labels"][:3]},
+        {"labels": []},
+        {"labels": "abcdef"},
+        {"keep_rate": 0},
+        {"keep_rate": 2},
+        {"max_caption_tokens": 0},
     ]
     for change in changes:
         (copy / "config.json").write_text(json.dumps(config | change))
         with pytest.raises(ModelError) as caught:
             sonopsis.load(copy)
-        assert "\n" not in str(caught.value) and (str(copy) in str(caught.value) or "lm" in change)
+        assert "\n" not in str(caught.value) and str(caught.value).startswith(f"{copy}: "), change
     (copy / "config.json").write_text("{")
     with pytest.raises(ModelError, match="not valid JSON"):
         sonopsis.load(copy)
@@ -52,6 +62,54 @@ def test_broken_and_foreign_folders_are_refused_in_one_line(copy: Path, tmp_path
         sonopsis.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="engine"):
         sonopsis.load(copy, engine="steam")
+
+
+@pytest.mark.parametrize("change", [{"padding": "wrap"}, {"frames": 250}, {"frames": 512}, {"multiple": 10}])
+def test_a_front_end_that_does_not_fit_is_refused(copy: Path, change: dict[str, object]) -> None:
+    front_end = json.loads((copy / "preprocessor_config.json").read_text())
+    (copy / "preprocessor_config.json").write_text(json.dumps(front_end | change))
+    with pytest.raises(ModelError, match=str(copy)):
+        sonopsis.load(copy)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"version": "1.0"}'])
+def test_a_broken_tokenizer_is_refused(copy: Path, text: str) -> None:
+    (copy / "tokenizer.json").write_text(text)
+    with pytest.raises(ModelError, match=rf"{copy}: tokenizer\.json"):
+        sonopsis.load(copy)
+
+
+@pytest.mark.parametrize("options", [{"keep_rate": 0}, {"keep_rate": 1.5}, {"device": "gramophone"}])
+def test_options_that_make_no_sense_are_refused_before_a_recording_is_read(
+    tiny_model: Path, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        sonopsis.load(tiny_model, **options)
+
+
+def test_what_tag_is_asked_for_is_checked(tiny_model: Path) -> None:
+    model = sonopsis.load(tiny_model)
+    for options in ({"top_k": 0}, {"top_k": -1}, {"keep_rate": 0}, {"window": 0}):
+        with pytest.raises(ValueError, match=next(iter(options)).replace("_", ".")):
+            model.tag(np.ones(RATE) * np.sin(np.arange(RATE)), **options)
+
+
+def test_the_duration_is_the_whole_recording_also_when_windows_leave_gaps(tiny_model: Path, sounds: Path) -> None:
+    model = sonopsis.load(tiny_model)
+    for window, hop, end in ((2.0, None, 6.0), (2.0, 1.0, 6.0), (1.0, 4.0, 5.0)):
+        found = model.describe(str(sounds / "noise.wav"), window=window, hop=hop)
+        assert (found.duration, found.windows[-1].end) == (6.0, end)
+
+
+def test_paths_file_objects_arrays_and_tensors_are_the_same_recording(tiny_model: Path, sounds: Path) -> None:
+    model, path = sonopsis.load(tiny_model), sounds / "deep" / "tone.flac"
+    samples, rate = soundfile.read(path, dtype="float32")
+    stereo = np.stack([samples, samples], axis=1)
+    expected = model.tag(path), model.caption(path)
+    for audio in (str(path), io.BytesIO(path.read_bytes())):
+        assert (model.tag(audio), model.caption(audio)) == expected
+    for array in (samples, stereo, stereo.T, torch.from_numpy(samples), torch.from_numpy(stereo).requires_grad_()):
+        assert (model.tag(array, sample_rate=rate), model.caption(array, sample_rate=rate)) == expected
 
 
 def test_truncated_weights_are_refused(copy: Path) -> None:

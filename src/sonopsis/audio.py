@@ -69,7 +69,7 @@ def load_audio(source: AudioSource, *, sample_rate: int | None = None) -> NDArra
 
 
 def probe(source: AudioSource, *, sample_rate: int | None = None) -> AudioInfo:
-    """Duration, rate, channels and format of a recording, without decoding it unless it is damaged.
+    """Duration, rate, channels and format of a recording, without decoding it unless it is MP3 or damaged.
 
     The arguments are those of `load_audio`. Raises AudioError.
     """
@@ -198,9 +198,11 @@ class _Decoder:
             _log.debug("%s: %s", self.name, error)
 
     def reaches_end(self) -> bool:
-        """Whether the last frame that the header declares is there; moves the read position."""
+        """Whether the last frame that the header declares is surely there; moves the read position."""
         if isinstance(self.origin, np.ndarray):
             return True
+        if self.format == "MP3":  # its frames lean on earlier ones: after a jump, the decoder complains on stderr
+            return False
         try:
             self.origin.seek(self.frames - 1)
             return len(self.origin.read(1)) == 1

@@ -39,7 +39,13 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if (self.connector is None) != (self.lm is None):
-            raise ModelError("a model that captions needs both `connector` and `lm` in config.json")
+            raise ValueError("a model that captions needs both `connector` and `lm` in config.json")
+        if not (isinstance(self.labels, list) and self.labels and all(isinstance(label, str) for label in self.labels)):
+            raise ValueError("labels must be a list of names")
+        if not 0 < self.keep_rate <= 1:
+            raise ValueError(f"keep_rate must be over 0 and at most 1, not {self.keep_rate!r}")
+        if self.max_caption_tokens < 1:
+            raise ValueError(f"max_caption_tokens must be at least 1, not {self.max_caption_tokens!r}")
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,8 @@ class ModelFolder:
 def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
     """Read what a model folder (`"default"`: the bundled one) describes; raises ModelError naming what is missing."""
     path = DEFAULT_MODEL if str(model) == "default" else Path(model)
+    if not path.is_dir() and path == DEFAULT_MODEL:
+        raise ModelError("the bundled model is not in this installation; install the package again, or name a folder")
     if not path.is_dir():
         raise ModelError(f"{model}: no such model folder; give a folder with {CONFIG} and {WEIGHTS}, or 'default'")
     fields = _read_json(path, CONFIG)
@@ -77,7 +85,7 @@ def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
     front_end = _read_json(path, FRONT_END)
     try:
         found = ModelFolder(path, ModelConfig(**fields), MelConfig(**front_end))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: {CONFIG} or {FRONT_END} does not fit this version of sonopsis ({error})") from error
     for file in (found.weights, found.tokenizer):
         if file is not None and not file.is_file():

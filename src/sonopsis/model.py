@@ -39,28 +39,39 @@ def load(
     """Load a model folder, or the bundled `"default"`.
 
     `keep_rate` is the share of patch tokens kept at each pruning block (None: the model's own). Raises ModelError, in
-    one line, when the folder is incomplete or of another program, and ValueError for an unknown engine.
+    one line, when the folder is incomplete or of another program, and ValueError for an unknown engine, a keep rate
+    outside (0, 1] or a device that is not there.
     """
     if engine not in ("auto", "torch"):
         raise ValueError(f"engine {engine!r} is not available; use 'torch' or 'auto'")
+    if keep_rate is not None and not 0 < keep_rate <= 1:
+        raise ValueError(f"keep_rate must be over 0 and at most 1, not {keep_rate!r}")
     folder = open_folder(model)
     try:
         module = build(folder.config)
-    except (ValueError, TypeError) as error:
+        encoder = module.tagger.encoder if isinstance(module, Captioner) else module.encoder
+        for frames in (folder.mel.frames, folder.mel.multiple or folder.mel.frames):
+            encoder.config.grid(frames)
+    except (ValueError, TypeError, AttributeError) as error:  # AttributeError: a list in place of a part's fields
         raise ModelError(f"{folder.path}: config.json describes no model of this version ({error})") from error
     try:
         missing, unexpected = module.load_state_dict(
             {name: tensor.float() for name, tensor in load_file(folder.weights).items()}, strict=False
         )
-    except (SafetensorError, RuntimeError) as error:
-        raise ModelError(
-            f"{folder.path}: {folder.weights.name} cannot be read: {str(error).splitlines()[0]}"
-        ) from error
+    except SafetensorError as error:
+        raise ModelError(f"{folder.path}: {folder.weights.name} cannot be read: {error}") from error
+    except RuntimeError as error:  # a headline, then a line for each tensor of another shape
+        reason = " ".join(str(error).splitlines()[:2][-1].split())
+        raise ModelError(f"{folder.path}: weights do not fit config.json; {reason}") from error
     if missing or unexpected:
         raise ModelError(
             f"{folder.path}: weights do not fit config.json; missing {missing[:3]}, unexpected {unexpected[:3]}"
         )
-    return Model(folder, module.to(device=device, dtype=dtype).eval(), keep_rate)
+    try:
+        module = module.to(device=device, dtype=dtype)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return Model(folder, module.eval(), keep_rate)
 
 
 def build(config: ModelConfig) -> Tagger | Captioner:
@@ -84,6 +95,15 @@ def _half(tensor: torch.Tensor) -> torch.Tensor:
     return (tensor.to(torch.float16) if tensor.ndim > 1 else tensor).contiguous()
 
 
+def _tokenizer(folder: ModelFolder) -> Tokenizer | None:
+    if folder.tokenizer is None:
+        return None
+    try:
+        return Tokenizer.from_file(str(folder.tokenizer))
+    except Exception as error:  # the library raises nothing more specific
+        raise ModelError(f"{folder.path}: {folder.tokenizer.name} is not a tokenizer ({error})") from error
+
+
 class Model:
     """A loaded model: recordings in, tags and captions out."""
 
@@ -93,7 +113,7 @@ class Model:
         self.tagger = module.tagger if isinstance(module, Captioner) else module
         self.labels = folder.config.labels
         self.keep_rate = folder.config.keep_rate if keep_rate is None else keep_rate
-        self.tokenizer = Tokenizer.from_file(str(folder.tokenizer)) if folder.tokenizer else None
+        self.tokenizer = _tokenizer(folder)
 
     @property
     def name(self) -> str:
@@ -171,7 +191,9 @@ class Model:
         `options` are those of `describe_samples`.
         """
         windows = list(self._windows(path, window, hop, None, captions=captions, **options))
-        return FileResult(str(path), probe(path).duration, self.name, windows)
+        gaps = hop is not None and hop > (self.window if window is None else window)
+        duration = probe(path).duration if gaps else windows[-1].end  # windows without gaps end where the file does
+        return FileResult(str(path), duration, self.name, windows)
 
     def _windows(
         self, audio: AudioSource, window: float | None, hop: float | None, sample_rate: int | None, **options: Any
@@ -196,6 +218,8 @@ class Model:
     ) -> WindowResult:
         """One window's samples (S,) at 16 kHz: its tags, and its caption if asked for; silence is called silence."""
         end = len(samples) / SAMPLE_RATE
+        if top_k < 1:
+            raise ValueError(f"top_k must be at least 1, not {top_k}")
         if is_silent(samples):
             caption, score = (SILENCE, 0.0) if captions else (None, None)
             return WindowResult(0.0, end, [(SILENCE, 1.0)], caption, score)

@@ -86,6 +86,13 @@ def test_standard_input_is_a_recording_called_minus(sonopsis: Run, tiny_model: P
     assert piped == {**named, "path": "-"}
 
 
+def test_a_recording_that_can_be_read_once_is_read_once(tiny_model: Path, sounds: Path) -> None:
+    command = [sys.executable, "-m", "sonopsis", "tag", "/dev/stdin", "--model", tiny_model, "-f", "json"]
+    done = subprocess.run(command, input=(sounds / "noise.wav").read_bytes(), capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)[0]["duration"] == 6.0
+
+
 def test_broken_standard_input_is_called_so(sonopsis: Run, tiny_model: Path) -> None:
     for data in (b"", b"no recording"):
         result = sonopsis("tag", "-", "--model", tiny_model, "-f", "json", stdin=data)

@@ -1,18 +1,26 @@
-"""No recording that is held out can reach training through the function all loaders read with."""
+"""No recording that is held out can reach training through the function all loaders read with, nor by any stage."""
 
+import hashlib
 import json
 import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonopsis.data import manifest
 from sonopsis.data.splits import STRICTNESS, load_splits
+from sonopsis.training import run
+from sonopsis.training.clips import ClipBank
+from sonopsis.training.config import TrainConfig
+from sonopsis.training.loop import Task
 
 GROUPS = tuple(STRICTNESS)
+LABELS = ("dog", "cow", "bird", "water", "horn")  # scenes need five
 REAL = Path(os.environ.get("SONOPSIS_DATA", "/nonexistent")) / "manifest.jsonl"
 
 LISTED = load_splits().near_duplicates
@@ -37,6 +45,41 @@ def test_no_held_out_hash_and_no_listed_duplicate_is_ever_read(rows: list[tuple[
     assert read["test"] == in_group["test"]
     assert read["validation"] == in_group["validation"] - in_group["test"] - listed
     assert read["train"] == in_group["train"] - in_group["validation"] - in_group["test"] - listed
+
+
+@pytest.mark.parametrize("stage", run.TASKS)
+def test_no_stage_of_training_is_given_a_held_out_recording(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every test and validation recording stands in the training rows too, under another name: none gets through."""
+    rows = []
+    for number, (label, split) in enumerate((label, split) for label in LABELS for split in GROUPS):
+        for copy in {split, "train"}:
+            path = f"{copy}-{number}.wav"
+            soundfile.write(tmp_path / path, np.random.default_rng(number).uniform(-0.3, 0.3, 8_000), 16_000)
+            sha256 = hashlib.sha256((tmp_path / path).read_bytes()).hexdigest()
+            row = {"path": path, "start": 0.0, "end": 0.5, "labels": [label], "captions": [], "sha256": sha256}
+            rows.append(row | {"split": copy, "source": copy, "family": f"{copy}:{number}", "licence": "CC0-1.0"})
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = tmp_path / "config.yaml"
+    tiny = "encoder: {width: 16, depth: 1, heads: 2, stem: patch}\nlm: {width: 16, depth: 1, state: 8, head_dim: 8}"
+    config.write_text(f"stage: {stage}\noutput: {tmp_path}\nvocabulary: 300\ndata: {{root: {tmp_path}}}\n{tiny}\n")
+
+    class Stop(Exception):
+        pass
+
+    def stop(task: Task, config: TrainConfig) -> Path:  # what would be fitted is complete here: nothing has to be
+        given = {name: bank for name, bank in vars(task).items() if isinstance(bank, ClipBank)}
+        hashes = {name: {row["sha256"] for row in bank.rows} for name, bank in given.items()}
+        held_out = {split: {row["sha256"] for row in rows if row["split"] == split} for split in GROUPS}
+        assert len(hashes["train"]) == len(hashes["validation"]) == len(LABELS)
+        assert not hashes["train"] & (held_out["validation"] | held_out["test"])
+        assert not hashes["validation"] & held_out["test"]
+        raise Stop
+
+    monkeypatch.setattr(run, "fit", stop)
+    with pytest.raises(Stop):
+        run.train(config)
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason="needs a built manifest under $SONOPSIS_DATA")

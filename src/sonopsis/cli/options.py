@@ -1,6 +1,7 @@
 """The options that `tag` and `caption` share."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +14,13 @@ def _share(value: float | None) -> float | None:
     return value
 
 
-def _seconds(value: float | None) -> float | None:
-    if value is not None and not (math.isfinite(value) and value > 0):
-        raise typer.BadParameter("must be a positive number of seconds")
-    return value
+def _seconds(least: float) -> Callable[[float | None], float | None]:
+    def check(value: float | None) -> float | None:
+        if value is not None and not (math.isfinite(value) and value >= least):
+            raise typer.BadParameter(f"must be at least {least:g} seconds")
+        return value
+
+    return check
 
 
 Paths = Annotated[
@@ -37,12 +41,17 @@ KeepRate = Annotated[
 ]
 WindowLength = Annotated[
     float | None,
-    typer.Option("--window", callback=_seconds, metavar="S", show_default="the model's input length", help="Seconds."),
+    typer.Option(
+        "--window", callback=_seconds(0.1), metavar="S", show_default="the model's input length", help="Seconds."
+    ),
 ]
 Hop = Annotated[
     float | None,
     typer.Option(
-        callback=_seconds, metavar="S", show_default="the window", help="Seconds from one window's start to the next's."
+        callback=_seconds(0.01),
+        metavar="S",
+        show_default="the window",
+        help="Seconds from one window's start to the next's.",
     ),
 ]
 Formats = Annotated[

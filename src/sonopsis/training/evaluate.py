@@ -21,7 +21,7 @@ from sonopsis.data.labels import LEAVES
 from sonopsis.data.manifest import Row, read
 from sonopsis.data.splits import Split
 from sonopsis.mel import mel_input
-from sonopsis.metrics.events import RESAMPLES, score_captions
+from sonopsis.metrics.events import RESAMPLES, event_f1, score_captions
 from sonopsis.metrics.tagging import accuracy, balanced_accuracy, mean_average_precision
 from sonopsis.model import Model
 
@@ -128,7 +128,7 @@ def choose_threshold(model: Model, scenes: Sequence[Scene], read_clip: Callable[
         tags.append(dict(window.labels or []))
 
     def score(threshold: float) -> float:
-        return float(score_captions(scenes, [tag_sentence(t, threshold) for t in tags], resamples=1)["event_f1_leaf"])
+        return event_f1(scenes, [tag_sentence(scores, threshold) for scores in tags])
 
     return max((round(0.02 * step, 2) for step in range(1, 45)), key=score)
 
