@@ -24,6 +24,7 @@ def test_it_is_what_was_frozen() -> None:
     assert {piece["path"].split("/")[1] for piece in pieces} <= set(load_splits().test_packages)
 
 
+@pytest.mark.slow
 def test_every_scene_has_five_captions_of_its_facts_one_in_an_unseen_phrasing() -> None:
     for scene in load_benchmark():
         assert len(scene["captions"]) == 5 and scene["families"].count("held_out") == 1

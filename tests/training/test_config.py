@@ -29,3 +29,9 @@ def test_unknown_keys_are_refused(tmp_path: Path, override: str) -> None:
     (tmp_path / "a.yaml").write_text("stage: tagging\noutput: out\n")
     with pytest.raises(ValueError, match="unknown key"):
         load_config(tmp_path / "a.yaml", [override])
+
+
+def test_a_value_where_keys_belong_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("stage: captioning\noutput: out\nlm: 3\n")
+    with pytest.raises(ValueError, match="lm must hold"):
+        load_config(tmp_path / "a.yaml")

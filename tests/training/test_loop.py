@@ -56,6 +56,7 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(root: Path, tmp_path
         np.testing.assert_array_equal(first[name].numpy(), second[name].numpy(), err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_captioner_is_trained_from_a_tagger_and_describes(root: Path, tmp_path: Path) -> None:
     tagger = train(config(tmp_path, root, "stage: tagging\noutput: unset"), [f"output={tmp_path / 'tagger'}"])
     assert sonopsis.load(tagger).tag(np.random.default_rng(0).standard_normal(16_000) * 0.1)[0].labels
@@ -67,6 +68,8 @@ def test_a_captioner_is_trained_from_a_tagger_and_describes(root: Path, tmp_path
     (caption,) = model.caption(np.random.default_rng(0).standard_normal(16_000) * 0.1)
     assert isinstance(caption.text, str) and caption.score < 0
     assert 0 < model.folder.config.threshold < 1
+    facts = model.folder.config.training
+    assert facts["clips"] == 18 and facts["from"]["stage"] == "tagging" and facts["most_frequent_caption"]
     log = (tmp_path / "captioner" / "log.jsonl").read_text()
     assert "val_event_f1_leaf" in log and "caption" in log
 

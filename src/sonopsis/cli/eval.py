@@ -15,6 +15,10 @@ def evaluate(
     manifest: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="A manifest of clips or of scenes (JSON Lines).")
     ],
+    split: Annotated[str, typer.Option(help="Rows of which group: test, validation, train, or all.")] = "test",
+    keep_rate: Annotated[
+        float | None, typer.Option(min=0.01, max=1.0, help="Share of patches kept.", show_default="the model's own")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a model on held-out recordings."""
@@ -24,8 +28,9 @@ def evaluate(
         fail(f"evaluation needs {error.name}; install it with: pip install 'sonopsis[train]'")
     from sonopsis.model import load
 
+    group: Any = None if split == "all" else split  # checked by the reader of the manifest
     try:
-        figures = run(load(model), manifest)
+        figures = run(load(model, keep_rate=keep_rate), manifest, split=group)
     except (ValueError, OSError) as error:
         fail(str(error))
     if as_json:

@@ -27,6 +27,7 @@ from sonopsis.training.tagging import MEL, encoder_config, random_pruning, tag_l
 
 VALIDATION_SCENES = 240
 LONGEST_CAPTION = 48  # tokens
+LM: dict[str, Any] = {"width": 192, "depth": 4, "state": 64}  # unless the run says otherwise
 
 
 class Captioning:
@@ -38,10 +39,9 @@ class Captioning:
         self.tokenizer = train_tokenizer(train, config.vocabulary)
         encoder = encoder_config(config)
         _, bands = encoder.grid(MEL.frames)
-        lm = Mamba2Config(**{"vocab_size": self.tokenizer.get_vocab_size(), **config.lm})
-        connector = ConnectorConfig(
-            encoder_width=encoder.width, width=lm.width, frequency_rows=bands, **config.connector
-        )
+        lm = Mamba2Config.from_dict({**LM, "vocab_size": self.tokenizer.get_vocab_size(), **config.lm})
+        sizes = {"encoder_width": encoder.width, "width": lm.width, "frequency_rows": bands}
+        connector = ConnectorConfig.from_dict({**sizes, **config.connector})
         self.module = Captioner(encoder, len(self.labels), connector, lm)
         if config.init is not None:
             trained = load(config.init).module
@@ -92,8 +92,7 @@ class Captioning:
 
 
 def train_tokenizer(bank: ClipBank, vocabulary: int) -> Tokenizer:
-    """A byte-level BPE of the captions of 4,000 composed training scenes; id 0 is the end of text."""
-    scenes = compose(bank.rows, seed=0, count=4000, split="train")
+    """A byte-level BPE of training captions; id 0 is the end of text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -103,8 +102,14 @@ def train_tokenizer(bank: ClipBank, vocabulary: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((caption for scene in scenes for caption in scene["captions"]), trainer)
+    tokenizer.train_from_iterator(training_captions(bank), trainer)
     return tokenizer
+
+
+def training_captions(bank: ClipBank) -> Iterator[str]:
+    """All captions of 4,000 composed training scenes."""
+    for scene in compose(bank.rows, seed=0, count=4000, split="train"):
+        yield from scene["captions"]
 
 
 @torch.inference_mode()

@@ -95,6 +95,8 @@ def _merge(base: Any, changes: dict[str, Any], where: str) -> Any:
         current = getattr(base, key)
         if is_dataclass(current):
             value = _merge(current, value or {}, f"{where}: {key}")
+        elif isinstance(current, dict) and not isinstance(value, dict):
+            raise ValueError(f"{where}: {key} must hold keys and values, not {value!r}")
         elif isinstance(current, float) and isinstance(value, int | str):
             value = float(value)  # YAML reads 1e-3 as text
         base = replace(base, **{key: value})

@@ -5,8 +5,8 @@ manifest holds all its recordings, the frozen benchmark of the package.
 """
 
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +91,27 @@ def evaluate_tags(model: Model, rows: Sequence[Row], folders: Sequence[Path]) ->
 
 
 def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[Path]) -> dict[str, Any]:
-    """Scores of the model's captions of scenes and of three baselines: the most frequent training-style caption, the
-    caption of another scene, and sentences made of the same encoder's tags."""
+    """Scores of the model's captions of scenes and of three baselines: the most frequent training caption, the caption
+    of another scene, and sentences made of the same encoder's tags."""
     captions, tags = [], []
+
+    @cache
+    def read_clip(path: str) -> NDArray[np.float32]:
+        return _read(folders, path, 0.0, CLIP_REACH)
+
     for scene in scenes:
-        samples = render(scene, lambda path: _read(folders, path, 0.0, CLIP_REACH))
+        samples = render(scene, read_clip)
         window = model.describe_samples(samples, captions=True, top_k=len(model.labels))
         captions.append(window.caption or "")
         tags.append(dict(window.labels or []))
     rng = random.Random(0)
-    counts = Counter(scene["captions"][0] for scene in scenes)
+    frequent = model.folder.config.training.get("most_frequent_caption", "")
     others = [rng.choice([other for other in scenes if other is not scene]) for scene in scenes]
     threshold = model.folder.config.threshold
     return {
         "scenes": len(scenes),
         "model": score_captions(scenes, captions),
-        "most_frequent_caption": score_captions(scenes, [counts.most_common(1)[0][0]] * len(scenes)),
+        "most_frequent_caption": score_captions(scenes, [frequent] * len(scenes)),
         "random_scene_caption": score_captions(scenes, [other["captions"][0] for other in others]),
         "tag_template": score_captions(scenes, [tag_sentence(scores, threshold) for scores in tags]),
         "tag_threshold": threshold,

@@ -1,7 +1,9 @@
 """`sonopsis train CONFIG`: data and task of a configuration, handed to the loop."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from accelerate.utils import set_seed
 
@@ -10,9 +12,9 @@ from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import read
 from sonopsis.folder import write_description
 from sonopsis.model import load
-from sonopsis.training.captioning import VALIDATION_SCENES, Captioning
+from sonopsis.training.captioning import VALIDATION_SCENES, Captioning, training_captions
 from sonopsis.training.clips import ClipBank
-from sonopsis.training.config import load_config
+from sonopsis.training.config import TrainConfig, load_config
 from sonopsis.training.evaluate import choose_threshold
 from sonopsis.training.loop import fit
 from sonopsis.training.tagging import Tagging
@@ -33,14 +35,32 @@ def train(config_path: str | Path, overrides: list[str] | None = None) -> Path:
     clips, validation = ClipBank(read(manifest, "train"), root), ClipBank(read(manifest, "validation"), root)
     set_seed(config.seed)  # before the task makes its weights
     folder = fit(TASKS[config.stage](config, clips, validation), config)
-    if config.stage == "captioning":
-        calibrate(folder, validation)
+    conclude(folder, config, clips, validation)
     return folder
 
 
-def calibrate(path: Path, validation: ClipBank) -> None:
-    """Write into a captioner's folder the tag threshold that serves best on scenes of validation sources."""
+def conclude(path: Path, config: TrainConfig, clips: ClipBank, validation: ClipBank) -> None:
+    """Write into a trained model's folder what it was trained on and, if it captions, what validation data choose."""
     model = load(path)
-    scenes = list(compose(validation.rows, seed=2, count=VALIDATION_SCENES, split="validation"))
-    threshold = choose_threshold(model, scenes, validation.read)
-    write_description(path, replace(model.folder.config, threshold=threshold), model.folder.mel)
+    found = replace(model.folder.config, training=_facts(config, clips, validation))
+    if config.stage == "captioning":
+        scenes = list(compose(validation.rows, seed=2, count=VALIDATION_SCENES, split="validation"))
+        frequent, _ = Counter(training_captions(clips)).most_common(1)[0]
+        found.training["most_frequent_caption"] = frequent
+        found = replace(found, threshold=choose_threshold(model, scenes, validation.read))
+    write_description(path, found, model.folder.mel)
+
+
+def _facts(config: TrainConfig, clips: ClipBank, validation: ClipBank) -> dict[str, Any]:
+    """What `sonopsis info` says of the training: run, data, and the run it started from."""
+    before = load(config.init).folder.config.training if config.init else None
+    return {
+        "stage": config.stage,
+        "steps": config.steps,
+        "examples": config.steps * config.batch_size,
+        "seed": config.seed,
+        "clips": len(clips.rows),
+        "packages": sorted({row["source"] for row in clips.rows}),
+        "validation_clips": len(validation.rows),
+        "from": before,
+    }
