@@ -31,8 +31,8 @@ class Captioner(nn.Module):
         """Normalised log-Mel (B, T, M) -> tokens, with what the connector needs to fill pruned cells."""
         return self.tagger.encode(mel, pruning, collect_dropped=self.connector.config.layout == "concat")
 
-    def forward(self, mel: Tensor, ids: Tensor, pruning: Pruning | None = None) -> tuple[Tensor, Tensor]:
-        """Next-word logits (B, W, V) for captions `ids` (B, W), and tag logits (B, labels), for training.
+    def forward(self, mel: Tensor, ids: Tensor, pruning: Pruning | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Next-word logits (B, W, V) for captions `ids` (B, W), tag logits (B, labels) and prefix (B, L, E), to train.
 
         Position w predicts ids[:, w] from the audio and the words before it; ids below 0 are padding.
         """
@@ -42,7 +42,7 @@ class Captioner(nn.Module):
         words = self.lm.embed(torch.cat([start, ids[:, :-1]], dim=1))  # (B, W, E)
         prefix = self.connector(encoded)  # (B, L, E)
         hidden = self.lm.hidden(torch.cat([prefix.to(words.dtype), words], dim=1))  # (B, L + W, E)
-        return self.lm.lm_head(hidden[:, prefix.shape[1] :]), self.tagger.logits(encoded)
+        return self.lm.lm_head(hidden[:, prefix.shape[1] :]), self.tagger.logits(encoded), prefix
 
     @torch.inference_mode()
     def generate(self, encoded: Encoded, *, max_new_tokens: int, beams: int = 1) -> list[Hypothesis]:

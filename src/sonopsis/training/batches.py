@@ -4,6 +4,7 @@ Every batch is a function of (seed, step) alone, so a resumed run continues with
 many worker processes compose them.
 """
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from sonopsis.training.augment import augment_clip, augment_mel
 from sonopsis.training.clips import ClipBank
 from sonopsis.training.config import DataConfig
 
+# Lengths of batches come in steps: a matrix product of a new shape is compiled first, which takes longer than padding.
+LENGTH_STEP = 64  # Mel frames
+WIDTH_STEP = 8  # caption tokens
 PADDING = -100  # label of padded word positions; cross_entropy ignores it
 
 
@@ -33,11 +37,12 @@ class Batch:
     mel: Tensor  # (B, T, 128) normalised float32
     labels: Tensor  # (B, labels) 0 or 1
     ids: Tensor | None = None  # (B, W) caption tokens, end of text after the last word, then PADDING
+    sounding: Tensor | None = None  # (B, t, labels) 0 or 1: which labels sound in each time step of the encoder
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
-        ids = None if self.ids is None else self.ids.to(device)
-        return Batch(self.mel.to(device), self.labels.to(device), ids)
+        ids, sounding = (None if target is None else target.to(device) for target in (self.ids, self.sounding))
+        return Batch(self.mel.to(device), self.labels.to(device), ids, sounding)
 
 
 class Mixtures:
@@ -120,7 +125,26 @@ class Scenes:
             mels.append(mel)
             targets[i, [self.labels.index(name) for name in scene["labels"]]] = 1.0
             captions.append(scene["captions"][rng.integers(len(scene["captions"]))])
-        return Batch(stack(mels), torch.from_numpy(targets), encode_captions(self.tokenizer, captions))
+        mel_batch = stack(mels, LENGTH_STEP)
+        steps = mel_batch.shape[1] // self.mel.multiple
+        sounding = np.stack([self._sounding(scene, steps) for scene in scenes])
+        return Batch(
+            mel_batch,
+            torch.from_numpy(targets),
+            encode_captions(self.tokenizer, captions),
+            torch.from_numpy(sounding),
+        )
+
+    def _sounding(self, scene: dict[str, Any], steps: int) -> NDArray[np.float32]:
+        """Which labels a scene's facts put into each of `steps` time steps: (t, labels) of 0 and 1."""
+        active = np.zeros((steps, len(self.labels)), np.float32)
+        rate = 100 / self.mel.multiple  # steps per second; a Mel frame lasts 10 ms
+        for event in scene["events"]:
+            last = event["onset"] + event["end"] - event["start"]
+            active[int(event["onset"] * rate) : math.ceil(last * rate), self.labels.index(event["label"])] = 1.0
+        if scene["bed"]:
+            active[: math.ceil(scene["duration"] * rate), self.labels.index(scene["bed"]["label"])] = 1.0
+        return active
 
     def _render(self, scene: dict[str, Any], rng: np.random.Generator) -> NDArray[np.float32]:
         """The scene (S,) with every clip changed; an event keeps its span, so the facts stay true."""
@@ -146,9 +170,9 @@ class Scenes:
         return [scene for batch in batches for scene in batch]
 
 
-def stack(mels: list[NDArray[np.float32]]) -> Tensor:
-    """Log-Mels of several lengths -> (B, T, 128), each shorter one padded with its own minimum."""
-    frames = max(len(mel) for mel in mels)
+def stack(mels: list[NDArray[np.float32]], multiple: int = 1) -> Tensor:
+    """Log-Mels of several lengths -> (B, T, 128), T a multiple of `multiple`, each padded with its own minimum."""
+    frames = -(-max(len(mel) for mel in mels) // multiple) * multiple
     padded = [np.pad(mel, ((0, frames - len(mel)), (0, 0)), constant_values=mel.min()) for mel in mels]
     return torch.from_numpy(np.stack(padded))
 
@@ -156,7 +180,7 @@ def stack(mels: list[NDArray[np.float32]]) -> Tensor:
 def encode_captions(tokenizer: Tokenizer, captions: list[str]) -> Tensor:
     """Sentences -> ids (B, W): the end of text (id 0) follows the last word, PADDING follows that."""
     ids = [[*encoding.ids, 0] for encoding in tokenizer.encode_batch(captions)]
-    width = max(len(row) for row in ids)
+    width = -(-max(len(row) for row in ids) // WIDTH_STEP) * WIDTH_STEP
     return torch.tensor([row + [PADDING] * (width - len(row)) for row in ids])
 
 

@@ -19,7 +19,7 @@ from sonopsis.mamba2 import Mamba2Config
 from sonopsis.mel import MelConfig, mel_input
 from sonopsis.metrics.events import score_captions
 from sonopsis.model import load, save
-from sonopsis.pruning import uniform
+from sonopsis.pruning import Pruning, uniform
 from sonopsis.training.batches import PADDING, Batch, Scenes, stack, stream
 from sonopsis.training.clips import ClipBank
 from sonopsis.training.config import TrainConfig
@@ -28,6 +28,24 @@ from sonopsis.training.tagging import MEL, encoder_config, random_pruning, tag_l
 VALIDATION_SCENES = 240
 LONGEST_CAPTION = 48  # tokens
 LM: dict[str, Any] = {"width": 192, "depth": 4, "state": 64}  # unless the run says otherwise
+
+
+class Located(nn.Module):
+    """A captioner in training: a head, dropped afterwards, that must tell from the prefix which labels sound when.
+
+    The facts of a composed scene say when each sound begins and ends. Asking the connector for that teaches it what the
+    sentence needs (which sound, then which) hundreds of times a scene instead of once a word.
+    """
+
+    def __init__(self, captioner: Captioner, labels: int) -> None:
+        super().__init__()
+        self.captioner = captioner
+        self.locate = nn.Linear(captioner.connector.config.width, labels)
+
+    def forward(self, mel: Tensor, ids: Tensor, pruning: Pruning | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of words (B, W, V), of tags (B, labels), and of labels at time steps (B, t, labels)."""
+        words, tags, prefix = self.captioner(mel, ids, pruning)
+        return words, tags, self.locate(prefix[:, int(self.captioner.connector.config.summary) :])
 
 
 class Captioning:
@@ -42,12 +60,13 @@ class Captioning:
         lm = Mamba2Config.from_dict({**LM, "vocab_size": self.tokenizer.get_vocab_size(), **config.lm})
         sizes = {"encoder_width": encoder.width, "width": lm.width, "frequency_rows": bands}
         connector = ConnectorConfig.from_dict({**sizes, **config.connector})
-        self.module = Captioner(encoder, len(self.labels), connector, lm)
+        if connector.layout != "concat":
+            raise ValueError(f"the captioner is trained with time steps as prefix: layout concat, not {connector.layout}")
+        captioner = Captioner(encoder, len(self.labels), connector, lm)
         if config.init is not None:
             trained = load(config.init).module
-            self.module.tagger.load_state_dict(
-                (trained.tagger if isinstance(trained, Captioner) else trained).state_dict()
-            )
+            (captioner if isinstance(trained, Captioner) else captioner.tagger).load_state_dict(trained.state_dict())
+        self.module = Located(captioner, len(self.labels))
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Scenes composed of training clips."""
@@ -56,9 +75,9 @@ class Captioning:
         return stream(source, first, last, config.data.workers)
 
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Next-word cross-entropy of the caption, plus `tag_weight` times the tagging loss."""
-        pruning = random_pruning(self.module.tagger.encoder.config.depth, self.config.pruning, progress)
-        words, tags = module(batch.mel, batch.ids, pruning)
+        """Next-word cross-entropy of the caption, and the weighted losses of tags and of labels in time."""
+        pruning = random_pruning(self.module.captioner.tagger.encoder.config.depth, self.config.pruning, progress)
+        words, tags, located = module(batch.mel, batch.ids, pruning)
         caption = functional.cross_entropy(
             words.float().flatten(0, 1),
             batch.ids.flatten(),  # type: ignore[union-attr]
@@ -66,28 +85,31 @@ class Captioning:
             label_smoothing=self.config.label_smoothing,
         )
         tagging = tag_loss(tags, batch.labels)
-        return caption + self.config.tag_weight * tagging, {"caption": caption.item(), "tagging": tagging.item()}
+        timing = tag_loss(located.flatten(0, 1), batch.sounding.flatten(0, 1))  # type: ignore[union-attr]
+        loss = caption + self.config.tag_weight * tagging + self.config.timing_weight * timing
+        return loss, {"caption": caption.item(), "tagging": tagging.item(), "timing": timing.item()}
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Event F1, order accuracy and CIDEr-D of greedy captions of validation scenes, at keep rate 0.7."""
-        assert isinstance(module, Captioner)
+        assert isinstance(module, Located)
         scenes = list(compose(self.validation.rows, seed=1, count=VALIDATION_SCENES, split="validation"))
-        captions = caption_scenes(module, self.tokenizer, scenes, self.validation, MEL, keep_rate=0.7)
+        captions = caption_scenes(module.captioner, self.tokenizer, scenes, self.validation, MEL, keep_rate=0.7)
         scores = score_captions(scenes, captions)
         return {name: scores[name] for name in ("event_f1_leaf", "event_f1_broad", "order_accuracy", "cider_d")}
 
     def export(self, module: nn.Module, folder: Path) -> None:
         """A model folder that tags and captions."""
-        assert isinstance(module, Captioner)
+        assert isinstance(module, Located)
+        captioner = module.captioner
         config = ModelConfig(
             labels=self.labels,
-            encoder=asdict(module.tagger.encoder.config),
-            connector=module.connector.config.to_dict(),
-            lm=module.lm.config.to_dict(),
+            encoder=asdict(captioner.tagger.encoder.config),
+            connector=captioner.connector.config.to_dict(),
+            lm=captioner.lm.config.to_dict(),
             keep_rate=0.7,
             max_caption_tokens=LONGEST_CAPTION,
         )
-        save(module, folder, config, MEL)
+        save(captioner, folder, config, MEL)
         self.tokenizer.save(str(folder / TOKENIZER))
 
 

@@ -53,6 +53,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     ema: float = 0.998  # decay of the averaged weights that are validated and exported
     tag_weight: float = 1.0  # of the tagging loss beside the caption loss
+    timing_weight: float = 1.0  # of the loss of labels in time beside the caption loss
     label_smoothing: float = 0.0
     precision: Literal["no", "bf16"] = "bf16"
     seed: int = 0

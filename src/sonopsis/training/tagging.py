@@ -33,10 +33,13 @@ def encoder_config(config: TrainConfig) -> EncoderConfig:
 
 
 def random_pruning(depth: int, config: PruningConfig, progress: float) -> Pruning | None:
-    """A keep rate between the schedule's and 1, so that one model serves every rate in between."""
+    """A keep rate between the schedule's and 1, so that one model serves every rate in between.
+
+    Tenths, because matrix products of each new shape are compiled first, which costs more than a product itself.
+    """
     length = config.shrink_end - config.shrink_start
     lowest = keep_rate_at(progress, config.keep_rate, config.shrink_start, length)
-    return uniform(depth, random.uniform(lowest, 1.0))
+    return uniform(depth, round(random.uniform(lowest, 1.0), 1))
 
 
 class Tagging:
