@@ -81,3 +81,14 @@ def test_unknown_layouts_and_fields_are_refused() -> None:
         ConnectorConfig.from_dict({"encoder_width": 1, "width": 1, "frequency_rows": 1, "depth": 2})
     config = ConnectorConfig(16, 8, 4, "time_major", False)
     assert ConnectorConfig.from_dict(config.to_dict()) == config
+
+
+def test_with_labels_the_prefix_is_what_was_recognised_until_the_gate_opens() -> None:
+    torch.manual_seed(1)
+    module, encoded = Connector(ConnectorConfig(16, 8, 4, labels=5)).eval(), encode(0.7)
+    prefix, logits = module.read(encoded)
+    assert logits is not None and logits.shape == (2, 5, 5)  # summary and four time steps
+    torch.testing.assert_close(prefix, logits.sigmoid() @ module.embed.weight.T)
+    with torch.no_grad():
+        module.gate.fill_(1.0)
+    torch.testing.assert_close(module(encoded) - prefix, module._vectors(encoded))

@@ -31,23 +31,33 @@ class Captioner(nn.Module):
         """Normalised log-Mel (B, T, M) -> tokens, with what the connector needs to fill pruned cells."""
         return self.tagger.encode(mel, pruning, collect_dropped=self.connector.config.layout == "concat")
 
-    def forward(self, mel: Tensor, ids: Tensor, pruning: Pruning | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Next-word logits (B, W, V) for captions `ids` (B, W), tag logits (B, labels) and prefix (B, L, E), to train.
-
-        Position w predicts ids[:, w] from the audio and the words before it; ids below 0 are padding.
-        """
+    def forward(self, mel: Tensor, ids: Tensor, pruning: Pruning | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """For training: next-word logits (B, W, V) of captions `ids` (B, W), tag logits (B, labels), and the logits
+        (B, L, labels) of what the connector recognises along the prefix, if it is one that does."""
         encoded = self.encode(mel, pruning)
+        prefix, recognised = self.connector.read(encoded)
+        return self.words(prefix, ids), self.tagger.logits(encoded), recognised
+
+    def words(self, prefix: Tensor, ids: Tensor) -> Tensor:
+        """Logits (B, W, V): position w predicts ids[:, w] from the prefix (B, L, E) and the words before it.
+
+        Ids below 0 are padding.
+        """
         ids = ids.clamp(min=END_OF_TEXT)
         start = torch.full_like(ids[:, :1], END_OF_TEXT)
         words = self.lm.embed(torch.cat([start, ids[:, :-1]], dim=1))  # (B, W, E)
-        prefix = self.connector(encoded)  # (B, L, E)
         hidden = self.lm.hidden(torch.cat([prefix.to(words.dtype), words], dim=1))  # (B, L + W, E)
-        return self.lm.lm_head(hidden[:, prefix.shape[1] :]), self.tagger.logits(encoded), prefix
+        logits: Tensor = self.lm.lm_head(hidden[:, prefix.shape[1] :])
+        return logits
 
     @torch.inference_mode()
     def generate(self, encoded: Encoded, *, max_new_tokens: int, beams: int = 1) -> list[Hypothesis]:
         """The best caption of each clip of the batch, as token ids with the mean log-probability of its tokens."""
-        prefix = self.connector(encoded)
+        return self.say(self.connector(encoded), max_new_tokens=max_new_tokens, beams=beams)
+
+    @torch.inference_mode()
+    def say(self, prefix: Tensor, *, max_new_tokens: int, beams: int = 1) -> list[Hypothesis]:
+        """The best caption of each prefix (B, L, E)."""
         start = self.lm.embed(torch.full((prefix.shape[0], 1), END_OF_TEXT, device=prefix.device))
         prompts = torch.cat([prefix, start], dim=1)  # (B, L + 1, E)
         found: Sequence[Sequence[Hypothesis]] = self.lm.generate(

@@ -9,6 +9,11 @@ Three layouts of the same tokens (arXiv 2509.15680, section 2), each followed by
 A pruned encoder leaves cells empty. `concat` needs the whole grid, so an empty cell is filled with the state its token
 had in the block that dropped it; the other two layouts leave the cell out, which shortens the prefix. Without pruning
 no cell is empty and all of this is the identity.
+
+With `labels` the language model reads what was recognised more than what was heard: each vector is scored for every
+label, and the prefix is the labels' embeddings weighted by these scores, plus the vector itself through a gate that
+training opens from zero. A language model can so learn to put facts into words before it hears anything, which takes a
+from-scratch model a small part of the time it needs to learn both at once (docs/log.md).
 """
 
 from dataclasses import asdict, dataclass
@@ -32,6 +37,7 @@ class ConnectorConfig:
     frequency_rows: int  # f, rows of the patch grid
     layout: Layout = "concat"
     summary: bool = True  # the encoder's first prefix token (CLS) goes first, as one more vector
+    labels: int = 0  # labels scored in each vector, whose embeddings the language model reads; 0: the vectors alone
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -77,9 +83,24 @@ class Connector(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(inputs, e), nn.GELU(), nn.Linear(e, e))
         self.summary = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, e)) if config.summary else None
         self.separator = nn.Parameter(torch.zeros(e)) if config.layout != "concat" else None
+        if config.labels:
+            self.score = nn.Linear(e, config.labels)
+            self.embed = nn.Linear(config.labels, e, bias=False)
+            self.gate = nn.Parameter(torch.zeros(e))
 
     def forward(self, encoded: Encoded) -> Tensor:
         """Prefix vectors (B, L, E) of an `Encoded`; L as in the table above, plus one with `summary`."""
+        return self.read(encoded)[0]
+
+    def read(self, encoded: Encoded) -> tuple[Tensor, Tensor | None]:
+        """The prefix (B, L, E), and the logits (B, L, labels) of the labels scored in it if there are any."""
+        vectors = self._vectors(encoded)
+        if not self.config.labels:
+            return vectors, None
+        logits = self.score(vectors)  # (B, L, labels)
+        return self.embed(logits.sigmoid()) + self.gate * vectors, logits
+
+    def _vectors(self, encoded: Encoded) -> Tensor:
         time, frequency = encoded.grid
         if self.config.layout == "concat":
             grid = fill_grid(encoded)  # (B, N, D), n = t * f_rows + f

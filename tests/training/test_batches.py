@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from sonopsis.data.labels import LEAVES
 from sonopsis.data.manifest import read
-from sonopsis.training.batches import PADDING, Mixtures, Scenes, encode_captions, stack, stream
+from sonopsis.training.batches import PADDING, Mixtures, Scenes, encode_captions, sounding_labels, stack, stream
 from sonopsis.training.captioning import train_tokenizer
 from sonopsis.training.clips import ClipBank
 from sonopsis.training.config import DataConfig
@@ -57,7 +57,7 @@ def test_scenes_carry_their_labels_and_one_of_their_captions(root: Path) -> None
 def test_a_stream_gives_the_same_batches_with_and_without_processes(root: Path) -> None:
     source = Mixtures(bank(root), NAMES, MEL, DataConfig(), 2, seed=0)
     for workers in (0, 2):
-        found = list(stream(source, 3, 7, workers))
+        found = list(stream(source.batch, 3, 7, workers))
         assert [torch.equal(batch.mel, source.batch(3 + i).mel) for i, batch in enumerate(found)] == [True] * 4
 
 
@@ -70,4 +70,31 @@ def test_shorter_clips_are_padded_with_their_own_minimum() -> None:
 def test_captions_end_with_the_end_of_text(root: Path) -> None:
     tokenizer: Tokenizer = train_tokenizer(bank(root), 400)
     ids = encode_captions(tokenizer, ["a dog barking", "a dog barking and then a bird"])
-    assert ids[0, -1] == PADDING and (ids[0] == 0).sum() == 1 and ids[1, -1] == 0
+    assert ids.shape[1] % 8 == 0 and ids[0, -1] == PADDING
+    for row, caption in zip(ids, ("a dog barking", "a dog barking and then a bird"), strict=True):
+        kept = row[row != PADDING].tolist()
+        assert kept[-1] == 0 and kept.count(0) == 1 and tokenizer.decode(kept).strip() == caption
+
+
+def test_sounding_labels_are_the_facts_in_steps_of_the_encoder() -> None:
+    event = {"label": "dog", "onset": 0.5, "start": 3.0, "end": 3.25}
+    bed = {"label": "wind", "onset": 0.0, "start": 0.0, "end": 1.0}
+    scenes = [
+        {"duration": 1.28, "events": [event, event | {"label": "bird", "onset": 0.0}], "bed": None},
+        {"duration": 0.64, "events": [event | {"onset": 0.1}], "bed": bed},
+    ]
+    found = sounding_labels(scenes, ["bird", "dog", "wind"], frames=128, step=16)  # steps of 0.16 s
+    assert found.shape == (2, 8, 3)
+    assert found[0, :, 0].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert found[0, :, 1].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]
+    assert found[0, :, 2].sum() == 0
+    assert found[1, :, 1].tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
+    assert found[1, :, 2].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
+
+
+def test_facts_are_those_of_the_scenes_that_would_be_heard(root: Path) -> None:
+    clips = bank(root)
+    source = Scenes(clips, NAMES, MEL, DataConfig(workers=0), 4, 0, train_tokenizer(clips, 400))
+    facts = source.facts(2)
+    assert torch.equal(facts.labels, source.batch(2).labels)
+    assert facts.sounding is not None and torch.equal(facts.sounding.amax(1), facts.labels)

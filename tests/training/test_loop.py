@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import sonopsis
@@ -62,14 +63,18 @@ def test_a_captioner_is_trained_from_a_tagger_and_describes(root: Path, tmp_path
     assert sonopsis.load(tagger).tag(np.random.default_rng(0).standard_normal(16_000) * 0.1)[0].labels
     with pytest.raises(ValueError, match="only tags"):
         sonopsis.load(tagger).caption(np.random.default_rng(0).standard_normal(16_000) * 0.1)
-    path = config(tmp_path, root, f"stage: captioning\noutput: {tmp_path / 'captioner'}\ninit: {tagger}")
-    folder = train(path, ["lm.width=16", "lm.depth=1", "lm.state=8", "lm.head_dim=8", "steps=3"])
+    small = ["lm.width=16", "lm.depth=1", "lm.state=8", "lm.head_dim=8", "steps=3"]
+    words = train(config(tmp_path, root, f"stage: verbalising\noutput: {tmp_path / 'words'}\ninit: {tagger}"), small)
+    before, after = load_file(tagger / "model.safetensors"), load_file(words / "model.safetensors")
+    assert all(torch.equal(value, after[f"tagger.{name}"]) for name, value in before.items())
+    path = config(tmp_path, root, f"stage: captioning\noutput: {tmp_path / 'captioner'}\ninit: {words}")
+    folder = train(path, small)
     model = sonopsis.load(folder)
     (caption,) = model.caption(np.random.default_rng(0).standard_normal(16_000) * 0.1)
     assert isinstance(caption.text, str) and caption.score < 0
     assert 0 < model.folder.config.threshold < 1
     facts = model.folder.config.training
-    assert facts["clips"] == 18 and facts["from"]["stage"] == "tagging" and facts["most_frequent_caption"]
+    assert facts["clips"] == 18 and facts["from"]["stage"] == "verbalising" and facts["most_frequent_caption"]
     log = (tmp_path / "captioner" / "log.jsonl").read_text()
     assert "val_event_f1_leaf" in log and "caption" in log
 

@@ -6,7 +6,7 @@ many worker processes compose them.
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,42 +109,35 @@ class Scenes:
     ) -> None:
         self.bank, self.labels, self.mel, self.data, self.size, self.seed = bank, labels, mel, data, size, seed
         self.tokenizer, self.split = tokenizer, split
+        self._drawn: tuple[int, list[dict[str, Any]]] | None = None  # the group last drawn, and its number
 
     def batch(self, step: int) -> Batch:
         """The scenes of one step, rendered from changed clips, with one of each scene's captions."""
         rng = np.random.default_rng((self.seed, step))
-        group = self._group(step // self.GROUP)
-        scenes = group[(step % self.GROUP) * self.size :][: self.size]
-        mels, captions = [], []
-        targets = np.zeros((len(scenes), len(self.labels)), np.float32)
-        for i, scene in enumerate(scenes):
+        scenes = self._of_step(step)
+        mels = []
+        for scene in scenes:
             samples = self._render(scene, rng)
             samples *= np.float32(10 ** (rng.uniform(-12, 3) / 20))
             mel = mel_input(np.clip(samples, -1, 1), self.mel)[0]
             augment_mel(mel, self.data, self.mel.std, rng)
             mels.append(mel)
-            targets[i, [self.labels.index(name) for name in scene["labels"]]] = 1.0
-            captions.append(scene["captions"][rng.integers(len(scene["captions"]))])
-        mel_batch = stack(mels, LENGTH_STEP)
-        steps = mel_batch.shape[1] // self.mel.multiple
-        sounding = np.stack([self._sounding(scene, steps) for scene in scenes])
-        return Batch(
-            mel_batch,
-            torch.from_numpy(targets),
-            encode_captions(self.tokenizer, captions),
-            torch.from_numpy(sounding),
-        )
+        return self._with_targets(scenes, stack(mels, LENGTH_STEP), rng)
 
-    def _sounding(self, scene: dict[str, Any], steps: int) -> NDArray[np.float32]:
-        """Which labels a scene's facts put into each of `steps` time steps: (t, labels) of 0 and 1."""
-        active = np.zeros((steps, len(self.labels)), np.float32)
-        rate = 100 / self.mel.multiple  # steps per second; a Mel frame lasts 10 ms
-        for event in scene["events"]:
-            last = event["onset"] + event["end"] - event["start"]
-            active[int(event["onset"] * rate) : math.ceil(last * rate), self.labels.index(event["label"])] = 1.0
-        if scene["bed"]:
-            active[: math.ceil(scene["duration"] * rate), self.labels.index(scene["bed"]["label"])] = 1.0
-        return active
+    def facts(self, step: int) -> Batch:
+        """The same without rendering: Mel frames are zeros, only their number is right."""
+        scenes = self._of_step(step)
+        frames = round(max(scene["duration"] for scene in scenes) * 100)
+        silence = torch.zeros(len(scenes), -(-frames // LENGTH_STEP) * LENGTH_STEP, 128)
+        return self._with_targets(scenes, silence, np.random.default_rng((self.seed, step)))
+
+    def _with_targets(self, scenes: list[dict[str, Any]], mel: Tensor, rng: np.random.Generator) -> Batch:
+        targets = np.zeros((len(scenes), len(self.labels)), np.float32)
+        for target, scene in zip(targets, scenes, strict=True):
+            target[[self.labels.index(name) for name in scene["labels"]]] = 1.0
+        captions = [scene["captions"][rng.integers(len(scene["captions"]))] for scene in scenes]
+        sounding = sounding_labels(scenes, self.labels, mel.shape[1], self.mel.multiple or 1)
+        return Batch(mel, torch.from_numpy(targets), encode_captions(self.tokenizer, captions), sounding)
 
     def _render(self, scene: dict[str, Any], rng: np.random.Generator) -> NDArray[np.float32]:
         """The scene (S,) with every clip changed; an event keeps its span, so the facts stay true."""
@@ -160,6 +153,12 @@ class Scenes:
 
         bed = moved(scene["bed"]) if scene["bed"] else None
         return render(scene | {"events": [moved(event) for event in scene["events"]], "bed": bed}, read)
+
+    def _of_step(self, step: int) -> list[dict[str, Any]]:
+        number, place = divmod(step, self.GROUP)
+        if self._drawn is None or self._drawn[0] != number:
+            self._drawn = number, self._group(number)
+        return self._drawn[1][place * self.size :][: self.size]
 
     def _group(self, number: int) -> list[dict[str, Any]]:
         seed = self.seed * 1_000_003 + number
@@ -177,6 +176,19 @@ def stack(mels: list[NDArray[np.float32]], multiple: int = 1) -> Tensor:
     return torch.from_numpy(np.stack(padded))
 
 
+def sounding_labels(scenes: Sequence[dict[str, Any]], labels: list[str], frames: int, step: int) -> Tensor:
+    """Which labels sound, by the scenes' facts, in each time step of `step` Mel frames: (B, frames / step, labels)."""
+    rate = 100 / step  # time steps per second; a Mel frame lasts 10 ms
+    active = np.zeros((len(scenes), frames // step, len(labels)), np.float32)
+    for steps, scene in zip(active, scenes, strict=True):
+        for event in scene["events"]:
+            last = event["onset"] + event["end"] - event["start"]
+            steps[int(event["onset"] * rate) : math.ceil(last * rate), labels.index(event["label"])] = 1.0
+        if scene["bed"]:
+            steps[: math.ceil(scene["duration"] * rate), labels.index(scene["bed"]["label"])] = 1.0
+    return torch.from_numpy(active)
+
+
 def encode_captions(tokenizer: Tokenizer, captions: list[str]) -> Tensor:
     """Sentences -> ids (B, W): the end of text (id 0) follows the last word, PADDING follows that."""
     ids = [[*encoding.ids, 0] for encoding in tokenizer.encode_batch(captions)]
@@ -184,10 +196,10 @@ def encode_captions(tokenizer: Tokenizer, captions: list[str]) -> Tensor:
     return torch.tensor([row + [PADDING] * (width - len(row)) for row in ids])
 
 
-def stream(source: Mixtures | Scenes, first: int, last: int, workers: int) -> Iterator[Batch]:
-    """Batches of steps `first` ... `last - 1`, in order, composed by `workers` processes (0: in this one)."""
+def stream(batch: Callable[[int], Batch], first: int, last: int, workers: int) -> Iterator[Batch]:
+    """`batch(first)` ... `batch(last - 1)`, in order, composed by `workers` processes (0: in this one)."""
     loader = DataLoader(
-        _Steps(source, first, last),
+        _Steps(batch, first, last),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=8 if workers else None,
@@ -196,14 +208,14 @@ def stream(source: Mixtures | Scenes, first: int, last: int, workers: int) -> It
 
 
 class _Steps(IterableDataset[Batch]):
-    def __init__(self, source: Mixtures | Scenes, first: int, last: int) -> None:
-        self.source, self.first, self.last = source, first, last
+    def __init__(self, batch: Callable[[int], Batch], first: int, last: int) -> None:
+        self.batch, self.first, self.last = batch, first, last
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         offset, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for step in range(self.first + offset, self.last, stride):
-            yield self.source.batch(step)
+            yield self.batch(step)
 
 
 def _excerpt(

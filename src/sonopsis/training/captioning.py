@@ -19,7 +19,7 @@ from sonopsis.mamba2 import Mamba2Config
 from sonopsis.mel import MelConfig, mel_input
 from sonopsis.metrics.events import score_captions
 from sonopsis.model import load, save
-from sonopsis.pruning import Pruning, uniform
+from sonopsis.pruning import uniform
 from sonopsis.training.batches import PADDING, Batch, Scenes, stack, stream
 from sonopsis.training.clips import ClipBank
 from sonopsis.training.config import TrainConfig
@@ -28,24 +28,6 @@ from sonopsis.training.tagging import MEL, encoder_config, random_pruning, tag_l
 VALIDATION_SCENES = 240
 LONGEST_CAPTION = 48  # tokens
 LM: dict[str, Any] = {"width": 192, "depth": 4, "state": 64}  # unless the run says otherwise
-
-
-class Located(nn.Module):
-    """A captioner in training: a head, dropped afterwards, that must tell from the prefix which labels sound when.
-
-    The facts of a composed scene say when each sound begins and ends. Asking the connector for that teaches it what the
-    sentence needs (which sound, then which) hundreds of times a scene instead of once a word.
-    """
-
-    def __init__(self, captioner: Captioner, labels: int) -> None:
-        super().__init__()
-        self.captioner = captioner
-        self.locate = nn.Linear(captioner.connector.config.width, labels)
-
-    def forward(self, mel: Tensor, ids: Tensor, pruning: Pruning | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of words (B, W, V), of tags (B, labels), and of labels at time steps (B, t, labels)."""
-        words, tags, prefix = self.captioner(mel, ids, pruning)
-        return words, tags, self.locate(prefix[:, int(self.captioner.connector.config.summary) :])
 
 
 class Captioning:
@@ -58,59 +40,81 @@ class Captioning:
         encoder = encoder_config(config)
         _, bands = encoder.grid(MEL.frames)
         lm = Mamba2Config.from_dict({**LM, "vocab_size": self.tokenizer.get_vocab_size(), **config.lm})
-        sizes = {"encoder_width": encoder.width, "width": lm.width, "frequency_rows": bands}
+        sizes = {"encoder_width": encoder.width, "width": lm.width, "frequency_rows": bands, "labels": len(self.labels)}
         connector = ConnectorConfig.from_dict({**sizes, **config.connector})
         if connector.layout != "concat":
-            raise ValueError(f"the captioner is trained with time steps as prefix: layout concat, not {connector.layout}")
+            raise ValueError(f"captioners are trained with time steps as prefix: layout concat, not {connector.layout}")
         captioner = Captioner(encoder, len(self.labels), connector, lm)
         if config.init is not None:
             trained = load(config.init).module
-            (captioner if isinstance(trained, Captioner) else captioner.tagger).load_state_dict(trained.state_dict())
-        self.module = Located(captioner, len(self.labels))
+            if isinstance(trained, Captioner):
+                adopt(captioner, trained)
+            else:
+                captioner.tagger.load_state_dict(trained.state_dict())
+        self.module = captioner
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Scenes composed of training clips."""
         config = self.config
         source = Scenes(self.train, self.labels, MEL, config.data, config.batch_size, config.seed, self.tokenizer)
-        return stream(source, first, last, config.data.workers)
+        return stream(source.batch, first, last, config.data.workers)
 
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Next-word cross-entropy of the caption, and the weighted losses of tags and of labels in time."""
-        pruning = random_pruning(self.module.captioner.tagger.encoder.config.depth, self.config.pruning, progress)
-        words, tags, located = module(batch.mel, batch.ids, pruning)
-        caption = functional.cross_entropy(
-            words.float().flatten(0, 1),
-            batch.ids.flatten(),  # type: ignore[union-attr]
-            ignore_index=PADDING,
-            label_smoothing=self.config.label_smoothing,
-        )
+        """Next-word cross-entropy of the caption, and the weighted losses of tags and of labels along the prefix."""
+        pruning = random_pruning(self.module.tagger.encoder.config.depth, self.config.pruning, progress)
+        words, tags, recognised = module(batch.mel, batch.ids, pruning)
+        caption = caption_loss(words, batch, self.config.label_smoothing)
         tagging = tag_loss(tags, batch.labels)
-        timing = tag_loss(located.flatten(0, 1), batch.sounding.flatten(0, 1))  # type: ignore[union-attr]
+        timing = tag_loss(recognised.flatten(0, 1), labels_along_prefix(batch).flatten(0, 1))
         loss = caption + self.config.tag_weight * tagging + self.config.timing_weight * timing
         return loss, {"caption": caption.item(), "tagging": tagging.item(), "timing": timing.item()}
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Event F1, order accuracy and CIDEr-D of greedy captions of validation scenes, at keep rate 0.7."""
-        assert isinstance(module, Located)
+        assert isinstance(module, Captioner)
         scenes = list(compose(self.validation.rows, seed=1, count=VALIDATION_SCENES, split="validation"))
-        captions = caption_scenes(module.captioner, self.tokenizer, scenes, self.validation, MEL, keep_rate=0.7)
+        captions = caption_scenes(module, self.tokenizer, scenes, self.validation, MEL, keep_rate=0.7)
         scores = score_captions(scenes, captions)
         return {name: scores[name] for name in ("event_f1_leaf", "event_f1_broad", "order_accuracy", "cider_d")}
 
     def export(self, module: nn.Module, folder: Path) -> None:
         """A model folder that tags and captions."""
-        assert isinstance(module, Located)
-        captioner = module.captioner
+        assert isinstance(module, Captioner)
         config = ModelConfig(
             labels=self.labels,
-            encoder=asdict(captioner.tagger.encoder.config),
-            connector=captioner.connector.config.to_dict(),
-            lm=captioner.lm.config.to_dict(),
+            encoder=asdict(module.tagger.encoder.config),
+            connector=module.connector.config.to_dict(),
+            lm=module.lm.config.to_dict(),
             keep_rate=0.7,
             max_caption_tokens=LONGEST_CAPTION,
         )
-        save(captioner, folder, config, MEL)
+        save(module, folder, config, MEL)
         self.tokenizer.save(str(folder / TOKENIZER))
+
+
+def adopt(captioner: Captioner, trained: Captioner) -> None:
+    """Start from a trained captioner's weights; its connector may lack what this one has.
+
+    Raises ValueError when anything else does not fit.
+    """
+    missing, unexpected = captioner.load_state_dict(trained.state_dict(), strict=False)
+    strange = [*unexpected, *(name for name in missing if not name.startswith("connector."))]
+    if strange:
+        raise ValueError(f"the model in `init` has other parts than this run: {', '.join(strange[:5])}")
+
+
+def caption_loss(words: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy of the next word; logits (B, W, V)."""
+    assert batch.ids is not None
+    return functional.cross_entropy(
+        words.float().flatten(0, 1), batch.ids.flatten(), ignore_index=PADDING, label_smoothing=label_smoothing
+    )
+
+
+def labels_along_prefix(batch: Batch) -> Tensor:
+    """What the connector should recognise: the labels of the scene, then those of each time step (B, 1 + t, labels)."""
+    assert batch.sounding is not None
+    return torch.cat([batch.labels.unsqueeze(1), batch.sounding], dim=1)
 
 
 def train_tokenizer(bank: ClipBank, vocabulary: int) -> Tokenizer:

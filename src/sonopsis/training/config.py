@@ -37,7 +37,7 @@ class PruningConfig:
 class TrainConfig:
     """One stage of training: what, from what, for how long."""
 
-    stage: Literal["tagging", "captioning"]
+    stage: Literal["tagging", "verbalising", "captioning"]
     output: str
     init: str | None = None  # model folder to start from
     encoder: dict[str, Any] = field(default_factory=dict)  # fields over the preset `small`

@@ -18,8 +18,13 @@ from sonopsis.training.config import TrainConfig, load_config
 from sonopsis.training.evaluate import choose_threshold
 from sonopsis.training.loop import fit
 from sonopsis.training.tagging import Tagging
+from sonopsis.training.verbalising import Verbalising
 
-TASKS: dict[str, type[Tagging] | type[Captioning]] = {"tagging": Tagging, "captioning": Captioning}
+TASKS: dict[str, type[Tagging] | type[Captioning]] = {
+    "tagging": Tagging,
+    "verbalising": Verbalising,
+    "captioning": Captioning,
+}
 
 
 def train(config_path: str | Path, overrides: list[str] | None = None) -> Path:

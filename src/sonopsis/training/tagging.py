@@ -54,7 +54,7 @@ class Tagging:
         """Mixtures of training clips."""
         config = self.config
         source = Mixtures(self.train, self.labels, MEL, config.data, config.batch_size, config.seed)
-        return stream(source, first, last, config.data.workers)
+        return stream(source.batch, first, last, config.data.workers)
 
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Binary cross-entropy summed over labels, averaged over clips."""

@@ -1,0 +1,65 @@
+"""Between the stages: the language model learns to put facts into words, from scenes composed but not heard.
+
+The prefix it will later read is a sequence of label embeddings weighted by scores. Here the scores come from the facts
+of a scene, made as uncertain as a recogniser's. Without audio a step takes a fraction of the time, and what is to be
+learned is learned from a clean signal.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from sonopsis.captioner import Captioner
+from sonopsis.data.compose import compose
+from sonopsis.metrics.events import score_captions
+from sonopsis.training.batches import LENGTH_STEP, Batch, Scenes, sounding_labels, stream
+from sonopsis.training.captioning import (
+    LONGEST_CAPTION,
+    VALIDATION_SCENES,
+    Captioning,
+    caption_loss,
+    labels_along_prefix,
+)
+from sonopsis.training.tagging import MEL
+
+
+class Verbalising(Captioning):
+    """Captioning without the ears: connector embeddings and language model; `sonopsis.training.loop.Task`."""
+
+    def batches(self, first: int, last: int) -> Iterator[Batch]:
+        """Facts of scenes of training clips."""
+        config = self.config
+        source = Scenes(self.train, self.labels, MEL, config.data, config.batch_size, config.seed, self.tokenizer)
+        return stream(source.facts, first, last, config.data.workers)
+
+    def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Next-word cross-entropy, given uncertain facts."""
+        prefix = self.module.connector.embed(uncertain(labels_along_prefix(batch)))
+        loss = caption_loss(self.module.words(prefix, batch.ids), batch, self.config.label_smoothing)  # type: ignore[arg-type]
+        return loss, {"caption": loss.item()}
+
+    @torch.inference_mode()
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Scores of greedy captions of the facts of validation scenes: what perfect ears would reach."""
+        assert isinstance(module, Captioner)
+        scenes = list(compose(self.validation.rows, seed=1, count=VALIDATION_SCENES, split="validation"))
+        captions = []
+        for scene in scenes:
+            frames = -(-round(scene["duration"] * 100) // LENGTH_STEP) * LENGTH_STEP
+            steps = sounding_labels([scene], self.labels, frames, MEL.multiple or 1)  # (1, t, labels)
+            facts = torch.cat([steps.amax(dim=1, keepdim=True), steps], dim=1)  # (1, 1 + t, labels)
+            found = module.say(module.connector.embed(facts), max_new_tokens=LONGEST_CAPTION)
+            captions.append(self.tokenizer.decode(list(found[0].ids)).strip())
+        scores = score_captions(scenes, captions)
+        return {name: scores[name] for name in ("event_f1_leaf", "event_f1_broad", "order_accuracy", "cider_d")}
+
+
+def uncertain(facts: Tensor) -> Tensor:
+    """Facts (B, L, labels) of 0 and 1 as a recogniser might score them: faint, gappy, with other labels beside them."""
+    scenes, length, labels = facts.shape
+    rand = torch.rand
+    true = facts * (0.3 + 0.7 * rand(scenes, 1, labels)) * (0.6 + 0.4 * rand(facts.shape))
+    false = facts[:, :, torch.randperm(labels)] * 0.5 * rand(scenes, 1, labels) * (rand(scenes, 1, labels) < 0.5)
+    heard = (rand(scenes, length, 1) > 0.1).to(facts.dtype)
+    return torch.maximum(true, false) * heard + 0.02 * rand(facts.shape)
