@@ -54,7 +54,7 @@ def evaluate(
 
 
 def evaluate_tags(model: Model, rows: Sequence[Row], folders: Sequence[Path]) -> dict[str, Any]:
-    """mAP, accuracy and balanced accuracy over clips, with 95 % intervals from resampling clips.
+    """mAP, accuracy and balanced accuracy over clips, with 95 % intervals from resampling the clips of each label.
 
     Accuracy counts clips of one label whose highest score is that label; labels the model does not know are left out.
     """
@@ -72,17 +72,18 @@ def evaluate_tags(model: Model, rows: Sequence[Row], folders: Sequence[Path]) ->
         raise ValueError("no clip of the manifest could be read with a label the model knows; check paths and labels")
     targets, scores = targets[heard], scores[heard]
     single = targets.sum(axis=1) == 1
-    truth, guess = targets[single].argmax(axis=1), scores[single].argmax(axis=1)
+    first = targets.argmax(axis=1)
+    truth, guess = first[single], scores[single].argmax(axis=1)
     return {
         "clips": int(heard.sum()),
         "unread": int((~heard).sum()),
         "labels": int(targets.any(axis=0).sum()),
         "map": mean_average_precision(targets, scores),
-        "map_interval": _interval(lambda chosen: mean_average_precision(targets[chosen], scores[chosen]), len(targets)),
+        "map_interval": _interval(lambda chosen: mean_average_precision(targets[chosen], scores[chosen]), first),
         "single_label_clips": int(single.sum()),
         "accuracy": accuracy(truth, guess),
         "balanced_accuracy": balanced_accuracy(truth, guess),
-        "balanced_accuracy_interval": _interval(lambda c: balanced_accuracy(truth[c], guess[c]), len(truth)),
+        "balanced_accuracy_interval": _interval(lambda c: balanced_accuracy(truth[c], guess[c]), truth),
         "recall": {
             model.labels[i]: {"clips": int((truth == i).sum()), "recall": float((guess[truth == i] == i).mean())}
             for i in np.unique(truth)
@@ -152,8 +153,16 @@ def _read(folders: Sequence[Path], path: str, start: float, end: float | None) -
     return samples[round(start * SAMPLE_RATE) : None if end is None else max(1, round(end * SAMPLE_RATE))]
 
 
-def _interval(figure: Callable[[NDArray[np.int64]], float], count: int) -> list[float]:
-    """A 95 % bootstrap interval of a figure over `count` clips."""
+def _interval(figure: Callable[[NDArray[np.int64]], float], labels: NDArray[np.int64]) -> list[float]:
+    """A 95 % bootstrap interval of a figure over clips, given the label of each.
+
+    Clips are drawn anew within each label: a label with two clips would otherwise be missing from many draws, and a
+    mean over the labels that are left is not the figure.
+    """
     generator = np.random.RandomState(0)  # the one NumPy generator whose stream is promised never to change
-    drawn = [figure(generator.randint(0, count, count)) for _ in range(RESAMPLES)]
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    drawn = [
+        figure(np.concatenate([group[generator.randint(0, len(group), len(group))] for group in groups]))
+        for _ in range(RESAMPLES)
+    ]
     return [float(bound) for bound in np.percentile(drawn, [2.5, 97.5])]
