@@ -57,11 +57,11 @@ def types(figures: dict[str, Any]) -> str:
 
 def tags(figures: dict[str, Any]) -> str:
     """One sentence about tags."""
-    map_interval, accuracy_interval = figures["map_interval"], figures["balanced_accuracy_interval"]
+    mean, balanced = _span(figures["map_interval"]), _span(figures["balanced_accuracy_interval"])
     return (
-        f"mAP {figures['map']:.3f} (95 % {_span(map_interval)}) over {figures['labels']} labels, "
-        f"{figures['clips']} clips; balanced accuracy {figures['balanced_accuracy']:.3f} ({_span(accuracy_interval)}) and accuracy "
-        f"{figures['accuracy']:.3f} on the {figures['single_label_clips']} clips of one label."
+        f"mAP {figures['map']:.3f} (95 % {mean}) over {figures['labels']} labels, {figures['clips']} clips; "
+        f"balanced accuracy {figures['balanced_accuracy']:.3f} ({balanced}) and accuracy {figures['accuracy']:.3f} "
+        f"on the {figures['single_label_clips']} clips of one label."
     )
 
 
