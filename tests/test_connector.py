@@ -87,8 +87,19 @@ def test_with_labels_the_prefix_is_what_was_recognised_until_the_gate_opens() ->
     torch.manual_seed(1)
     module, encoded = Connector(ConnectorConfig(16, 8, 4, labels=5)).eval(), encode(0.7)
     prefix, logits = module.read(encoded)
-    assert logits is not None and logits.shape == (2, 5, 5)  # summary and four time steps
+    assert logits is not None and logits.shape == (2, 5, 5)  # four time steps and the summary
     torch.testing.assert_close(prefix, logits.sigmoid() @ module.embed.weight.T)
     with torch.no_grad():
         module.gate.fill_(1.0)
     torch.testing.assert_close(module(encoded) - prefix, module._vectors(encoded))
+
+
+def test_reduction_averages_time_steps_and_leaves_the_summary() -> None:
+    torch.manual_seed(1)
+    whole = Connector(ConnectorConfig(16, 8, 4)).eval()
+    reduced = Connector(ConnectorConfig(16, 8, 4, reduction=3)).eval()
+    reduced.load_state_dict(whole.state_dict())
+    full, found = whole(encode(0.7)), reduced(encode(0.7))  # four time steps and the summary; three, one, the summary
+    torch.testing.assert_close(found, torch.stack([full[:, :3].mean(1), full[:, 3], full[:, 4]], dim=1))
+    with pytest.raises(ValueError, match="concat"):
+        ConnectorConfig(16, 8, 4, "time_major", reduction=2)

@@ -2,7 +2,7 @@
 
 Three layouts of the same tokens (arXiv 2509.15680, section 2), each followed by a two-layer MLP:
 
-    concat           one vector per time step: its frequency tokens side by side        L = t
+    concat           one vector per time step: its frequency tokens side by side        L = t, or t / reduction
     time_major       one vector per token, time outside, a separator between time steps   L = K + t - 1
     frequency_major  one vector per token, frequency outside, a separator between bands   L = K + f - 1
 
@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sonopsis.encoder.encoded import Encoded
 
@@ -36,12 +37,17 @@ class ConnectorConfig:
     width: int  # E
     frequency_rows: int  # f, rows of the patch grid
     layout: Layout = "concat"
-    summary: bool = True  # the encoder's first prefix token (CLS) goes first, as one more vector
+    summary: bool = True  # the encoder's first prefix token (CLS) goes last, next to the text, as one more vector
     labels: int = 0  # labels scored in each vector, whose embeddings the language model reads; 0: the vectors alone
+    reduction: int = 1  # neighbouring time steps averaged into one vector (concat only)
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise ValueError(f"connector layout {self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
+        if self.reduction < 1 or (self.reduction > 1 and self.layout != "concat"):
+            raise ValueError(
+                f"reduction {self.reduction} does not fit layout {self.layout}; only concat has time steps"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values."""
@@ -93,12 +99,24 @@ class Connector(nn.Module):
         return self.read(encoded)[0]
 
     def read(self, encoded: Encoded) -> tuple[Tensor, Tensor | None]:
-        """The prefix (B, L, E), and the logits (B, L, labels) of the labels scored in it if there are any."""
+        """The prefix (B, L, E), and, if it is made of labels, their logits: of each vector before reduction, and of the
+        summary (B, t + 1, labels)."""
         vectors = self._vectors(encoded)
         if not self.config.labels:
-            return vectors, None
-        logits = self.score(vectors)  # (B, L, labels)
-        return self.embed(logits.sigmoid()) + self.gate * vectors, logits
+            return self.reduced(vectors), None
+        logits = self.score(vectors)  # (B, t + 1, labels)
+        return self.reduced(self.embed(logits.sigmoid()) + self.gate * vectors), logits
+
+    def reduced(self, vectors: Tensor) -> Tensor:
+        """Time steps and summary (B, t + 1, E) with `reduction` steps averaged into one."""
+        if self.config.reduction == 1:
+            return vectors
+        steps, summary = vectors, vectors[:, :0]
+        if self.summary is not None:
+            steps, summary = vectors[:, :-1], vectors[:, -1:]
+        size = self.config.reduction
+        means = functional.avg_pool1d(steps.transpose(1, 2), size, ceil_mode=True, count_include_pad=False)  # (B, E, L)
+        return torch.cat([means.transpose(1, 2), summary], dim=1)
 
     def _vectors(self, encoded: Encoded) -> Tensor:
         time, frequency = encoded.grid
@@ -109,7 +127,7 @@ class Connector(nn.Module):
             vectors = self._ordered(self.mlp(self.norm(encoded.tokens)), encoded.index, time, frequency)
         if self.summary is None:
             return vectors
-        return torch.cat([self.summary(encoded.prefix[:, :1]), vectors], dim=1)
+        return torch.cat([vectors, self.summary(encoded.prefix[:, :1])], dim=1)
 
     def _ordered(self, vectors: Tensor, index: Tensor, time: int, frequency: int) -> Tensor:
         """Survivors (B, K, E) with separators spliced in between groups, ordered by one sort over grid keys."""

@@ -112,9 +112,9 @@ def caption_loss(words: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
 
 
 def labels_along_prefix(batch: Batch) -> Tensor:
-    """What the connector should recognise: the labels of the scene, then those of each time step (B, 1 + t, labels)."""
+    """What the connector should recognise: the labels of each time step, then those of the scene (B, t + 1, labels)."""
     assert batch.sounding is not None
-    return torch.cat([batch.labels.unsqueeze(1), batch.sounding], dim=1)
+    return torch.cat([batch.sounding, batch.labels.unsqueeze(1)], dim=1)
 
 
 def train_tokenizer(bank: ClipBank, vocabulary: int) -> Tokenizer:

@@ -35,7 +35,7 @@ class Verbalising(Captioning):
 
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Next-word cross-entropy, given uncertain facts."""
-        prefix = self.module.connector.embed(uncertain(labels_along_prefix(batch)))
+        prefix = said(self.module, uncertain(labels_along_prefix(batch)))
         loss = caption_loss(self.module.words(prefix, batch.ids), batch, self.config.label_smoothing)  # type: ignore[arg-type]
         return loss, {"caption": loss.item()}
 
@@ -48,18 +48,25 @@ class Verbalising(Captioning):
         for scene in scenes:
             frames = -(-round(scene["duration"] * 100) // LENGTH_STEP) * LENGTH_STEP
             steps = sounding_labels([scene], self.labels, frames, MEL.multiple or 1)  # (1, t, labels)
-            facts = torch.cat([steps.amax(dim=1, keepdim=True), steps], dim=1)  # (1, 1 + t, labels)
-            found = module.say(module.connector.embed(facts), max_new_tokens=LONGEST_CAPTION)
+            facts = torch.cat([steps, steps.amax(dim=1, keepdim=True)], dim=1)  # (1, t + 1, labels)
+            found = module.say(said(module, facts), max_new_tokens=LONGEST_CAPTION)
             captions.append(self.tokenizer.decode(list(found[0].ids)).strip())
         scores = score_captions(scenes, captions)
         return {name: scores[name] for name in ("event_f1_leaf", "event_f1_broad", "order_accuracy", "cider_d")}
+
+
+def said(captioner: Captioner, scores: Tensor) -> Tensor:
+    """The prefix (B, L, E) of label scores along time and of the whole (B, t + 1, labels)."""
+    connector = captioner.connector
+    return connector.reduced(connector.embed(scores))
 
 
 def uncertain(facts: Tensor) -> Tensor:
     """Facts (B, L, labels) of 0 and 1 as a recogniser might score them: faint, gappy, with other labels beside them."""
     scenes, length, labels = facts.shape
     rand = torch.rand
-    true = facts * (0.3 + 0.7 * rand(scenes, 1, labels)) * (0.6 + 0.4 * rand(facts.shape))
-    false = facts[:, :, torch.randperm(labels)] * 0.5 * rand(scenes, 1, labels) * (rand(scenes, 1, labels) < 0.5)
-    heard = (rand(scenes, length, 1) > 0.1).to(facts.dtype)
+    true = facts * (0.5 + 0.5 * rand(scenes, 1, labels)) * (0.7 + 0.3 * rand(facts.shape))
+    false = facts[:, :, torch.randperm(labels)] * 0.3 * rand(scenes, 1, labels) * (rand(scenes, 1, labels) < 0.5)
+    heard = (rand(scenes, length, 1) > 0.05).to(facts.dtype)
+    heard[:, -1] = 1.0  # the scores of the whole scene
     return torch.maximum(true, false) * heard + 0.02 * rand(facts.shape)
