@@ -79,10 +79,10 @@ def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
         raise ModelError("the bundled model is not in this installation; install the package again, or name a folder")
     if not path.is_dir():
         raise ModelError(f"{model}: no such model folder; give a folder with {CONFIG} and {WEIGHTS}, or 'default'")
-    fields = _read_json(path, CONFIG)
+    fields = read_json(path, CONFIG)
     if fields.pop("model_type", None) != MODEL_TYPE:
         raise ModelError(f'{path}: {CONFIG} is not of a sonopsis model (no "model_type": "{MODEL_TYPE}")')
-    front_end = _read_json(path, FRONT_END)
+    front_end = read_json(path, FRONT_END)
     try:
         found = ModelFolder(path, ModelConfig(**fields), MelConfig(**front_end))
     except (TypeError, ValueError) as error:
@@ -100,7 +100,8 @@ def write_description(path: Path, config: ModelConfig, mel: MelConfig) -> None:
         (path / name).write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
 
 
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """The object in a JSON file of a folder; raises ModelError when there is none."""
     try:
         fields = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
