@@ -1,4 +1,4 @@
-"""Published checkpoints of AST -> our encoder: which layout a file is, its labels, its front end.
+"""Published checkpoints of AST and AudioMAE -> our encoder: which layout a file is, its labels, its front end.
 
 A folder as Hugging Face has it (config.json beside the weights) or the file that a training program wrote. The tables
 of names are in the module of each family; nothing is unpickled but tensors.
@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sonopsis.audio import SAMPLE_RATE
-from sonopsis.encoder import ast_keys
+from sonopsis.encoder import ast_keys, audiomae_keys
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.head import Head
 from sonopsis.encoder.keys import check_shapes, expect, listed
@@ -55,11 +55,14 @@ class Checkpoint:
         return encoder.eval()
 
 
-def read_checkpoint(path: str | os.PathLike[str], *, frames: int | None = None) -> Checkpoint:
-    """Read a file or folder of AST.
+def read_checkpoint(
+    path: str | os.PathLike[str], *, frames: int | None = None, crop: audiomae_keys.Crop = "reference"
+) -> Checkpoint:
+    """Read a file or folder of AST or AudioMAE.
 
     `frames` makes the encoder one for shorter inputs, its position table cut as the family's own code cuts it (the
-    original AST: also the input length of a model trained with an unusual one). Raises ModelError, in one line, for a
+    original AST: also the input length of a model trained with an unusual one); `crop="prefix"` cuts AudioMAE's so that
+    tokens keep the codes they were pretrained with. Raises ModelError, in one line, for a
     checkpoint that is incomplete, of another architecture, or holds more than tensors and settings.
     """
     source = Path(path)
@@ -68,7 +71,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, frames: int | None = None) 
         fields = read_json(source, CONFIG) if (source / CONFIG).is_file() else {}
         config, state = _convert(_tensors(weights), fields, frames)
         if frames is not None and frames != config.frames:
-            config, state = _shorten(config, state, frames)
+            config, state = _shorten(config, state, frames, crop)
         _check(config, state)
         count = len(state["head.linear.weight"]) if "head.linear.weight" in state else 0
         return Checkpoint(source, weights, config, _front_end(source, config, count), _labels(fields, count), state)
@@ -113,12 +116,20 @@ def _convert(
             raise ValueError(f"transformers' AST needs its {CONFIG}; give the folder that holds both")
         config = ast_keys.ast_config(fields)
         return config, ast_keys.from_huggingface(tensors, config)
+    if "patch_embed.proj" in names or f"{audiomae_keys.WRAPPER}patch_embed.proj" in names:
+        return audiomae_keys.from_audiomae(tensors)
     raise ValueError(f"no checkpoint of AST, AudioMAE or EAT; its tensors are {listed(sorted(tensors)) or 'none'}")
 
 
-def _shorten(config: EncoderConfig, state: dict[str, Tensor], frames: int) -> tuple[EncoderConfig, dict[str, Tensor]]:
+def _shorten(
+    config: EncoderConfig, state: dict[str, Tensor], frames: int, crop: audiomae_keys.Crop
+) -> tuple[EncoderConfig, dict[str, Tensor]]:
     config.grid(frames)  # raises for what is longer, or no whole number of patches
-    positions = ast_keys.crop_centre(state["encoder.positions"], config, frames)
+    positions = state["encoder.positions"]
+    if config.family == "ast":
+        positions = ast_keys.crop_centre(positions, config, frames)
+    else:
+        positions = audiomae_keys.crop_table(positions, config, frames, crop)
     return replace(config, frames=frames), state | {"encoder.positions": positions}
 
 
@@ -134,8 +145,12 @@ def _check(config: EncoderConfig, state: dict[str, Tensor]) -> None:
 def _labels(fields: Mapping[str, Any], count: int) -> list[str]:
     """The names a config.json gives to the classes, "class 0", "class 1", ... where it gives none."""
     named = fields.get("id2label")
-    if isinstance(named, dict) and sorted(named) == sorted(map(str, range(count))):
-        return [str(named[str(number)]) for number in range(count)]
+    if isinstance(named, dict):
+        named = [named.get(str(number)) for number in range(len(named))]
+    else:  # timm
+        named = fields.get("label_names") or (fields.get("pretrained_cfg") or {}).get("label_names")
+    if isinstance(named, list) and len(named) == count and all(isinstance(name, str) for name in named):
+        return named
     return [f"class {number}" for number in range(count)]
 
 
