@@ -3,9 +3,14 @@
 import argparse
 import os
 import pickle
+import sys
+from collections import defaultdict
+from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,15 +63,43 @@ def test_a_malicious_pickle_is_refused_in_one_line_and_not_run(write: Any, funct
     assert proof.exists()
 
 
-def test_settings_beside_the_weights_are_passed_over_without_their_program(tmp_path: Path) -> None:
-    """Names of packages that are not installed: nothing is imported, what they would hold is dropped."""
-    file = tmp_path / "checkpoint.pt"
-    weights = torch.randn(3)
-    content: dict[str, Any] = {"model": {"w": weights}, "args": argparse.Namespace(lr=1e-3, path=Path("data"))}
-    torch.save(content, file)
+def test_settings_beside_the_weights_are_passed_over_without_their_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Objects of packages that are not installed where they are read: nothing is imported, the objects are dropped."""
+    file, weights = tmp_path / "checkpoint.pt", torch.randn(3)
+
+    class DictConfig:
+        def __init__(self) -> None:
+            self._metadata = {"ref_type": dict, "key_type": Any}
+
+    class Choice(Enum):
+        ONE = 1
+
+    with monkeypatch.context() as patch:
+        for name, member in (("omegaconf", DictConfig), ("fairseq", Choice)):
+            module = ModuleType(name)
+            setattr(module, member.__name__, member)
+            member.__module__, member.__qualname__ = name, member.__name__
+            patch.setitem(sys.modules, name, module)
+        content: dict[str, Any] = {
+            "model": {"w": weights},
+            "args": argparse.Namespace(lr=1e-3, path=Path("data")),
+            "cfg": DictConfig(),
+            "choice": Choice.ONE,
+            "history": defaultdict(list, {"loss": [np.float64(0.5), np.arange(3)]}),
+        }
+        torch.save(content, file)
     assert torch.equal(load_pickle(file)["model"]["w"], weights)
-    torch.save(content | {"args": argparse.Namespace(lr=1e-3)}, file, _use_new_zipfile_serialization=False)
-    assert torch.equal(load_pickle(file)["model"]["w"], weights)
+    assert "omegaconf" not in sys.modules
+    torch.save({"w": weights, "args": argparse.Namespace(lr=1e-3)}, file, _use_new_zipfile_serialization=False)
+    assert torch.equal(load_pickle(file)["w"], weights)
+
+
+def test_a_function_of_a_settings_package_is_not_called_either(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2), "args": Payload(np.save, str(tmp_path / "proof.npy"), 1)}, tmp_path / "x.pt")
+    assert torch.equal(load_pickle(tmp_path / "x.pt")["w"], torch.ones(2))
+    assert not (tmp_path / "proof.npy").exists()
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(2)], torch.zeros(2), {"model": {}}, {"w": torch.zeros(1)}, {}])

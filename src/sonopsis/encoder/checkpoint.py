@@ -1,4 +1,4 @@
-"""Published checkpoints of AST and AudioMAE -> our encoder: which layout a file is, its labels, its front end.
+"""Published checkpoints of AST, AudioMAE and EAT -> our encoder: which layout a file is, its labels, its front end.
 
 A folder as Hugging Face has it (config.json beside the weights) or the file that a training program wrote. The tables
 of names are in the module of each family; nothing is unpickled but tensors.
@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sonopsis.audio import SAMPLE_RATE
-from sonopsis.encoder import ast_keys, audiomae_keys
+from sonopsis.encoder import ast_keys, audiomae_keys, eat_keys
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.head import Head
 from sonopsis.encoder.keys import check_shapes, expect, listed
@@ -27,14 +27,16 @@ from sonopsis.mel import MELS, MelConfig
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in a folder, the first that is there
 
-# The statistics of the data set a classifier was trained on, by its number of classes: original checkpoints do not
-# hold them. AudioSet's where there is no classifier.
-DATA_SETS = {
-    527: MelConfig(mean=-4.2677393, std=4.5689974),  # AudioSet
-    50: MelConfig(mean=-6.6268077, std=5.358466),  # ESC-50
-    35: MelConfig(mean=-6.845978, std=5.5654526),  # Speech Commands v2
-    1251: MelConfig(mean=-6.370, std=3.074),  # VoxCeleb-1
+# Mean and standard deviation of the data set a classifier was trained on, by its number of classes: original
+# checkpoints do not hold them. AudioSet's where there is no classifier. EAT rounds them.
+AUDIOSET = 527
+STATISTICS = {
+    AUDIOSET: (-4.2677393, 4.5689974),
+    50: (-6.6268077, 5.358466),  # ESC-50
+    35: (-6.845978, 5.5654526),  # Speech Commands v2
+    1251: (-6.370, 3.074),  # VoxCeleb-1
 }
+EAT_STATISTICS = {AUDIOSET: (-4.268, 4.569), 50: (-6.627, 5.359), 35: (-6.846, 5.565)}
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,11 @@ class Checkpoint:
 def read_checkpoint(
     path: str | os.PathLike[str], *, frames: int | None = None, crop: audiomae_keys.Crop = "reference"
 ) -> Checkpoint:
-    """Read a file or folder of AST or AudioMAE.
+    """Read a file or folder of AST, AudioMAE or EAT.
 
-    `frames` makes the encoder one for shorter inputs, its position table cut as the family's own code cuts it (the
-    original AST: also the input length of a model trained with an unusual one); `crop="prefix"` cuts AudioMAE's so that
-    tokens keep the codes they were pretrained with. Raises ModelError, in one line, for a
+    `frames` makes the encoder one for shorter inputs, its position table cut as the family's own code cuts it (EAT: or
+    for longer ones; the original AST: also the input length of a model trained with an unusual one). `crop="prefix"`
+    cuts AudioMAE's table so that tokens keep the codes they were pretrained with. Raises ModelError, in one line, for a
     checkpoint that is incomplete, of another architecture, or holds more than tensors and settings.
     """
     source = Path(path)
@@ -116,6 +118,8 @@ def _convert(
             raise ValueError(f"transformers' AST needs its {CONFIG}; give the folder that holds both")
         config = ast_keys.ast_config(fields)
         return config, ast_keys.from_huggingface(tensors, config)
+    if any(name.endswith("local_encoder.proj") for name in names):
+        return eat_keys.from_eat(tensors, fields, frames)
     if "patch_embed.proj" in names or f"{audiomae_keys.WRAPPER}patch_embed.proj" in names:
         return audiomae_keys.from_audiomae(tensors)
     raise ValueError(f"no checkpoint of AST, AudioMAE or EAT; its tensors are {listed(sorted(tensors)) or 'none'}")
@@ -157,12 +161,14 @@ def _labels(fields: Mapping[str, Any], count: int) -> list[str]:
 def _front_end(path: Path, config: EncoderConfig, labels: int) -> MelConfig:
     """What transformers' feature extractor says in a folder, the statistics of the data set elsewhere."""
     if config.family != "ast" or not (path / FRONT_END).is_file():
-        return replace(DATA_SETS.get(labels, DATA_SETS[527]), frames=config.frames)
+        statistics = EAT_STATISTICS if config.family == "eat" else STATISTICS
+        mean, std = statistics.get(labels, statistics[AUDIOSET])
+        return MelConfig(config.frames, mean, std)
     fields = read_json(path, FRONT_END)
     expect(fields, {"sampling_rate": SAMPLE_RATE, "num_mel_bins": MELS, "padding_value": 0.0}, FRONT_END)
-    mean, std = (
-        (fields.get("mean", -4.2677393), fields.get("std", 4.5689974)) if fields.get("do_normalize", True) else (0, 0.5)
-    )
+    mean, std = fields.get("mean", STATISTICS[AUDIOSET][0]), fields.get("std", STATISTICS[AUDIOSET][1])
+    if not fields.get("do_normalize", True):
+        mean, std = 0.0, 0.5  # (x - mean) / (2 * std) is x
     return MelConfig(config.frames, mean, std, subtract_mean=False)
 
 
