@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import sonopsis
 from sonopsis.cli.main import app
-from sonopsis.encoder import read_checkpoint
+from sonopsis.encoder import Head, read_checkpoint
+from sonopsis.encoder.positions import sincos_table
 from sonopsis.folder import ModelError
 from sonopsis.model import from_checkpoint, save
 
@@ -46,24 +47,46 @@ def ast(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return folder, model
 
 
+def block() -> dict[str, torch.Tensor]:
+    """One random transformer block of width 64 by timm's names."""
+    linear = {"attn.qkv": (192, 64), "attn.proj": (64, 64), "mlp.fc1": (256, 64), "mlp.fc2": (64, 256)}
+    state = {f"{name}.weight": torch.randn(shape) / 8 for name, shape in linear.items()}
+    state |= {f"{name}.bias": torch.randn(shape[0]) for name, shape in linear.items()}
+    state |= {f"{name}.{kind}": torch.randn(64) for name in ("norm1", "norm2") for kind in ("weight", "bias")}
+    return {f"blocks.0.{name}": tensor for name, tensor in state.items()}
+
+
 @pytest.fixture
 def audiomae(tmp_path: Path) -> Path:
     """A pretrained AudioMAE without a classifier: an encoder alone."""
     torch.manual_seed(0)
-    shapes = {"cls_token": (1, 1, 64), "pos_embed": (1, 65, 64), "patch_embed.proj.weight": (64, 1, 16, 16)}
-    shapes |= {"patch_embed.proj.bias": (64,), "blocks.0.attn.qkv.weight": (192, 64), "blocks.0.attn.qkv.bias": (192,)}
-    for name, (out, inputs) in {"attn.proj": (64, 64), "mlp.fc1": (256, 64), "mlp.fc2": (64, 256)}.items():
-        shapes |= {f"blocks.0.{name}.weight": (out, inputs), f"blocks.0.{name}.bias": (out,)}
-    for name in ("norm1", "norm2"):
-        shapes |= {f"blocks.0.{name}.weight": (64,), f"blocks.0.{name}.bias": (64,)}
-    torch.save({"model": {name: torch.randn(shape) for name, shape in shapes.items()}}, tmp_path / "pretrained.pth")
+    state = block() | {"cls_token": torch.randn(1, 1, 64), "pos_embed": torch.randn(1, 65, 64)}
+    state |= {"patch_embed.proj.weight": torch.randn(64, 1, 16, 16), "patch_embed.proj.bias": torch.randn(64)}
+    torch.save({"model": state}, tmp_path / "pretrained.pth")
     return tmp_path / "pretrained.pth"
+
+
+@pytest.fixture
+def eat(tmp_path: Path) -> Path:
+    """A fine-tuned EAT as fairseq writes it, its fixed positions computed and not learned."""
+    torch.manual_seed(0)
+    modality = {"extra_tokens": torch.randn(1, 1, 64), "local_encoder.proj.weight": torch.randn(64, 1, 16, 16)}
+    modality |= {"local_encoder.proj.bias": torch.randn(64), "context_encoder.norm.weight": torch.randn(64)}
+    modality |= {"context_encoder.norm.bias": torch.randn(64)}
+    modality["fixed_positional_encoder.positions"] = sincos_table((64, 8), 64)[None]
+    state = {f"model.modality_encoders.IMAGE.{name}": tensor for name, tensor in modality.items()}
+    state |= {f"model.{name}": tensor for name, tensor in block().items()}
+    state |= {"fc_norm.weight": torch.randn(64), "fc_norm.bias": torch.randn(64)}
+    state |= {"head.weight": torch.randn(3, 64), "head.bias": torch.randn(3)}
+    torch.save({"model": state, "cfg": {}}, tmp_path / "EAT-tiny.pt")
+    return tmp_path / "EAT-tiny.pt"
 
 
 def command(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+@pytest.mark.filterwarnings("ignore:At least one mel filter")  # the narrowest have no FFT bin
 def test_tags_are_those_of_transformers_with_its_own_features(ast: tuple[Path, Any]) -> None:
     folder, theirs = ast
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
@@ -132,6 +155,29 @@ def test_an_encoder_without_a_classifier_only_encodes(audiomae: Path, sounds: Pa
     facts = json.loads(command("info", audiomae, "--json").stdout)
     assert (facts["labels"], facts["parts"].keys()) == ([], {"encoder"})
     assert command("info", audiomae).exit_code == 0
+
+
+def test_a_fine_tuned_eat_tags_with_classes_by_number(eat: Path, sounds: Path) -> None:
+    model = sonopsis.load(eat, keep_rate=0.7)
+    checkpoint = read_checkpoint(eat)
+    head = Head(64, 3, 1e-6)
+    head.load_state_dict({name[5:]: t for name, t in checkpoint.state.items() if name.startswith("head.")})
+    mel, encoder = model.mel(NOISE), checkpoint.encoder()
+    assert mel.shape == (1, 1024, 128)
+    with torch.inference_mode():
+        expected = head(encoder.pool(encoder(torch.from_numpy(mel))))
+    np.testing.assert_allclose(model.logits(mel, keep_rate=1), expected.numpy(), rtol=1e-4, atol=1e-4)
+    result = command("tag", sounds / "deep" / "tone.flac", "--model", eat, "-f", "json")
+    (entry,) = json.loads(result.stdout)
+    assert {found["label"] for found in entry["windows"][0]["labels"]} == {"class 0", "class 1", "class 2"}
+
+
+def test_a_loaded_model_does_not_hang_on_its_file(audiomae: Path) -> None:
+    model = sonopsis.load(audiomae)
+    mel = model.mel(NOISE)
+    expected = sonopsis.load(audiomae).encode(mel).tokens
+    audiomae.write_bytes(bytes(audiomae.stat().st_size))  # in place: a mapped file would read zeros from now on
+    np.testing.assert_array_equal(model.encode(mel).tokens, expected)
 
 
 class Payload:

@@ -61,8 +61,11 @@ def load(
 def from_checkpoint(checkpoint: Checkpoint, keep_rate: float | None = None) -> "Model":
     """A model that tags with another program's weights; one without a classifier only encodes."""
     config = ModelConfig(checkpoint.labels, checkpoint.config.to_dict())
-    module = build(config)
-    module.load_state_dict(checkpoint.state)
+    with torch.device("meta"):  # without the time that random weights take
+        module = Tagger(checkpoint.config, len(checkpoint.labels))
+    module.load_state_dict(checkpoint.state, assign=True)
+    if checkpoint.config.position == "sincos":
+        module.encoder.compute_positions()
     folder = ModelFolder(checkpoint.path, config, checkpoint.mel, checkpoint.weights)
     return Model(folder, module.eval(), keep_rate)
 

@@ -145,7 +145,7 @@ def _time_major(state: dict[str, Tensor], config: EncoderConfig) -> dict[str, Te
     """The same state with its prefix tokens side by side and its patches in our order."""
     kernel = state["encoder.stem.proj.weight"]  # (D, 1, frequency, time)
     return state | {
-        "encoder.prefix": state["encoder.prefix"].transpose(0, 1),  # (2, 1, D) -> (1, 2, D)
+        "encoder.prefix": state["encoder.prefix"].transpose(0, 1).contiguous(),  # (2, 1, D) -> (1, 2, D)
         "encoder.positions": time_major(state["encoder.positions"], config),
         "encoder.stem.proj.weight": kernel.transpose(2, 3).contiguous(),
     }

@@ -51,9 +51,12 @@ class Checkpoint:
     state: dict[str, Tensor]  # float32, by the names of a `Tagger`: `encoder.*` and, with a classifier, `head.*`
 
     def encoder(self) -> Encoder:
-        """The encoder with its weights, in evaluation mode."""
-        encoder = Encoder(self.config)
-        encoder.load_state_dict(_part(self.state, "encoder."))
+        """The encoder, in evaluation mode; its weights are those of `state`, not copies."""
+        with torch.device("meta"):  # without the time that random weights take
+            encoder = Encoder(self.config)
+        encoder.load_state_dict(_part(self.state, "encoder."), assign=True)
+        if self.config.position == "sincos":
+            encoder.compute_positions()
         return encoder.eval()
 
 

@@ -57,8 +57,8 @@ def gather(tensors: Mapping[str, Tensor], table: Table, family: str, ignore: tup
 
 
 def joined(parts: list[Tensor]) -> Tensor:
-    """One tensor as it is, several joined along the first axis."""
-    return parts[0] if len(parts) == 1 else cat(parts)
+    """Tensors joined along the first axis, in memory of their own: a file may be mapped, and change."""
+    return parts[0].clone() if len(parts) == 1 else cat(parts)
 
 
 def listed(names: list[str]) -> str:

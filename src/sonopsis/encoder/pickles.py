@@ -51,7 +51,7 @@ def load_pickle(path: Path) -> Any:
     refused = sorted(name for name in names if not _harmless(name))
     if refused:
         raise ValueError(REFUSED.format(", ".join(refused)))
-    allowed = [(empty_dict if name == "collections.defaultdict" else Nothing, name) for name in names]
+    allowed: list[Any] = [(empty_dict if name == "collections.defaultdict" else Nothing, name) for name in names]
     try:
         with safe_globals(allowed), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about a pickle's protocol
