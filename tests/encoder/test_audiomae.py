@@ -161,3 +161,13 @@ def test_what_is_missing_or_not_an_audiomae_is_listed(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
         for word in words + remove:
             assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 1, 7)])
+def test_any_one_tensor_of_another_shape_is_one_line(shape: tuple[int, ...], tmp_path: Path) -> None:
+    whole = random_state(classes=5)
+    for name in whole:
+        torch.save({"model": {**whole, name: torch.zeros(shape)}}, tmp_path / "model.pth")
+        with pytest.raises(ModelError) as caught:
+            read_checkpoint(tmp_path / "model.pth")
+        assert "\n" not in str(caught.value), name

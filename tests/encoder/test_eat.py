@@ -143,9 +143,11 @@ def test_a_hugging_face_folder(classes: int | None, tmp_path: Path) -> None:
     state = random_state(classes=classes)
     save_file(huggingface(state), tmp_path / "model.safetensors")
     fields = {"model_type": "eat", "num_heads": 4, "norm_eps": 1e-6, "layer_norm_first": False, "num_classes": 5}
+    fields |= {"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}  # transformers' default, not of this classifier
     (tmp_path / "config.json").write_text(json.dumps(fields))
     checkpoint = read_checkpoint(tmp_path)
     assert checkpoint.config.head_norm_eps == 1e-5 and checkpoint.config.heads == 4
+    assert checkpoint.labels == [f"class {i}" for i in range(classes or 0)]
     assert_same(checkpoint, state, 48, 1e-5, heads=4)
     (tmp_path / "config.json").write_text(json.dumps(fields | {"layer_norm_first": True}))
     with pytest.raises(ModelError, match="layer_norm_first"):
@@ -193,3 +195,13 @@ def test_missing_and_unknown_tensors_are_listed_by_their_own_names(tmp_path: Pat
         read_checkpoint(tmp_path / "EAT.pt")
     for words in ("missing (2)", "IMAGE.context_encoder.norm.bias", "fc_norm.weight", "unknown (1): model.alibi"):
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 1, 7)])
+def test_any_one_tensor_of_another_shape_is_one_line(shape: tuple[int, ...], tmp_path: Path) -> None:
+    whole = fairseq(random_state())
+    for name in whole:
+        torch.save({"model": {**whole, name: torch.zeros(shape)}}, tmp_path / "model.pth")
+        with pytest.raises(ModelError) as caught:
+            read_checkpoint(tmp_path / "model.pth")
+        assert "\n" not in str(caught.value), name

@@ -41,7 +41,11 @@ EAT_STATISTICS = {AUDIOSET: (-4.268, 4.569), 50: (-6.627, 5.359), 35: (-6.846, 5
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in our terms."""
+    """A checkpoint in our terms.
+
+    `mel` is how the published weights want their input; those fine-tuned as arXiv 2504.01690 does it want
+    `dataclasses.replace(mel, padding="clip_min")`, which no file tells.
+    """
 
     path: Path  # the file or folder it was read from
     weights: Path  # the file with its tensors
@@ -82,8 +86,10 @@ def read_checkpoint(
         return Checkpoint(source, weights, config, _front_end(source, config, count), _labels(fields, count), state)
     except ModelError:
         raise
-    except (ValueError, TypeError, OSError, SafetensorError) as error:
+    except (ValueError, OSError, SafetensorError) as error:
         raise ModelError(f"{source}: {' '.join(str(error).split())}") from error
+    except (TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError) as error:  # sizes that make no sense
+        raise ModelError(f"{source}: damaged config.json or tensors ({' '.join(str(error).split())[:200]})") from error
 
 
 def _weights_file(path: Path) -> Path:
