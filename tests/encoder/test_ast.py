@@ -1,6 +1,7 @@
 """AST checkpoints in both layouts, against transformers' AST on the same random weights."""
 
 import json
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,23 @@ def test_any_one_tensor_of_another_shape_is_one_line(shape: tuple[int, ...], tmp
             with pytest.raises(ModelError) as caught:
                 read_checkpoint(tmp_path / "audioset.pth")
             assert "\n" not in str(caught.value), name
+
+
+@pytest.mark.parametrize("layout", ["original", "folder"])
+def test_any_one_missing_tensor_is_named(layout: str, tmp_path: Path) -> None:
+    model = tiny(hidden_size=64, num_attention_heads=1, num_hidden_layers=1, max_length=128)
+    if layout == "original":
+        file = path = tmp_path / "audioset.pth"
+        whole = {key: tensor for key, tensor in original(model).items() if not key.startswith("module.v.head")}
+    else:
+        model.save_pretrained(tmp_path)
+        file, path = tmp_path / "pytorch_model.bin", tmp_path
+        whole = load_file(tmp_path / "model.safetensors")
+        (tmp_path / "model.safetensors").unlink()
+    for name in whole:
+        torch.save({key: tensor for key, tensor in whole.items() if key != name}, file)
+        with pytest.raises(ModelError, match=re.escape(name.removeprefix("module."))):
+            read_checkpoint(path)
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element")

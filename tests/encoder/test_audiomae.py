@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,11 @@ def test_any_one_tensor_of_another_shape_is_one_line(shape: tuple[int, ...], tmp
         with pytest.raises(ModelError) as caught:
             read_checkpoint(tmp_path / "model.pth")
         assert "\n" not in str(caught.value), name
+
+
+def test_any_one_missing_tensor_is_named(tmp_path: Path) -> None:
+    whole = random_state(classes=5)
+    for name in whole:
+        torch.save({key: tensor for key, tensor in whole.items() if key != name}, tmp_path / "model.pth")
+        with pytest.raises(ModelError, match=re.escape(name)):
+            read_checkpoint(tmp_path / "model.pth")

@@ -34,7 +34,7 @@ def from_audiomae(tensors: Mapping[str, Tensor]) -> tuple[EncoderConfig, dict[st
         **blocks(f"{root}blocks.", depth),
     }
     leftovers = tuple(root + name for name in LEFTOVERS)
-    if f"{root}head.weight" in tensors:
+    if any(name.startswith(f"{root}head.") for name in tensors):
         table |= affine("head.norm", [f"{root}fc_norm"]) | affine("head.linear", [f"{root}head"])
     else:
         leftovers += (f"{root}fc_norm.",)
@@ -53,7 +53,7 @@ def from_audiomae(tensors: Mapping[str, Tensor]) -> tuple[EncoderConfig, dict[st
         width=width,
         depth=depth,
         heads=heads_of(width),
-        mlp_ratio=state["encoder.blocks.0.fc1.weight"].shape[0] / width if depth else preset.mlp_ratio,
+        mlp_ratio=state["encoder.blocks.0.fc1.weight"].shape[0] / width,
         frames=time * patch_t,
         patch=(patch_t, patch_f),
         stride=(patch_t, patch_f),

@@ -118,18 +118,17 @@ def _tensors(file: Path) -> dict[str, Tensor]:
 def _convert(
     tensors: dict[str, Tensor], fields: dict[str, Any], frames: int | None
 ) -> tuple[EncoderConfig, dict[str, Tensor]]:
-    """The layout is told by the name of the patch projection."""
-    names = {name.removesuffix(".weight") for name in tensors}
-    if "v.patch_embed.proj" in names:
+    """The layout is told by names that no other has, so that an incomplete checkpoint is still recognised."""
+    if any(name.startswith(("v.cls_token", "v.patch_embed.", "v.blocks.")) for name in tensors):
         return ast_keys.from_original(tensors, frames)
-    if any(name.endswith("embeddings.patch_embeddings.projection") for name in names) and "cls_token" not in names:
+    if any("embeddings.patch_embeddings." in name or name.endswith(".distillation_token") for name in tensors):
         if not fields:
             raise ValueError(f"transformers' AST needs its {CONFIG}; give the folder that holds both")
         config = ast_keys.ast_config(fields)
         return config, ast_keys.from_huggingface(tensors, config)
-    if any(name.endswith("local_encoder.proj") for name in names):
+    if any("local_encoder.proj." in name or name.endswith("extra_tokens") for name in tensors):
         return eat_keys.from_eat(tensors, fields, frames)
-    if "patch_embed.proj" in names or f"{audiomae_keys.WRAPPER}patch_embed.proj" in names:
+    if any(name.removeprefix(audiomae_keys.WRAPPER).startswith(("patch_embed.", "blocks.")) for name in tensors):
         return audiomae_keys.from_audiomae(tensors)
     raise ValueError(f"no checkpoint of AST, AudioMAE or EAT; its tensors are {listed(sorted(tensors)) or 'none'}")
 

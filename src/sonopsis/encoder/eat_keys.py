@@ -52,8 +52,10 @@ def from_eat(
         **blocks(f"{root}blocks.", depth),
     }
     leftovers = tuple(start + name for start in {root, stem} for name in LEFTOVERS)
-    top = "" if "head.weight" in tensors else root  # fairseq's classifier is outside of what it fine-tunes
-    if f"{top}head.weight" in tensors:
+    top = (
+        "" if any(name.startswith("head.") for name in tensors) else root
+    )  # fairseq's classifier is outside of what it fine-tunes
+    if any(name.startswith(f"{top}head.") for name in tensors):
         table |= affine("head.norm", [f"{top}fc_norm"]) | affine("head.linear", [f"{top}head"])
     else:
         leftovers += (f"{root}fc_norm.",)
@@ -64,7 +66,7 @@ def from_eat(
         width=width,
         depth=depth,
         heads=fields.get("num_heads") or heads_of(width),
-        mlp_ratio=state["encoder.blocks.0.fc1.weight"].shape[0] / width if depth else PRESETS["eat"].mlp_ratio,
+        mlp_ratio=state["encoder.blocks.0.fc1.weight"].shape[0] / width,
         norm_eps=fields.get("norm_eps", 1e-6),
         head_norm_eps=HEAD_EPS["fairseq" if fairseq else "huggingface"],
     )

@@ -28,9 +28,9 @@ def affine(own: str, theirs: Iterable[str]) -> Table:
 
 
 def blocks(prefix: str, depth: int, names: Mapping[str, tuple[str, ...]] = TIMM_BLOCK) -> Table:
-    """The rows for `depth` transformer blocks, called `prefix`0, `prefix`1, ... there."""
+    """The rows for `depth` transformer blocks (at least one), called `prefix`0, `prefix`1, ... there."""
     table: Table = {}
-    for block in range(depth):
+    for block in range(max(depth, 1)):
         for own, theirs in names.items():
             table |= affine(f"encoder.blocks.{block}.{own}", [f"{prefix}{block}.{name}" for name in theirs])
     return table
