@@ -28,7 +28,7 @@ class ModelError(ValueError):
 class ModelConfig:
     """`config.json`: the parts of a model (each part's own fields are checked by the part) and how it is used."""
 
-    labels: list[str]
+    labels: list[str]  # empty: an encoder alone
     encoder: dict[str, Any]
     connector: dict[str, Any] | None = None
     lm: dict[str, Any] | None = None
@@ -40,8 +40,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if (self.connector is None) != (self.lm is None):
             raise ValueError("a model that captions needs both `connector` and `lm` in config.json")
-        if not (isinstance(self.labels, list) and self.labels and all(isinstance(label, str) for label in self.labels)):
+        if not (isinstance(self.labels, list) and all(isinstance(label, str) for label in self.labels)):
             raise ValueError("labels must be a list of names")
+        if self.lm is not None and not self.labels:
+            raise ValueError("labels must be a list of names: a model that captions also tags")
         if not 0 < self.keep_rate <= 1:
             raise ValueError(f"keep_rate must be over 0 and at most 1, not {self.keep_rate!r}")
         if self.max_caption_tokens < 1:
@@ -52,24 +54,35 @@ class ModelConfig:
 class ModelFolder:
     """Where a model's files are, with the two JSON files read."""
 
-    path: Path
+    path: Path  # another program's checkpoint may be a single file
     config: ModelConfig
     mel: MelConfig
+    file: Path | None = None  # where the weights are, if not in model.safetensors
 
     @property
     def name(self) -> str:
-        """`default` for the bundled model, the folder's name otherwise."""
-        return "default" if self.path == DEFAULT_MODEL else self.path.resolve().name
+        """`default` for the bundled model, otherwise the name of the folder, or of the file without its suffix."""
+        if self.path == DEFAULT_MODEL:
+            return "default"
+        return self.path.stem if self.path.is_file() else self.path.resolve().name
 
     @property
     def weights(self) -> Path:
-        """The safetensors file."""
-        return self.path / WEIGHTS
+        """The file with the weights."""
+        return self.path / WEIGHTS if self.file is None else self.file
 
     @property
     def tokenizer(self) -> Path | None:
         """The tokenizer file, None for a model that only tags."""
         return self.path / TOKENIZER if self.config.lm is not None else None
+
+
+def is_foreign(model: str | os.PathLike[str]) -> bool:
+    """Whether this is another program's checkpoint: a file, or a folder whose config.json is of another model type."""
+    path = Path(model)
+    if str(model) == "default" or path.is_file():
+        return str(model) != "default"
+    return (path / CONFIG).is_file() and read_json(path, CONFIG).get("model_type") != MODEL_TYPE
 
 
 def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
@@ -78,11 +91,14 @@ def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
     if not path.is_dir() and path == DEFAULT_MODEL:
         raise ModelError("the bundled model is not in this installation; install the package again, or name a folder")
     if not path.is_dir():
-        raise ModelError(f"{model}: no such model folder; give a folder with {CONFIG} and {WEIGHTS}, or 'default'")
-    fields = _read_json(path, CONFIG)
+        raise ModelError(
+            f"{model}: no such model folder or file; give a folder with {CONFIG} and {WEIGHTS}, a checkpoint of AST, "
+            "AudioMAE or EAT, or 'default'"
+        )
+    fields = read_json(path, CONFIG)
     if fields.pop("model_type", None) != MODEL_TYPE:
         raise ModelError(f'{path}: {CONFIG} is not of a sonopsis model (no "model_type": "{MODEL_TYPE}")')
-    front_end = _read_json(path, FRONT_END)
+    front_end = read_json(path, FRONT_END)
     try:
         found = ModelFolder(path, ModelConfig(**fields), MelConfig(**front_end))
     except (TypeError, ValueError) as error:
@@ -100,7 +116,8 @@ def write_description(path: Path, config: ModelConfig, mel: MelConfig) -> None:
         (path / name).write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
 
 
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """The object in a JSON file of a folder; raises ModelError when there is none."""
     try:
         fields = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:

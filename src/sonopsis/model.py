@@ -16,8 +16,8 @@ from tokenizers import Tokenizer
 from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows, probe
 from sonopsis.captioner import Captioner
 from sonopsis.connector import ConnectorConfig
-from sonopsis.encoder import Encoded, EncoderConfig
-from sonopsis.folder import WEIGHTS, ModelConfig, ModelError, ModelFolder, open_folder, write_description
+from sonopsis.encoder import Checkpoint, Encoded, EncoderConfig, read_checkpoint
+from sonopsis.folder import WEIGHTS, ModelConfig, ModelError, ModelFolder, is_foreign, open_folder, write_description
 from sonopsis.mamba2 import Mamba2Config
 from sonopsis.mel import MelConfig, mel_input
 from sonopsis.pruning import Pruning, uniform
@@ -36,17 +36,42 @@ def load(
     device: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> "Model":
-    """Load a model folder, or the bundled `"default"`.
+    """Load a model folder, a checkpoint of AST, AudioMAE or EAT (file or folder), or the bundled `"default"`.
 
     `keep_rate` is the share of patch tokens kept at each pruning block (None: the model's own). Raises ModelError, in
-    one line, when the folder is incomplete or of another program, and ValueError for an unknown engine, a keep rate
+    one line, when the model is incomplete or of another kind, and ValueError for an unknown engine, a keep rate
     outside (0, 1] or a device that is not there.
     """
     if engine not in ("auto", "torch"):
         raise ValueError(f"engine {engine!r} is not available; use 'torch' or 'auto'")
     if keep_rate is not None and not 0 < keep_rate <= 1:
         raise ValueError(f"keep_rate must be over 0 and at most 1, not {keep_rate!r}")
-    folder = open_folder(model)
+    if is_foreign(model):
+        loaded = from_checkpoint(read_checkpoint(model), keep_rate)
+    else:
+        folder = open_folder(model)
+        loaded = Model(folder, _read_module(folder).eval(), keep_rate)
+    try:
+        loaded.module.to(device=device, dtype=dtype)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return loaded
+
+
+def from_checkpoint(checkpoint: Checkpoint, keep_rate: float | None = None) -> "Model":
+    """A model that tags with another program's weights; one without a classifier only encodes."""
+    config = ModelConfig(checkpoint.labels, checkpoint.config.to_dict())
+    with torch.device("meta"):  # without the time that random weights take
+        module = Tagger(checkpoint.config, len(checkpoint.labels))
+    module.load_state_dict(checkpoint.state, assign=True)
+    if checkpoint.config.position == "sincos":
+        module.encoder.compute_positions()
+    folder = ModelFolder(checkpoint.path, config, checkpoint.mel, checkpoint.weights)
+    return Model(folder, module.eval(), keep_rate)
+
+
+def _read_module(folder: ModelFolder) -> Tagger | Captioner:
+    """The modules that a model folder describes, with their weights."""
     try:
         module = build(folder.config)
         encoder = module.tagger.encoder if isinstance(module, Captioner) else module.encoder
@@ -67,11 +92,7 @@ def load(
         raise ModelError(
             f"{folder.path}: weights do not fit config.json; missing {missing[:3]}, unexpected {unexpected[:3]}"
         )
-    try:
-        module = module.to(device=device, dtype=dtype)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return Model(folder, module.eval(), keep_rate)
+    return module
 
 
 def build(config: ModelConfig) -> Tagger | Captioner:
@@ -220,6 +241,10 @@ class Model:
         end = len(samples) / SAMPLE_RATE
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1, not {top_k}")
+        if captions and not isinstance(self.module, Captioner):
+            raise ModelError(f"{self.name} only tags; it has no language model to caption with")
+        if not self.labels:
+            raise ModelError(f"{self.name} has no classifier to tag with; only its encoder can be used (encode)")
         if is_silent(samples):
             caption, score = (SILENCE, 0.0) if captions else (None, None)
             return WindowResult(0.0, end, [(SILENCE, 1.0)], caption, score)
@@ -228,8 +253,7 @@ class Model:
         if not captions:
             scores = self.tagger(mel, pruning)[0].sigmoid()
             return WindowResult(0.0, end, self._top(scores, top_k, threshold), None, None)
-        if not isinstance(self.module, Captioner):
-            raise ModelError(f"{self.name} only tags; it has no language model to caption with")
+        assert isinstance(self.module, Captioner)
         encoded = self.module.encode(mel, pruning)
         scores = self.tagger.logits(encoded)[0].sigmoid()
         best = self.module.generate(encoded, max_new_tokens=self.folder.config.max_caption_tokens, beams=beams)[0]

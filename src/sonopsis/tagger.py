@@ -7,12 +7,12 @@ from sonopsis.pruning import Pruning
 
 
 class Tagger(nn.Module):
-    """The encoder with a classification head (arXiv 2504.01690, section 3)."""
+    """The encoder with a classification head (arXiv 2504.01690, section 3), or, with 0 labels, without one."""
 
     def __init__(self, config: EncoderConfig, labels: int) -> None:
         super().__init__()
         self.encoder = Encoder(config)
-        self.head = Head(config.width, labels, config.head_norm_eps)
+        self.head = Head(config.width, labels, config.head_norm_eps) if labels else None
 
     def forward(self, mel: Tensor, pruning: Pruning | None = None) -> Tensor:
         """Normalised log-Mel (B, T, M) -> logits (B, labels), computing only what the head reads."""
@@ -24,5 +24,7 @@ class Tagger(nn.Module):
         return self.encoder(mel, pruning, collect_dropped=collect_dropped)
 
     def logits(self, encoded: Encoded) -> Tensor:
-        """Logits (B, labels) of tokens already computed."""
+        """Logits (B, labels) of tokens already computed; raises ValueError when there is no head."""
+        if self.head is None:
+            raise ValueError("this model has no classifier to tag with; its encoder alone can be used")
         return self.head(self.encoder.pool(encoded))

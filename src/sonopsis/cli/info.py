@@ -15,7 +15,10 @@ PARTS = {"encoder": "tagger.encoder.", "head": "tagger.head.", "connector": "con
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="The bundled model `default`, or a model folder.")] = "default",
+    model: Annotated[
+        str,
+        typer.Argument(help="The bundled model `default`, a model folder, or a checkpoint of AST, AudioMAE or EAT."),
+    ] = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show a model's sizes, its cost at each keep rate, its labels and what it was trained on."""

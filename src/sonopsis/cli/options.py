@@ -67,7 +67,12 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Write a file for each input and format here."),
 ]
-ModelName = Annotated[str, typer.Option("--model", help="The bundled model `default`, or a model folder.")]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model", help="The bundled model `default`, a model folder, or a checkpoint of AST, AudioMAE or EAT."
+    ),
+]
 Engine = Annotated[str, typer.Option(help="What computes: auto or torch.")]
 Beams = Annotated[int, typer.Option(min=1, help="Search this many captions side by side; 1 is greedy.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors are still shown.")]

@@ -28,7 +28,7 @@ class Encoder(nn.Module):
         if config.position == "learned":
             self.positions = nn.Parameter(torch.zeros(1, prefix + time * frequency, width))
         else:
-            self.register_buffer("positions", sincos_table((time, frequency), width)[None], persistent=False)
+            self.compute_positions()
         self.norm_in = nn.LayerNorm(width, eps=config.norm_eps) if config.norm == "post" else nn.Identity()
         steps = max(config.depth - 1, 1)
         self.blocks: Sequence[Block] = nn.ModuleList(  # type: ignore[assignment]
@@ -93,6 +93,11 @@ class Encoder(nn.Module):
             stages=stages,
             dropped=None if dropped is None else _put(dropped, index, torch.zeros_like(tokens)),
         )
+
+    def compute_positions(self) -> None:
+        """Make the fixed position table, also of an encoder that was built on the meta device."""
+        table = sincos_table(self.config.grid(self.config.frames), self.config.width)  # (N, D)
+        self.register_buffer("positions", table[None], persistent=False)
 
     def embed(self, mel: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Normalised log-Mel (B, T, M) -> what the first block reads (B, P + N, D), and the grid (time, frequency)."""
