@@ -1,6 +1,8 @@
 """sonopsis: what is in a recording, in labels and in sentences.
 
     load()          a model: the bundled one, or a folder
+    prune()         make a Hugging Face AST or ViT drop patches, in place
+    restore()       undo prune(), exactly
     __version__     of this package
 
 Importing the package imports nothing heavy; torch comes with the first name that needs it.
@@ -10,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sonopsis.model import load
+    from sonopsis.pruning.live import prune, restore
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "prune", "restore"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from sonopsis.model import load
 
         return load
+    if name in ("prune", "restore"):
+        from sonopsis.pruning import live
+
+        return getattr(live, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
