@@ -218,17 +218,36 @@ def test_attentions_come_as_the_implementation_gives_them() -> None:
 def test_gradients_reach_every_parameter_and_checkpointing_does_not_change_them(attention: str) -> None:
     gradients = []
     for checkpointing in (False, True):
+        runs: list[nn.Module] = []
         model = tiny(SPEECH, attention, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1).train()
         if checkpointing:
             model.activation_checkpointing_enable()
         sonopsis.prune(model, keep_rate=0.5)
+        for layer in body(model).layers:
+            layer.mlp.register_forward_hook(lambda module, args, output, runs=runs: runs.append(module))
         torch.manual_seed(3)
         model(clips(SPEECH), labels=torch.tensor([0, 1, 2])).loss.backward()
         gradients.append({name: p.grad for name, p in model.named_parameters()})
         assert [stage.shape[1] for stage in model.sonopsis_trace] == [24, 12, 6]
+        assert len(runs) == (8 if checkpointing else 4)  # each of the four layers once more in the backward pass
     for name, gradient in gradients[0].items():
         assert gradient is not None and gradient.abs().max() > 0, name
         torch.testing.assert_close(gradients[1][name], gradient)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_dropout_is_where_the_model_has_it(attention: str) -> None:
+    mel = clips(SPEECH)
+    model = sonopsis.prune(tiny(SPEECH, attention, attention_probs_dropout_prob=1.0), keep_rate=0.5).train()
+    dropped = model(mel).logits
+    for layer in body(model).layers:  # nothing to attend to, but the same patches chosen
+        nn.init.zeros_(layer.attention.v_proj.weight)
+        nn.init.zeros_(layer.attention.v_proj.bias)
+    torch.testing.assert_close(dropped, model.eval()(mel).logits)
+
+    model = sonopsis.prune(tiny("ASTModel", attention, hidden_dropout_prob=1.0), keep_rate=0.5).train()
+    tokens = model(mel).last_hidden_state  # no embedding, no branch of any layer
+    torch.testing.assert_close(tokens, model.layernorm.bias.expand_as(tokens))
 
 
 def test_the_gradient_is_that_of_the_same_choice_without_pruning_code() -> None:
