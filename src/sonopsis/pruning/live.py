@@ -52,10 +52,11 @@ def prune(model: Model, keep_rate: float | Pruning = 0.7) -> Model:
     body = _body(model)
     pruning = keep_rate if isinstance(keep_rate, Pruning) else uniform(len(body.layers), keep_rate)
     rates = {} if pruning is None else dict(sorted(pruning.keep.items()))
-    score = "cls" if pruning is None or pruning.score is None else pruning.score
-    if pruning is not None and (pruning.reduce != "topk" or score not in RULES):
+    score: object = "cls" if pruning is None or pruning.score is None else pruning.score
+    reducer: str = "topk" if pruning is None else pruning.reduce
+    if not isinstance(score, str) or score not in RULES or reducer != "topk":
         raise ValueError(
-            f"prune() has no score {score!r} with reducer {pruning.reduce!r}; choose one of {tuple(RULES)} and 'topk'"
+            f"prune() has no score {score!r} with reducer {reducer!r}; choose one of {tuple(RULES)} and 'topk'"
         )
     beyond = [block for block in rates if block >= len(body.layers)]
     if beyond:
