@@ -64,6 +64,11 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32) -> "Mamba2LM":
 
 def save(model: "Mamba2LM", folder: str | Path) -> None:
     """Write a model; see `Mamba2LM.save`."""
+    if adapted := sorted(name for name in model.state_dict() if ".lora_" in name):
+        raise ValueError(
+            f"adapters are attached ({adapted[0]} ...): save them with sonopsis.lora.save, "
+            "or make them part of the model with sonopsis.lora.merge and detach"
+        )
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     config = model.config
