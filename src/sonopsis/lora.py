@@ -81,7 +81,7 @@ def target_rows(config: Mamba2Config) -> dict[str, tuple[int, int]]:
 
 
 class Adapter(nn.Module):
-    """x -> scale * B A dropout(x), added to some rows of a projection; B starts at zero and changes nothing at first."""
+    """x -> scale * B A dropout(x), added to some rows of a projection; B starts at zero, a change of nothing."""
 
     def __init__(self, weight: Tensor, rows: tuple[int, int], rank: int, alpha: float, dropout: float) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ def unmerge(lm: Mamba2LM) -> None:
 
 
 def detach(lm: Mamba2LM) -> None:
-    """Take the adapters away; weights stay as they are, with the adapters in them if merged, and are trainable again."""
+    """Take the adapters away; weights stay as they are, with merged adapters in them, and are trainable again."""
     for name, linear in _attached(lm):
         plain = nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta").train(linear.training)
         plain.weight = linear.weight

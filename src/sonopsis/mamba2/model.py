@@ -1,6 +1,6 @@
 """The Mamba-2 language model: embedding, layers, final norm, head; and how it generates."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from sonopsis.mamba2.block import Layer, RMSNorm
 from sonopsis.mamba2.cache import Cache
 from sonopsis.mamba2.config import Mamba2Config
-from sonopsis.mamba2.search import Floats, Hypothesis, Ids, search
+from sonopsis.mamba2.sampling import Sampling
+from sonopsis.mamba2.search import Floats, Hypothesis, Ids, OnToken, search
 from sonopsis.mamba2.ssd import widen
 
 SEGMENT = 512  # positions of a prompt read at once, which bounds the memory of a prefill whatever its length
@@ -140,24 +141,35 @@ class Mamba2LM(nn.Module):
 
     def generate(
         self,
-        ids: Tensor | None = None,
+        ids: Tensor | Sequence[Sequence[int]] | None = None,
         *,
         embeds: Tensor | None = None,
         max_new_tokens: int,
         beams: int = 1,
+        sampling: Sampling | None = None,
         length_penalty: float = 1.0,
         stop_ids: Collection[int] = (),
+        stop_sequences: Collection[Sequence[int]] = (),
+        min_new_tokens: int = 0,
         forbid_ids: Collection[int] = (),
+        repetition_penalty: float = 1.0,
+        no_repeat_ngram: int = 0,
+        on_token: OnToken | None = None,
         lengths: Tensor | None = None,
         cache: Cache | None = None,
     ) -> list[list[Hypothesis]]:
-        """Continue prompts `ids` (B, L) or `embeds` (B, L, E), right-padded if `lengths` (B,) is given.
+        """Continue prompts: lists of ids, or `ids` (B, L) or `embeds` (B, L, E), right-padded if `lengths` is given.
 
-        Returns for each prompt its hypotheses, best first: one with `beams=1` (greedy), up to `beams` otherwise; ids
-        hold new tokens only, without the stop token (see `sonopsis.mamba2.search`). Padding rows of the vocabulary
-        are never generated. `cache` holds what precedes the prompts and is left as it is.
+        Returns for each prompt its hypotheses, best first: one by default (greedy), up to `beams`, or
+        `sampling.samples`; ids hold new tokens only, without the stop. For the other options see
+        `sonopsis.mamba2.search.search`. Padding rows of the vocabulary are never generated. `cache` holds what precedes
+        the prompts and is left as it is.
         """
         with torch.inference_mode():
+            if ids is not None and not isinstance(ids, Tensor):
+                if lengths is not None:
+                    raise ValueError("prompts given as lists have their own lengths; leave out `lengths`")
+                ids, lengths = _padded(ids, self.backbone.embedding.weight.device)
             prompt = self._embeds(ids, embeds)
             forbid = {*forbid_ids, *range(self.config.token_count or self.config.vocab_size, self.config.vocab_size)}
             decoder = Decoder(self, self.new_cache(prompt.shape[0]) if cache is None else cache.fork())
@@ -166,9 +178,15 @@ class Mamba2LM(nn.Module):
                 (prompt, lengths),
                 max_new_tokens=max_new_tokens,
                 beams=beams,
+                sampling=sampling,
                 length_penalty=length_penalty,
                 stop_ids=stop_ids,
+                stop_sequences=stop_sequences,
+                min_new_tokens=min_new_tokens,
                 forbid_ids=forbid,
+                repetition_penalty=repetition_penalty,
+                no_repeat_ngram=no_repeat_ngram,
+                on_token=on_token,
             )
 
     def _embeds(self, ids: Tensor | None, embeds: Tensor | None) -> Tensor:
@@ -208,6 +226,14 @@ class Decoder:
 
 def _numpy(logits: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
     return logits.float().cpu().numpy()
+
+
+def _padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Lists of ids -> ids (B, L) with zeros behind the shorter ones, and their lengths (B,)."""
+    if not prompts or not all(len(prompt) for prompt in prompts):
+        raise ValueError("every prompt needs at least one token, and there must be a prompt")
+    rows = [torch.as_tensor(prompt, dtype=torch.int64, device=device) for prompt in prompts]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.tensor([len(row) for row in rows], device=device)
 
 
 def _last(hidden: Tensor, lengths: Tensor) -> Tensor:
