@@ -104,6 +104,8 @@ class Adapter(nn.Module):
 class LoRALinear(nn.Linear):
     """A projection without bias and its adapters; `weight` is the very parameter of the projection it replaces."""
 
+    unmerged: Tensor | None
+
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
         self.weight = linear.weight
@@ -158,10 +160,14 @@ class LoRALinear(nn.Linear):
             adapter.lora_B.copy_(B[slice(*adapter.rows), columns])
             column += adapter.rank
 
-    def _adapters(self) -> Iterator[Adapter]:
-        for adapter in self.adapters.values():
+    def parts(self) -> Iterator[tuple[str, Adapter]]:
+        """The adapters with the part of the projection they adapt, "whole" if it is not one of `in_proj`'s."""
+        for part, adapter in self.adapters.items():
             assert isinstance(adapter, Adapter)
-            yield adapter
+            yield part, adapter
+
+    def _adapters(self) -> Iterator[Adapter]:
+        return (adapter for _, adapter in self.parts())
 
 
 def attach(lm: Mamba2LM, config: LoRAConfig | None = None) -> None:
@@ -223,7 +229,7 @@ def coverage(lm: Mamba2LM) -> Coverage:
     counts: dict[str, int] = {}
     adapted = 0
     for name, linear in _linears(lm):
-        for part, adapter in linear.adapters.items():
+        for part, adapter in linear.parts():
             target = _target(name, part)
             counts[target] = counts.get(target, 0) + 1
             adapted += sum(parameter.numel() for parameter in adapter.parameters())
@@ -249,12 +255,11 @@ def save(lm: Mamba2LM, folder: str | Path, base: str | None = None) -> None:
         A, B = linear.stacked()
         tensors |= {f"{PREFIX}{name}.lora_A.weight": A.contiguous(), f"{PREFIX}{name}.lora_B.weight": B}
         module = name.rpartition(".")[2]
-        for part, adapter in linear.adapters.items():
-            assert isinstance(adapter, Adapter)
-            targets[_target(name, part)] = (adapter.rank, adapter.alpha)
-            dropout = adapter.dropout.p
         ranks[module] = len(A)
-        alphas[module] = len(A) * adapter.scale
+        for part, adapter in linear.parts():
+            targets[_target(name, part)] = (adapter.rank, adapter.alpha)
+            alphas[module] = len(A) * adapter.scale  # one scale for all parts
+            dropout = adapter.dropout.p
     first = min(ranks)
     fields = {
         "peft_type": "LORA",
@@ -338,7 +343,8 @@ def _checked(targets: tuple[str, ...], lm: Mamba2LM) -> tuple[str, ...]:
 
 def _shapes(lm: Mamba2LM, ranks: dict[str, int]) -> dict[str, tuple[int, ...]]:
     """Names and shapes in a file of adapters with these ranks by target."""
-    config, shapes = lm.config, {}
+    config = lm.config
+    shapes: dict[str, tuple[int, ...]] = {}
     for module in sorted({target.partition(".")[0] for target in ranks}):
         rank = sum(ranks[target] for target in ranks if target.partition(".")[0] == module)
         width = config.width if module == "in_proj" else config.inner
