@@ -212,6 +212,8 @@ def test_the_file_means_in_peft_what_the_model_computes(ids: Tensor, targets: tu
         ({"peft_type": "IA3"}, "IA3"),
         ({"use_dora": True}, "use_dora"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"init_lora_weights": "pissa_niter_4"}, "pissa"),
+        ({"rank_pattern": {"layers.0.mixer.in_proj": 4}}, "rank"),
         ({"r": None}, "do not fit|not supported"),
     ],
 )

@@ -37,6 +37,10 @@ PEFT_FIXED: dict[str, tuple[Any, ...]] = {
     "lora_bias": (False,),
     "modules_to_save": (None, []),
     "layer_replication": (None, []),
+    "target_parameters": (None, []),
+    "trainable_token_indices": (None, []),
+    "alora_invocation_tokens": (None, []),
+    "init_lora_weights": (True, False, "gaussian", "orthogonal", "eva"),  # the others change the weights beneath too
 }
 
 
@@ -247,7 +251,7 @@ def save(lm: Mamba2LM, folder: str | Path, base: str | None = None) -> None:
     """
     linears = _attached(lm)
     tensors: dict[str, Tensor] = {}
-    targets: dict[str, tuple[int, float]] = {}
+    targets: dict[str, int] = {}
     ranks: dict[str, int] = {}
     alphas: dict[str, float] = {}
     dropout = 0.0
@@ -257,7 +261,7 @@ def save(lm: Mamba2LM, folder: str | Path, base: str | None = None) -> None:
         module = name.rpartition(".")[2]
         ranks[module] = len(A)
         for part, adapter in linear.parts():
-            targets[_target(name, part)] = (adapter.rank, adapter.alpha)
+            targets[_target(name, part)] = adapter.rank
             alphas[module] = len(A) * adapter.scale  # one scale for all parts
             dropout = adapter.dropout.p
     first = min(ranks)
@@ -298,13 +302,14 @@ def load(lm: Mamba2LM, folder: str | Path) -> None:
     modules = sorted({name.split(".lora_")[0].rpartition(".")[2] for name in tensors})
     if unknown := sorted(set(modules) - set(MODULES)) or not modules:
         raise ValueError(f"{path} adapts {unknown or 'nothing'}; of Mamba-2, {list(MODULES)} can be adapted")
-    if "sonopsis_targets" in metadata:
-        targets = {target: (int(r), float(a)) for target, (r, a) in json.loads(metadata["sonopsis_targets"]).items()}
-    else:
-        rank, alpha = fields.get("rank_pattern") or {}, fields.get("alpha_pattern") or {}
-        if names := sorted({*rank, *alpha} - set(MODULES)):
-            raise ValueError(f"{path / CONFIG}: ranks or alphas of {names} are not supported, only of {list(MODULES)}")
-        targets = {m: (int(rank.get(m, fields["r"])), float(alpha.get(m, fields["lora_alpha"]))) for m in modules}
+    rank, alpha = fields.get("rank_pattern") or {}, fields.get("alpha_pattern") or {}
+    if names := sorted({*rank, *alpha} - set(MODULES)):
+        raise ValueError(f"{path / CONFIG}: ranks or alphas of {names} are not supported, only of {list(MODULES)}")
+    whole = {m: (int(rank.get(m, fields["r"])), float(alpha.get(m, fields["lora_alpha"]))) for m in modules}
+    targets = {}
+    for target, own in json.loads(metadata.get("sonopsis_targets", "{}")).items() or ((m, whole[m][0]) for m in whole):
+        whole_rank, whole_alpha = whole[target.partition(".")[0]]
+        targets[target] = (own, whole_alpha * own / whole_rank)  # one scale for all parts
     wanted = _shapes(lm, {_checked((target,), lm)[0]: rank for target, (rank, _) in targets.items()})
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wanted != given:

@@ -68,6 +68,18 @@ def test_choices(seed: int, top_k: int, top_p: float, banned: int) -> None:
     assert len(tokens) == 1 or share[len(tokens) - 2] < top_p + 1e-9
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999), top_p=st.floats(0.05, 0.999), spread=st.floats(0.1, 6))
+def test_wide_and_narrow_nuclei_of_a_large_vocabulary(seed: int, top_p: float, spread: float) -> None:
+    """The fewest most probable tokens that hold top_p, whether they are few or most of the vocabulary."""
+    scores = spread * np.random.default_rng(seed).normal(size=1000)
+    tokens, found = Sampling(top_p=top_p).choices(scores)
+    order = np.argsort(-scores)
+    share = np.cumsum(np.exp(scores[order]) / np.exp(scores).sum())
+    assert tokens.tolist() == order[: 1 + np.flatnonzero(share >= top_p)[0]].tolist()
+    assert found == pytest.approx(np.diff(share[: len(tokens)], prepend=0) / share[len(tokens) - 1])
+
+
 def test_equal_scores_go_to_the_lower_ids() -> None:
     assert Sampling(top_k=2).choices(np.zeros(5))[0].tolist() == [0, 1]
     assert Sampling(top_p=0.3).choices(np.zeros(5))[0].tolist() == [0, 1]

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Ids = NDArray[np.int64]
 
+NUCLEUS = 256  # tokens among which top_p is looked for first
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -44,13 +46,14 @@ class Sampling:
         tokens = np.flatnonzero(np.isfinite(scores)).astype(np.int64)
         values = scores[tokens].astype(np.float64) / self.temperature
         if self.top_k is not None and self.top_k < len(tokens):
-            near = np.flatnonzero(values >= np.partition(values, len(values) - self.top_k)[len(values) - self.top_k])
-            best = near[np.argsort(-values[near], kind="stable")][: self.top_k]  # of equals, the lower ids
+            best = _largest(values, self.top_k)
             tokens, values = tokens[best], values[best]
         probabilities = np.exp(values - values.max())
         probabilities /= probabilities.sum()
         if self.top_p < 1:
-            order = np.argsort(-probabilities, kind="stable")
+            order = _largest(probabilities, NUCLEUS)
+            if probabilities[order].sum() < self.top_p:  # seldom: sorting a whole vocabulary takes as long as a step
+                order = _largest(probabilities, len(probabilities))
             count = int(np.searchsorted(np.cumsum(probabilities[order]), self.top_p)) + 1
             tokens, probabilities = tokens[order[:count]], probabilities[order[:count]]
             probabilities /= probabilities.sum()
@@ -61,3 +64,11 @@ class Sampling:
         tokens, probabilities = self.choices(scores)
         place = np.searchsorted(np.cumsum(probabilities), generator.random(), side="right")
         return int(tokens[min(int(place), len(tokens) - 1)])  # the sum may fall short of 1 by rounding
+
+
+def _largest(values: Floats, count: int) -> Ids:
+    """Places of the `count` largest values, largest first; of equals, those that come first."""
+    near = np.arange(len(values))
+    if count < len(values):
+        near = np.flatnonzero(values >= np.partition(values, len(values) - count)[len(values) - count])
+    return near[np.argsort(-values[near], kind="stable")][:count]
