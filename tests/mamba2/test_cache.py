@@ -75,3 +75,38 @@ def test_usable_across_inference_mode(lm: Mamba2LM, ids: Tensor) -> None:
         cache = cache.fork()
     lm(ids, cache=cache).sum().backward()
     assert lm.backbone.embedding.weight.grad is not None
+
+
+def test_many_continuations_of_one_prefix(lm: Mamba2LM, ids: Tensor, tmp_path: Path) -> None:
+    """A prompt read once, stored, and asked questions of different lengths: as if each had been read from the start."""
+    cache = lm.new_cache(1)
+    lm.prefill(ids[:1], cache=cache)
+    cache.save(tmp_path / "read.safetensors")
+    stored = Cache.load(tmp_path / "read.safetensors")
+    questions = [[3, 9, 4], [7], [5, 5, 5, 5, 8]]
+    many = stored.fork(3)
+    assert many.batch == 3
+    for beams in (1, 3):
+        found = lm.generate(questions, cache=many, max_new_tokens=6, beams=beams)
+        for question, hypotheses in zip(questions, found, strict=True):
+            alone = lm.generate([ids[0].tolist() + question], max_new_tokens=6, beams=beams)[0]
+            assert [h.ids for h in hypotheses] == [h.ids for h in alone]
+            assert [h.score for h in hypotheses] == pytest.approx([h.score for h in alone], abs=1e-4)
+    assert torch.equal(many.ssm[:, 2:], cache.ssm) and torch.equal(many.conv[:, :1], cache.conv)
+    with pytest.raises(ValueError, match="copies"):
+        cache.fork(0)
+
+
+def test_copies_of_a_batch_stand_together(lm: Mamba2LM, ids: Tensor) -> None:
+    cache = lm.new_cache(2)
+    lm.prefill(ids, cache=cache)
+    assert torch.equal(cache.fork(2).ssm, cache.ssm[:, [0, 0, 1, 1]])
+
+
+def test_caches_of_other_models_are_refused(lm: Mamba2LM, ids: Tensor) -> None:
+    for sizes in ({"depth": 2}, {"state": 8}, {"conv": 3}):
+        config = Mamba2Config.from_dict({**lm.config.to_dict(), **sizes})
+        with pytest.raises(ValueError, match="another model's"):
+            lm(ids, cache=Cache.new(config, 2))
+        with pytest.raises(ValueError, match="another model's"):
+            lm.generate(ids, cache=Cache.new(config, 2), max_new_tokens=2)

@@ -132,6 +132,49 @@ def test_hybrids_are_refused(lm: Mamba2LM, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"model_type": "bamba", "attn_layer_indices": [1]},
+        {"model_type": "granitemoehybrid", "layer_types": ["mamba", "attention"]},
+        {"model_type": "zamba2", "layers_block_type": ["mamba", "hybrid"]},
+    ],
+)
+def test_hybrids_of_transformers_are_refused_before_their_weights_are_read(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=r"hybrid with attention in layers \[1\]"):
+        Mamba2LM.load(tmp_path)
+
+
+def test_padded_vocabulary_of_hugging_face(make_lm: MakeLM, ids: Tensor, tmp_path: Path) -> None:
+    """Their config hides how many rows are padding; the tokenizer in the folder tells, and they are never generated."""
+    tokenizers = pytest.importorskip("tokenizers")
+    lm = make_lm(tie_embeddings=False)
+    with torch.no_grad():
+        lm.lm_head.weight[55:] *= 20
+    lm.save(tmp_path)
+    fields = {"model_type": "mamba2", "hidden_size": 32, "num_hidden_layers": 3, "vocab_size": 61, "state_size": 16}
+    fields |= {"head_dim": 16, "n_groups": 1, "tie_word_embeddings": False}
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    assert Mamba2LM.load(tmp_path).config.token_count is None
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({f"w{i}": i for i in range(53)}, "w0"))
+    tokenizer.add_special_tokens(["<a>", "<b>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    other = Mamba2LM.load(tmp_path)
+    assert other.config.token_count == 55
+    assert other(ids)[:, -1].argmax(-1).max() >= 55
+    assert max(other.generate(ids, max_new_tokens=20)[0][0].ids) < 55
+    tokenizer.add_special_tokens([f"<{i}>" for i in range(7)])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match="ids up to 61"):
+        Mamba2LM.load(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ValueError, match="not a tokenizer"):
+        Mamba2LM.load(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"ssm_cfg": {}}, "only Mamba2"),

@@ -105,6 +105,42 @@ def test_right_padding_is_as_single_runs(make_lm: MakeLM, ids: Tensor, lengths: 
             torch.testing.assert_close(padded.conv[:, one], cache.conv, atol=2e-4, rtol=0)
 
 
+@pytest.mark.parametrize("lengths", [[21, 5], [1, 2], [8, 16]])
+def test_left_padding_is_as_single_runs(make_lm: MakeLM, ids: Tensor, lengths: list[int]) -> None:
+    """Logits where they were, the cache after, and a second piece, padded on the left too, on top of it."""
+    lm = make_lm(groups=2)
+    padded, read, more, more_lengths = lm.new_cache(2), lm.new_cache(2), torch.flip(ids, (0, 1))[:, :9], [3, 9]
+    ends, more_ends = torch.tensor(lengths), torch.tensor(more_lengths)
+    with torch.no_grad():
+        logits = lm(ids, cache=padded, lengths=ends, padding="left")
+        last = lm.prefill(ids, cache=read, lengths=ends, padding="left")
+        second = lm(more, cache=padded, lengths=more_ends, padding="left", last_only=True)
+        third = lm.step(ids[:, 1], padded)
+        found = lm.generate(ids, lengths=ends, padding="left", max_new_tokens=6)
+        for row, length in enumerate(lengths):
+            cache, one = lm.new_cache(1), slice(row, row + 1)
+            expected = lm(ids[one, -length:], cache=cache)
+            torch.testing.assert_close(logits[one, -length:], expected, atol=2e-4, rtol=0)
+            torch.testing.assert_close(last[one], expected[:, -1], atol=2e-4, rtol=0)
+            torch.testing.assert_close(read.ssm[:, one], cache.ssm, atol=2e-4, rtol=0)
+            torch.testing.assert_close(read.conv[:, one], cache.conv, atol=2e-4, rtol=0)
+            expected = lm(more[one, -more_lengths[row] :], cache=cache, last_only=True)
+            torch.testing.assert_close(second[one], expected, atol=2e-4, rtol=0)
+            torch.testing.assert_close(third[one], lm.step(ids[one, 1], cache), atol=2e-4, rtol=0)
+            assert found[row][0].ids == lm.generate(ids[one, -length:], max_new_tokens=6)[0][0].ids
+    with pytest.raises(ValueError, match="'right' or on the 'left'"):
+        lm(ids, lengths=ends, padding="both")
+
+
+def test_left_padding_of_transformers(make_lm: MakeLM, peer: Peer, ids: Tensor) -> None:
+    lm, mask = make_lm(groups=2), torch.ones_like(ids)
+    mask[1, :8] = 0
+    with torch.no_grad():
+        expected = peer(lm)(ids, attention_mask=mask).logits
+        logits = lm(ids, lengths=mask.sum(1), padding="left")
+    torch.testing.assert_close(logits[mask.bool()], expected[mask.bool()], atol=5e-4, rtol=0)
+
+
 def test_a_row_of_length_zero_keeps_its_state(lm: Mamba2LM, ids: Tensor) -> None:
     cache = lm.new_cache(2)
     with torch.no_grad():

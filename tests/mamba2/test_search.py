@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sonopsis.mamba2.rules import Rules
 from sonopsis.mamba2.search import Hypothesis, beam_search, greedy, search
 
 VOCABULARY = 5
@@ -49,6 +50,10 @@ class TableModel:
         return found
 
 
+def stops(*ids: int) -> frozenset[tuple[int, ...]]:
+    return frozenset((token,) for token in ids)
+
+
 def every_hypothesis(
     model: TableModel, prompt: tuple[int, int], length: int, stop: int, penalty: float
 ) -> list[Hypothesis]:
@@ -69,7 +74,7 @@ def test_enough_beams_find_the_best_of_all(seed: int, penalty: float) -> None:
     """With room for every open sequence beam search is exact, n-best list included."""
     model, prompts = TableModel(seed), [(0, 1), (3, 3)]
     beams = (VOCABULARY - 1) ** 3 * 2
-    found = beam_search(model, prompts, max_new_tokens=4, beams=beams, length_penalty=penalty, stop_ids=[2])
+    found = beam_search(model, prompts, Rules(4, penalty, stops(2)), beams)
     for prompt, hypotheses in zip(prompts, found, strict=True):
         expected = every_hypothesis(model, prompt, 4, 2, penalty)[:20]
         assert len(set(hypotheses)) == len(hypotheses)
@@ -78,13 +83,13 @@ def test_enough_beams_find_the_best_of_all(seed: int, penalty: float) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), beams=st.integers(1, 6), length=st.integers(1, 7), stops=st.integers(0, 2))
-def test_beams(seed: int, beams: int, length: int, stops: int) -> None:
+@given(seed=st.integers(0, 10_000), beams=st.integers(1, 6), length=st.integers(1, 7), ends=st.integers(0, 2))
+def test_beams(seed: int, beams: int, length: int, ends: int) -> None:
     """Scores are those of the model, sorted; one beam is greedy."""
-    model, prompts, stop = TableModel(seed), [(0, 0), (1, 2), (4, 3)], tuple(range(stops))
-    found = beam_search(model, prompts, max_new_tokens=length, beams=beams, stop_ids=stop)
+    model, prompts, stop = TableModel(seed), [(0, 0), (1, 2), (4, 3)], tuple(range(ends))
+    found = beam_search(model, prompts, Rules(length, stops=stops(*stop)), beams)
     assert all(size <= len(prompts) * beams for size in model.sizes)
-    greedily = greedy(model, prompts, max_new_tokens=length, stop_ids=stop)
+    greedily = greedy(model, prompts, Rules(length, stops=stops(*stop)))
     assert greedily == search(model, prompts, max_new_tokens=length, stop_ids=stop)
     for prompt, hypotheses, (first,) in zip(prompts, found, greedily, strict=True):
         assert 1 <= len(hypotheses) <= beams
@@ -104,8 +109,8 @@ def test_beams_find_more_probable_sequences_than_greedy() -> None:
     gains = []
     for seed in range(60):
         model = TableModel(seed)
-        best = beam_search(model, [(0, 0)], max_new_tokens=6, beams=4)[0][0]
-        gains.append(best.score - greedy(model, [(0, 0)], max_new_tokens=6)[0][0].score)
+        best = beam_search(model, [(0, 0)], Rules(6), beams=4)[0][0]
+        gains.append(best.score - greedy(model, [(0, 0)], Rules(6))[0][0].score)
     assert np.mean(gains) > 0.05 and np.mean(np.array(gains) >= -1e-9) > 0.95
 
 
@@ -124,7 +129,7 @@ def test_finished_prompts_are_not_stepped() -> None:
     model = TableModel(0)
     model.table[:] = -5.0
     model.table[0, 0, 2] = model.table[1, 1, 3] = model.table[1, 3, 3] = model.table[3, 3, 3] = 5.0
-    found = greedy(model, [(0, 0), (1, 1)], max_new_tokens=4, stop_ids=[2])
+    found = greedy(model, [(0, 0), (1, 1)], Rules(4, stops=stops(2)))
     assert [hypotheses[0].ids for hypotheses in found] == [(), (3, 3, 3, 3)]
     assert model.sizes == [1, 1, 1]  # the stopped prompt left the batch, and nothing is read after the last token
 
@@ -144,8 +149,8 @@ def test_forbidden_ids(beams: int) -> None:
 def test_equal_logits_go_to_the_lower_ids() -> None:
     model = TableModel(0)
     model.table[:] = 0.0
-    assert greedy(model, [(0, 0)], max_new_tokens=3)[0][0].ids == (0, 0, 0)
-    found = beam_search(model, [(0, 0)], max_new_tokens=2, beams=3)[0]
+    assert greedy(model, [(0, 0)], Rules(3))[0][0].ids == (0, 0, 0)
+    found = beam_search(model, [(0, 0)], Rules(2), beams=3)[0]
     assert [hypothesis.ids for hypothesis in found] == [(0, 0), (0, 1), (0, 2)]
 
 

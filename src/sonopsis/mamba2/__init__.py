@@ -7,13 +7,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sonopsis.mamba2.config import Mamba2Config
-from sonopsis.mamba2.search import Hypothesis, Stepper, beam_search, greedy, search
+from sonopsis.mamba2.rules import Rules
+from sonopsis.mamba2.sampling import Sampling
+from sonopsis.mamba2.search import Hypothesis, Stepper, beam_search, greedy, sample, search
 
 if TYPE_CHECKING:
     from sonopsis.mamba2.cache import Cache
     from sonopsis.mamba2.model import Mamba2LM
 
-__all__ = ["Cache", "Hypothesis", "Mamba2Config", "Mamba2LM", "Stepper", "beam_search", "greedy", "search"]
+__all__ = [
+    "Cache",
+    "Hypothesis",
+    "Mamba2Config",
+    "Mamba2LM",
+    "Rules",
+    "Sampling",
+    "Stepper",
+    "beam_search",
+    "greedy",
+    "sample",
+    "search",
+]
 
 _TORCH = {"Cache": "sonopsis.mamba2.cache", "Mamba2LM": "sonopsis.mamba2.model"}
 

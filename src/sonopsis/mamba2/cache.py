@@ -57,10 +57,21 @@ class Cache:
         """Views of one layer: conv (B, taps - 1, channels) and ssm (B, h, p, n)."""
         return self.conv[index], self.ssm[index]
 
-    def fork(self) -> "Cache":
-        """An independent copy: read a recording once, then continue from it in several ways."""
+    def check(self, config: Mamba2Config) -> None:
+        """Raise ValueError unless the sizes are those of a model with this config."""
+        wanted = Cache.new(config, self.batch, "meta")
+        for name, own, other in (("conv", self.conv, wanted.conv), ("ssm", self.ssm, wanted.ssm)):
+            if own.shape != other.shape:
+                raise ValueError(
+                    f"the cache is another model's: its {name} is {tuple(own.shape)}, this model's {tuple(other.shape)}"
+                )
+
+    def fork(self, copies: int = 1) -> "Cache":
+        """An independent cache with each sequence `copies` times in a row: read once, continue in several ways."""
+        if copies < 1:
+            raise ValueError(f"copies must be at least 1, not {copies}")
         with torch.inference_mode(False), torch.no_grad():
-            return Cache(self.conv.clone(), self.ssm.clone())
+            return Cache(self.conv.repeat_interleave(copies, 1), self.ssm.repeat_interleave(copies, 1))
 
     def reorder(self, rows: Sequence[int] | Tensor) -> None:
         """Keep the sequences `rows` in that order; a row may be repeated or left out, so the batch may change."""

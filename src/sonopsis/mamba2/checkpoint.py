@@ -22,11 +22,12 @@ from sonopsis.mamba2.config import Mamba2Config
 if TYPE_CHECKING:
     from sonopsis.mamba2.model import Mamba2LM
 
-CONFIG, WEIGHTS, SHARDS, PICKLE = (
+CONFIG, WEIGHTS, SHARDS, PICKLE, TOKENIZER = (
     "config.json",
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
+    "tokenizer.json",
 )
 PROJECTIONS = ("in_proj.weight", "out_proj.weight", "embedding.weight", "embeddings.weight", "lm_head.weight")
 
@@ -51,6 +52,7 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32) -> "Mamba2LM":
 
     path = Path(folder)
     fields = _read_json(path / CONFIG)
+    _refuse_hybrids(fields, path)
     state = read_weights(path)
     config = parse_config(fields, state, path)
     _check_tied(config, state, path)
@@ -64,6 +66,11 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32) -> "Mamba2LM":
 
 def save(model: "Mamba2LM", folder: str | Path) -> None:
     """Write a model; see `Mamba2LM.save`."""
+    if adapted := sorted(name for name in model.state_dict() if ".lora_" in name):
+        raise ValueError(
+            f"adapters are attached ({adapted[0]} ...): save them with sonopsis.lora.save, "
+            "or make them part of the model with sonopsis.lora.merge and detach"
+        )
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     config = model.config
@@ -109,12 +116,24 @@ def parse_config(fields: dict[str, Any], state: dict[str, Tensor], path: Path) -
     )
 
 
-def _state_spaces(fields: dict[str, Any], path: Path) -> Mamba2Config:
-    if fields.get("attn_layer_idx"):
+def _refuse_hybrids(fields: dict[str, Any], path: Path) -> None:
+    """Raise ValueError if some layers are not Mamba-2's, as state-spaces or transformers' hybrids write it down."""
+    attention = fields.get("attn_layer_idx") or fields.get("attn_layer_indices")
+    if not attention:
+        kinds = fields.get("layers_block_type") or fields.get("layer_types") or ()
+        attention = [
+            index
+            for index, kind in enumerate(kinds)
+            if kind == "hybrid" or ("attention" in kind and "linear" not in kind)
+        ]
+    if attention:
         raise ValueError(
-            f"{path} is a hybrid with attention in layers {fields['attn_layer_idx']}; "
+            f"{path} is a hybrid with attention in layers {attention}; "
             "only pure Mamba-2 models can be run, such as state-spaces/mamba2-2.7b instead of mamba2attn-2.7b"
         )
+
+
+def _state_spaces(fields: dict[str, Any], path: Path) -> Mamba2Config:
     if fields.get("d_intermediate", 0) or not fields.get("rms_norm", True):
         raise ValueError(
             f"{path} has MLP layers or plain layer norms (d_intermediate, rms_norm), which are not supported"
@@ -161,12 +180,32 @@ def _hugging_face(fields: dict[str, Any], head_absent: bool, path: Path) -> Mamb
         conv=fields.get("conv_kernel", 4),
         norm_eps=fields.get("layer_norm_epsilon", 1e-5),
         tie_embeddings=fields.get("tie_word_embeddings", head_absent),
+        token_count=_token_count(path / TOKENIZER, fields.get("vocab_size", 32768)),
     )
     if fields.get("num_heads", config.heads) != config.heads:
         raise ValueError(
             f"{path}: num_heads {fields['num_heads']} is not hidden_size * expand / head_dim ({config.heads})"
         )
     return config
+
+
+def _token_count(tokenizer: Path, rows: int) -> int | None:
+    """How many of the embedding's rows are tokens, known if the tokenizer lies beside the weights.
+
+    Hugging Face's config gives the padded number alone; the padding rows must never be generated.
+    """
+    if not tokenizer.is_file():
+        return None
+    fields = _read_json(tokenizer)
+    try:
+        vocabulary = fields["model"]["vocab"]
+        ids = [*vocabulary.values()] if isinstance(vocabulary, dict) else [*range(len(vocabulary))]
+        count = 1 + max([*ids, *(token["id"] for token in fields.get("added_tokens", ()))])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{tokenizer} is not a tokenizer of the tokenizers library ({error!r})") from error
+    if count > rows:
+        raise ValueError(f"{tokenizer} has ids up to {count - 1}, but the embedding has {rows} rows; one is another's")
+    return count
 
 
 def _check_fixed(fields: dict[str, Any], fixed: dict[str, Any], path: Path) -> None:

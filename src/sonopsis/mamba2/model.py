@@ -1,8 +1,8 @@
 """The Mamba-2 language model: embedding, layers, final norm, head; and how it generates."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -11,11 +11,14 @@ from torch import Tensor, nn
 from sonopsis.mamba2.block import Layer, RMSNorm
 from sonopsis.mamba2.cache import Cache
 from sonopsis.mamba2.config import Mamba2Config
-from sonopsis.mamba2.search import Floats, Hypothesis, Ids, search
+from sonopsis.mamba2.sampling import Sampling
+from sonopsis.mamba2.search import Floats, Hypothesis, Ids, OnToken, search
 from sonopsis.mamba2.ssd import widen
 
 SEGMENT = 512  # positions of a prompt read at once, which bounds the memory of a prefill whatever its length
 EMBEDDING_STD = 0.02
+
+Padding = Literal["right", "left"]
 
 
 class Backbone(nn.Module):
@@ -79,6 +82,8 @@ class Mamba2LM(nn.Module):
     def hidden(self, embeds: Tensor, cache: Cache | None = None, lengths: Tensor | None = None) -> Tensor:
         """Embeddings (B, L, E) -> what the head reads, (B, L, E); for `cache` and `lengths` see `forward`."""
         _check(embeds, cache, lengths)
+        if cache is not None:
+            cache.check(self.config)
         x = widen(embeds)  # the residual, (B, L, E)
         for index, layer in enumerate(self.backbone.layers):
             x = layer(x, cache.layer(index) if cache is not None else None, lengths)
@@ -91,18 +96,21 @@ class Mamba2LM(nn.Module):
         embeds: Tensor | None = None,
         cache: Cache | None = None,
         lengths: Tensor | None = None,
+        padding: Padding = "right",
         last_only: bool = False,
     ) -> Tensor:
         """Next-token logits (B, L, V) of `ids` (B, L) or `embeds` (B, L, E); (B, V), the last ones, with `last_only`.
 
         `cache` continues earlier positions and is updated in place, so a sequence may be read in pieces; no gradient
         flows into it. `lengths` (B,) int64 makes a batch of different lengths: each row's first `lengths` positions
-        count and the rest is padding (finite values, any ids), which touches neither the cache nor the last logits.
-        Raises ValueError when shapes do not agree.
+        (with `padding="left"` its last ones) count and the rest is padding (finite values, any ids), which touches
+        neither the cache nor the logits of the others. Raises ValueError when shapes do not agree.
         """
-        hidden = self.hidden(self._embeds(ids, embeds), cache, lengths)
+        hidden = self.hidden(_left_aligned(self._embeds(ids, embeds), lengths, padding), cache, lengths)
         if last_only:
             hidden = hidden[:, -1] if lengths is None else _last(hidden, lengths)
+        elif padding == "left" and lengths is not None:
+            hidden = _rolled(hidden, hidden.shape[1] - lengths)
         return self.lm_head(hidden)
 
     @torch.no_grad()
@@ -113,12 +121,13 @@ class Mamba2LM(nn.Module):
         embeds: Tensor | None = None,
         cache: Cache,
         lengths: Tensor | None = None,
+        padding: Padding = "right",
     ) -> Tensor:
         """Read a prompt into `cache` and return the logits (B, V) after each row's last position, without gradients.
 
         The same numbers as `forward(..., last_only=True)`, in memory that does not grow with the prompt.
         """
-        embeds = self._embeds(ids, embeds)
+        embeds = _left_aligned(self._embeds(ids, embeds), lengths, padding)
         _check(embeds, cache, lengths)
         if lengths is not None:
             _check_ends(lengths)
@@ -140,25 +149,37 @@ class Mamba2LM(nn.Module):
 
     def generate(
         self,
-        ids: Tensor | None = None,
+        ids: Tensor | Sequence[Sequence[int]] | None = None,
         *,
         embeds: Tensor | None = None,
         max_new_tokens: int,
         beams: int = 1,
+        sampling: Sampling | None = None,
         length_penalty: float = 1.0,
         stop_ids: Collection[int] = (),
+        stop_sequences: Collection[Sequence[int]] = (),
+        min_new_tokens: int = 0,
         forbid_ids: Collection[int] = (),
+        repetition_penalty: float = 1.0,
+        no_repeat_ngram: int = 0,
+        on_token: OnToken | None = None,
         lengths: Tensor | None = None,
+        padding: Padding = "right",
         cache: Cache | None = None,
     ) -> list[list[Hypothesis]]:
-        """Continue prompts `ids` (B, L) or `embeds` (B, L, E), right-padded if `lengths` (B,) is given.
+        """Continue prompts: lists of ids, or `ids` (B, L) or `embeds` (B, L, E), padded if `lengths` (B,) is given.
 
-        Returns for each prompt its hypotheses, best first: one with `beams=1` (greedy), up to `beams` otherwise; ids
-        hold new tokens only, without the stop token (see `sonopsis.mamba2.search`). Padding rows of the vocabulary
-        are never generated. `cache` holds what precedes the prompts and is left as it is.
+        Returns for each prompt its hypotheses, best first: one by default (greedy), up to `beams`, or
+        `sampling.samples`; ids hold new tokens only, without the stop. For the other options see
+        `sonopsis.mamba2.search.search`. Padding rows of the vocabulary are never generated. `cache` holds what precedes
+        the prompts and is left as it is.
         """
         with torch.inference_mode():
-            prompt = self._embeds(ids, embeds)
+            if ids is not None and not isinstance(ids, Tensor):
+                if lengths is not None or padding != "right":
+                    raise ValueError("prompts given as lists have their own lengths; leave out `lengths` and `padding`")
+                ids, lengths = _padded(ids, self.backbone.embedding.weight.device)
+            prompt = _left_aligned(self._embeds(ids, embeds), lengths, padding)
             forbid = {*forbid_ids, *range(self.config.token_count or self.config.vocab_size, self.config.vocab_size)}
             decoder = Decoder(self, self.new_cache(prompt.shape[0]) if cache is None else cache.fork())
             return search(
@@ -166,9 +187,15 @@ class Mamba2LM(nn.Module):
                 (prompt, lengths),
                 max_new_tokens=max_new_tokens,
                 beams=beams,
+                sampling=sampling,
                 length_penalty=length_penalty,
                 stop_ids=stop_ids,
+                stop_sequences=stop_sequences,
+                min_new_tokens=min_new_tokens,
                 forbid_ids=forbid,
+                repetition_penalty=repetition_penalty,
+                no_repeat_ngram=no_repeat_ngram,
+                on_token=on_token,
             )
 
     def _embeds(self, ids: Tensor | None, embeds: Tensor | None) -> Tensor:
@@ -210,10 +237,35 @@ def _numpy(logits: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
     return logits.float().cpu().numpy()
 
 
+def _padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Lists of ids -> ids (B, L) with zeros behind the shorter ones, and their lengths (B,)."""
+    if not prompts or not all(len(prompt) for prompt in prompts):
+        raise ValueError("every prompt needs at least one token, and there must be a prompt")
+    rows = [torch.as_tensor(prompt, dtype=torch.int64, device=device) for prompt in prompts]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.tensor([len(row) for row in rows], device=device)
+
+
 def _last(hidden: Tensor, lengths: Tensor) -> Tensor:
     """Row b's position lengths[b] - 1 of (B, L, E) -> (B, E)."""
     _check_ends(lengths)
     return hidden[torch.arange(hidden.shape[0], device=hidden.device), lengths - 1]
+
+
+def _left_aligned(embeds: Tensor, lengths: Tensor | None, padding: Padding) -> Tensor:
+    """(B, L, E) with the padding of each row behind what counts."""
+    if padding not in ("right", "left"):
+        raise ValueError(f"padding is on the 'right' or on the 'left', not {padding!r}")
+    if padding == "right" or lengths is None:
+        return embeds
+    _check(embeds, None, lengths)
+    return _rolled(embeds, lengths - embeds.shape[1])
+
+
+def _rolled(x: Tensor, steps: Tensor) -> Tensor:
+    """Each row of (B, L, E) moved to the right by its number of steps (B,), round the end."""
+    length = x.shape[1]
+    places = (torch.arange(length, device=x.device) - steps.unsqueeze(1)) % length  # (B, L)
+    return x.gather(1, places.unsqueeze(-1).expand_as(x))
 
 
 def _check_ends(lengths: Tensor) -> None:
