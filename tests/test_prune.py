@@ -297,6 +297,28 @@ def test_hooks_of_others_run_as_before() -> None:
     assert seen == ["ASTAttention", "ASTMLP", "ASTLayer"]
 
 
+def test_a_forward_within_another_disturbs_nothing() -> None:
+    """What another thread does between two blocks, at a moment that is always the same."""
+    model, inputs, nested = sonopsis.prune(tiny(SPEECH), keep_rate=0.5), clips(SPEECH), []
+    expected = answers(model, inputs)
+
+    def interrupt(module: nn.Module, args: Any, output: Any) -> None:
+        if not nested:
+            nested.append(None)
+            model(inputs[:1])
+
+    body(model).layers[1].register_forward_hook(interrupt)
+    assert answers(model, inputs).equal(expected) and nested
+
+
+@pytest.mark.slow
+def test_a_pruned_model_compiles_to_one_graph() -> None:
+    model, inputs = sonopsis.prune(tiny(SPEECH), keep_rate=0.5), clips(SPEECH)
+    with torch.no_grad():
+        found = torch.compile(model, backend="eager", fullgraph=True)(inputs).logits
+    assert found.equal(answers(model, inputs))
+
+
 def test_half_precision_and_autocast_choose_in_float32() -> None:
     model = sonopsis.prune(tiny(SPEECH), keep_rate=0.5)
     answers(model, clips(SPEECH))

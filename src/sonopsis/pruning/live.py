@@ -5,7 +5,7 @@ transformers is not imported: a model is known by the names of its classes and t
 every other layer stay as they are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -67,7 +67,7 @@ def prune(model: Model, keep_rate: float | Pruning = 0.7) -> Model:
 
     restore(model)
     prefix = 2 if hasattr(body.embeddings, "distillation_token") else 1
-    trace: list[Tensor] = [torch.empty(0, 0, dtype=torch.int64) for _ in rates]
+    trace = Trace(len(rates))
     for stage, (layer, rate) in enumerate(zip(layers, rates.values(), strict=True)):
         _PruningLayer(layer, prefix, rate, score, stage, trace).attach()
     for owner in (model, body):
@@ -94,6 +94,26 @@ def restore(model: Model) -> Model:
     return model
 
 
+class Trace(Sequence[Tensor]):
+    """Survivors (B, K) int64 of each pruning block in the last forward, as patches of the input, ascending."""
+
+    def __init__(self, stages: int) -> None:
+        self._chosen = [torch.empty(0, 0, dtype=torch.int64)] * stages  # of the patches that entered the block
+
+    def record(self, stage: int, index: Tensor) -> None:
+        self._chosen[stage] = index
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, stage: Any) -> Any:
+        """Followed back to the input here, not in the forward, which other threads may run at the same time."""
+        patches: list[Tensor] = []
+        for index in self._chosen:
+            patches.append(patches[-1].gather(1, index) if patches else index)
+        return patches[stage]
+
+
 @dataclass
 class _PruningLayer:
     """The two `forward` of one layer that drops patches between attention and MLP."""
@@ -103,7 +123,7 @@ class _PruningLayer:
     rate: float
     score: str
     stage: int  # place in the trace
-    trace: list[Tensor]
+    trace: Trace
 
     def attach(self) -> None:
         self.layer.forward = self.forward
@@ -113,7 +133,8 @@ class _PruningLayer:
         """(B, P + N, D) -> (B, P + K, D); the layer's own forward where all patches stay."""
         left = hidden_states.shape[1] - self.prefix
         if kept_count(left, self.rate) == left:
-            self._record(torch.arange(left, device=hidden_states.device).expand(hidden_states.shape[0], -1))
+            every = torch.arange(left, device=hidden_states.device)
+            self.trace.record(self.stage, every.expand(hidden_states.shape[0], -1))
             out: Tensor = type(self.layer).forward(self.layer, hidden_states, attention_mask, **kwargs)
             return out
         if attention_mask is not None:
@@ -157,16 +178,13 @@ class _PruningLayer:
     def _run(self, x: Tensor) -> Tensor:
         layer = self.layer
         out, _, index = layer.attention(layer.layernorm_before(x))
-        self._record(index)
+        self.trace.record(self.stage, index)
         x = take(x, with_prefix(index, self.prefix)) + layer.dropout(out)  # (B, P + K, D)
         out = layer.dropout(layer.mlp(layer.layernorm_after(x)))
         return x + out
 
     def _heads(self, rows: Tensor) -> Tensor:
         return rows.unflatten(-1, (-1, self.layer.attention.head_dim)).transpose(1, 2)  # (B, H, T, D/H)
-
-    def _record(self, index: Tensor) -> None:
-        self.trace[self.stage] = self.trace[self.stage - 1].gather(1, index) if self.stage else index
 
 
 def _body(model: nn.Module) -> Any:
