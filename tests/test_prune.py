@@ -370,19 +370,26 @@ def test_layers_built_otherwise_are_refused_by_the_parts_they_lack() -> None:
         sonopsis.prune(model)
 
 
-def test_a_layer_whose_forward_was_replaced_is_left_alone() -> None:
+@pytest.mark.parametrize("part", ["", ".attention"])
+def test_a_forward_that_others_replaced_is_left_alone(part: str) -> None:
     model, inputs = tiny(SPEECH), clips(SPEECH)
-    layer = body(model).layers[1]
-    layer.forward = layer.forward
+    before = answers(model, inputs)
+    module = body(model).get_submodule(f"layers.1{part}")
+    own = module.forward
+    module.forward = lambda *args, **kwargs: own(*args, **kwargs)  # as accelerate does
     with pytest.raises(ValueError, match="forward of block 1 is already replaced"):
         sonopsis.prune(model)
-    del layer.forward
+    module.forward = own  # as accelerate leaves it
     pruned = answers(sonopsis.prune(model), inputs)
-    inner = layer.forward
-    layer.forward = lambda *args, **kwargs: inner(*args, **kwargs)  # as accelerate does
+    ours = module.forward
+    module.forward = theirs = lambda *args, **kwargs: ours(*args, **kwargs)
     assert answers(model, inputs).equal(pruned)
-    with pytest.raises(ValueError, match=r"replaced after prune\(\)"):
-        sonopsis.restore(model)
+    for change in (sonopsis.restore, sonopsis.prune):
+        with pytest.raises(ValueError, match="replaced"):
+            change(model)
+    assert module.forward is theirs and answers(model, inputs).equal(pruned)
+    module.forward = ours
+    assert answers(sonopsis.restore(model), inputs).equal(before)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

@@ -7,6 +7,7 @@ every other layer stay as they are.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any, TypeVar
 
 import torch
@@ -101,6 +102,7 @@ class Trace(Sequence[Tensor]):
         self._chosen = [torch.empty(0, 0, dtype=torch.int64)] * stages  # of the patches that entered the block
 
     def record(self, stage: int, index: Tensor) -> None:
+        """Note which (B, K) of the patches that entered a block survive it."""
         self._chosen[stage] = index
 
     def __len__(self) -> int:
@@ -207,12 +209,20 @@ def _check_layer(block: int, layer: nn.Module) -> None:
     missing += [f"attention.{name}" for name in ATTENTION_PARTS if not hasattr(attention, name)]
     if missing:
         raise ValueError(f"block {block} has no {', '.join(missing)}: this {type(layer).__name__} {ANOTHER_VERSION}")
-    if _attached(layer) is None and any("forward" in vars(part) for part in (layer, attention)):
+    if _attached(layer) is None and any(_is_replaced(part) for part in (layer, attention)):
         raise ValueError(
             f"forward of block {block} is already replaced; prune() before accelerate dispatches the model"
         )
 
 
 def _attached(layer: nn.Module) -> _PruningLayer | None:
-    owner = getattr(vars(layer).get("forward"), "__self__", None)
-    return owner if isinstance(owner, _PruningLayer) else None
+    """What `prune` put on this layer, if both forwards are still its own."""
+    owners = [
+        getattr(vars(part).get("forward"), "__self__", None) for part in (layer, getattr(layer, "attention", layer))
+    ]
+    return owners[0] if isinstance(owners[0], _PruningLayer) and owners[0] is owners[1] else None
+
+
+def _is_replaced(part: Any) -> bool:
+    own = MethodType(type(part).forward, part)  # accelerate leaves this behind where it removes its hooks
+    return bool(vars(part).get("forward", own) != own)
