@@ -11,7 +11,7 @@ from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.positions import sincos_table
 from sonopsis.encoder.stem import Stem
 from sonopsis.pruning.config import Pruning
-from sonopsis.pruning.selector import MIXING, Selector
+from sonopsis.pruning.selector import Selector
 from sonopsis.pruning.survivors import Survivors
 
 
@@ -58,9 +58,8 @@ class Encoder(nn.Module):
             raise ValueError("pooled_only computes no tokens to collect; ask for one of collect_dropped, pooled_only")
         last = self.config.depth - 1 if pooled_only else None
         prefix, pruning = self.config.prefix_tokens, self._checked(pruning)
-        mixes = pruning.reduce in MIXING
         x, grid = self.embed(mel)  # (B, P + N, D)
-        left = Survivors.all(grid, x.shape[0], x.device, follow=collect_dropped or mixes)
+        left = Survivors.all(grid, x.shape[0], x.device)
         bias: Tensor | None = None  # (B, 1, 1, P + K)
         stages: list[Tensor] = []
         dropped = x.new_zeros(x.shape[0], left.patches + 1, self.config.width) if collect_dropped else None
@@ -78,7 +77,8 @@ class Encoder(nn.Module):
             else:
                 selector = self._selector(pruning, left, number, kept, mel)
                 pruned = block.forward_pruned(x, prefix, selector, keep_seen=collect_dropped, bias=bias)
-                if dropped is not None and pruned.seen is not None:  # survivors' cells are cleared later
+                if dropped is not None and pruned.seen is not None and pruning.reduce != "merge":
+                    # survivors' cells are cleared later; merging drops nothing
                     dropped = _put(dropped, left.index, self.norm(pruned.seen))
                 x, left = pruned.x, left.after(pruned.choice)
                 bias = left.bias(prefix, proportional=pruning.reduce == "merge")
@@ -88,8 +88,8 @@ class Encoder(nn.Module):
         tokens = x[:, prefix:]  # (B, K, D)
         if left.mask is not None:
             tokens = tokens * left.mask.unsqueeze(-1)
-        if dropped is not None and left.source is not None:
-            dropped = dropped[:, :-1].masked_fill(left.on_grid(left.source).unsqueeze(-1), 0)
+        if dropped is not None:
+            dropped = _put(dropped, left.cells, torch.zeros_like(tokens[:, : left.patches]))[:, :-1]
         return Encoded(
             tokens=tokens,
             index=left.index,
@@ -99,7 +99,7 @@ class Encoder(nn.Module):
             grid=grid,
             stages=stages,
             dropped=dropped,
-            source=left.source,
+            source=left.source if dropped is None else left.sources(),
             fused=left.fused,
         )
 

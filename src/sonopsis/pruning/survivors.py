@@ -1,6 +1,6 @@
 """The bookkeeping of pruning: where on the grid each token is, and what it stands for."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,14 +16,13 @@ class Survivors:
     index: Tensor  # (B, K) int64 grid cells, ascending; then -1: padding, or the fused token
     mask: Tensor | None = None  # (B, K) False on padding; None: no clip is padded
     size: Tensor | None = None  # (B, K) float32 patches each token stands for; None: one each
-    source: Tensor | None = None  # (B, N) the token each cell is in, -1: dropped; None: not followed
+    source: Tensor | None = None  # (B, N) the token each cell is in; None: nothing was mixed
     fused: bool = False  # the last token of each clip is a fused one
 
     @classmethod
-    def all(cls, grid: tuple[int, int], batch: int, device: torch.device, *, follow: bool) -> "Survivors":
-        """Every cell is its own token; `follow` asks for `source`."""
-        index = torch.arange(grid[0] * grid[1], device=device).expand(batch, -1)
-        return cls(grid, index, source=index if follow else None)
+    def all(cls, grid: tuple[int, int], batch: int, device: torch.device) -> "Survivors":
+        """Every cell is its own token."""
+        return cls(grid, torch.arange(grid[0] * grid[1], device=device).expand(batch, -1))
 
     @property
     def patches(self) -> int:
@@ -37,14 +36,25 @@ class Survivors:
 
     def after(self, choice: Choice) -> "Survivors":
         """What is left of these tokens once a reducer has decided."""
-        index, size = self.index.gather(1, choice.index), self.size
+        index = self.index.gather(1, choice.index)
         if choice.mask is not None:
             index = index.masked_fill(~choice.mask, -1)
+        if choice.into is None:
+            return Survivors(self.grid, index, choice.mask)
         if choice.fused:
             index = torch.cat([index, torch.full_like(index[:, :1], -1)], dim=1)
-        if choice.into is not None:
-            size = torch.zeros_like(index, dtype=torch.float32).scatter_add(1, choice.into, self.sizes())
-        return replace(self, index=index, mask=choice.mask, size=size, source=self._follow(choice), fused=choice.fused)
+        size = torch.zeros_like(index, dtype=torch.float32).scatter_add(1, choice.into, self.sizes())
+        source = choice.into.gather(1, self.sources())
+        return Survivors(self.grid, index, size=size, source=source, fused=choice.fused)
+
+    def sources(self) -> Tensor:
+        """The token (B, N) each cell of the grid is in, -1: dropped."""
+        if self.source is not None:
+            return self.source
+        cells = self.grid[0] * self.grid[1]
+        places = torch.arange(self.index.shape[1], device=self.index.device).expand_as(self.index)
+        behind = torch.full_like(self.index[:, :1], -1).repeat(1, cells + 1)  # padding points behind the last cell
+        return behind.scatter(1, torch.where(self.index < 0, cells, self.index), places)[:, :-1]
 
     def sizes(self) -> Tensor:
         """How many patches each token stands for (B, K) float32."""
@@ -62,18 +72,11 @@ class Survivors:
         weight = self.sizes() if self.mask is None else self.sizes() * self.mask
         return Survivors(self.grid, torch.full_like(self.index[:, :1], -1), size=weight.sum(dim=1, keepdim=True))
 
-    def on_grid(self, source: Tensor) -> Tensor:
-        """Which cells (B, N) are in a token that is on the grid, so neither dropped nor fused."""
-        return (source >= 0) & (source < self.patches)
-
     def per_token(self, values: Tensor) -> Tensor:
         """Values of the grid's cells (B, N) as the mean over the cells in each token (B, K)."""
         if self.size is None:
             return values.gather(1, self.index.clamp(min=0))
-        assert self.source is not None  # followed wherever tokens are mixed
-        held = self.source >= 0
-        total = self.size.new_zeros(self.size.shape)
-        return total.scatter_add(1, self.source.clamp(min=0), values * held) / self.size
+        return torch.zeros_like(self.size).scatter_add(1, self.sources(), values) / self.size  # every cell is in one
 
     def bias(self, prefix: int, *, proportional: bool) -> Tensor | None:
         """What attention adds to the logits of each key (B, 1, 1, P + K) float32, if anything.
@@ -87,18 +90,3 @@ class Survivors:
         else:
             return None
         return torch.nn.functional.pad(bias, (prefix, 0))[:, None, None]
-
-    def _follow(self, choice: Choice) -> Tensor | None:
-        if self.source is None:
-            return None
-        target = choice.into
-        if target is None:
-            beyond = choice.index.shape[1]
-            places = torch.arange(beyond, device=self.index.device).expand_as(choice.index)
-            rows = choice.index
-            if choice.mask is not None:  # padding points behind the last token, which is cut off
-                rows = rows.masked_fill(~choice.mask, self.index.shape[1])
-            target = torch.full_like(self.index[:, :1], -1).repeat(1, self.index.shape[1] + 1)
-            target = target.scatter(1, rows, places)[:, :-1]
-        held = self.source >= 0
-        return torch.where(held, target.gather(1, self.source.clamp(min=0)), -1)
