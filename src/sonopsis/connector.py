@@ -70,7 +70,7 @@ def fill_grid(encoded: Encoded) -> Tensor:
     """
     time, frequency = encoded.grid
     kept = encoded.tokens.shape[1] - encoded.fused
-    if kept == time * frequency and bool(encoded.mask.all()):
+    if kept == time * frequency and not encoded.padded:
         return encoded.tokens
     source = encoded.source
     if source is None:
@@ -132,7 +132,7 @@ class Connector(nn.Module):
             grid = fill_grid(encoded)  # (B, N, D), n = t * f_rows + f
             vectors = self.mlp(self.norm(grid.reshape(grid.shape[0], time, -1)))  # (B, t, E)
         else:
-            if not bool(encoded.mask.all()):
+            if encoded.padded:
                 raise ValueError(
                     f"layout {self.config.layout} cannot lay out clips that kept different numbers of "
                     "patches together; encode them one at a time, or use the layout concat"

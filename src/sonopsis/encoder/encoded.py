@@ -25,6 +25,7 @@ class Encoded(Generic[Array]):
     dropped: Array | None = None  # (B, N, D) last state of each dropped patch at its cell, zeros elsewhere
     source: Array | None = None  # (B, N) the token each patch is in, -1: dropped; with `dropped`, or after mixing
     fused: bool = False  # the last token of each clip is the remainder of what was dropped
+    padded: bool = False  # clips kept different numbers of patches, so `mask` is not all True
 
     def numpy(self) -> "Encoded[Any]":
         """The same on the CPU as NumPy arrays, floats as float32."""

@@ -101,6 +101,7 @@ class Encoder(nn.Module):
             dropped=dropped,
             source=left.source if dropped is None else left.sources(),
             fused=left.fused,
+            padded=left.mask is not None,
         )
 
     def compute_positions(self) -> None:
