@@ -7,8 +7,8 @@ Three layouts of the same tokens (arXiv 2509.15680, section 2), each followed by
     frequency_major  one vector per token, frequency outside, a separator between bands   L = K + f - 1
 
 A pruned encoder leaves cells empty. `concat` needs the whole grid, so an empty cell is filled with the state its token
-had in the block that dropped it; the other two layouts leave the cell out, which shortens the prefix. Without pruning
-no cell is empty and all of this is the identity.
+had in the block that dropped it, or with the token it was merged into; the other two layouts leave the cell out, which
+shortens the prefix. Without pruning no cell is empty and all of this is the identity.
 
 With `labels` the language model reads what was recognised more than what was heard: each vector is scored for every
 label, and the prefix is the labels' embeddings weighted by these scores, plus the vector itself through a gate that
@@ -63,18 +63,26 @@ class ConnectorConfig:
 
 
 def fill_grid(encoded: Encoded) -> Tensor:
-    """The full grid (B, N, D): survivors at their cells, every other cell its token's last state.
+    """The full grid (B, N, D): each token at the cells that went into it, every other cell its token's last state.
 
+    A fused token has no place on the grid and is left out.
     Raises ValueError when tokens were pruned and the encoder did not collect what it dropped.
     """
     time, frequency = encoded.grid
-    batch, kept, width = encoded.tokens.shape
-    if kept == time * frequency:
+    kept = encoded.tokens.shape[1] - encoded.fused
+    if kept == time * frequency and not encoded.padded:
         return encoded.tokens
-    if encoded.dropped is None:
+    source = encoded.source
+    if source is None:
         raise ValueError("pruned tokens cannot be put back on the grid; call the encoder with collect_dropped=True")
-    cells = encoded.index.unsqueeze(-1).expand(batch, kept, width)
-    return encoded.dropped.to(encoded.tokens.dtype).scatter(1, cells, encoded.tokens)  # (B, N, D)
+    held = ((source >= 0) & (source < kept)).unsqueeze(-1)  # (B, N, 1)
+    cells = source.clamp(min=0).unsqueeze(-1).expand(-1, -1, encoded.tokens.shape[2])
+    grid = encoded.tokens.gather(1, cells)  # (B, N, D)
+    if encoded.dropped is not None:
+        return torch.where(held, grid, encoded.dropped.to(grid.dtype))
+    if not bool(held.all()):
+        raise ValueError("pruned tokens cannot be put back on the grid; call the encoder with collect_dropped=True")
+    return grid
 
 
 class Connector(nn.Module):
@@ -124,7 +132,14 @@ class Connector(nn.Module):
             grid = fill_grid(encoded)  # (B, N, D), n = t * f_rows + f
             vectors = self.mlp(self.norm(grid.reshape(grid.shape[0], time, -1)))  # (B, t, E)
         else:
-            vectors = self._ordered(self.mlp(self.norm(encoded.tokens)), encoded.index, time, frequency)
+            if encoded.padded:
+                raise ValueError(
+                    f"layout {self.config.layout} cannot lay out clips that kept different numbers of "
+                    "patches together; encode them one at a time, or use the layout concat"
+                )
+            kept = encoded.tokens.shape[1] - encoded.fused
+            tokens, index = encoded.tokens[:, :kept], encoded.index[:, :kept]
+            vectors = self._ordered(self.mlp(self.norm(tokens)), index, time, frequency)
         if self.summary is None:
             return vectors
         return torch.cat([vectors, self.summary(encoded.prefix[:, :1])], dim=1)

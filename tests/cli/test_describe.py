@@ -64,6 +64,23 @@ def test_threshold_and_keep_rate_reach_the_model(sonopsis: Run, tiny_model: Path
     assert pruned["windows"] != every["windows"] == unpruned["windows"]
 
 
+def test_a_mac_budget_chooses_the_keep_rate(sonopsis: Run, tiny_model: Path, sounds: Path) -> None:
+    from sonopsis.pruning import for_budget
+
+    model = package.load(tiny_model)
+    pruning = for_budget(model.tagger.encoder.config, model.folder.mel.frames, 0.8, len(model.labels))
+    assert pruning is not None
+    options = (sounds / "noise.wav", "--model", tiny_model, "-f", "json")
+    for verb in ("tag", "caption"):
+        (budget,) = parsed(sonopsis(verb, *options, "--macs", 0.8))
+        (rate,) = parsed(sonopsis(verb, *options, "--keep-rate", max(pruning.keep.values())))
+        (whole,) = parsed(sonopsis(verb, *options, "--macs", 1))
+        (unpruned,) = parsed(sonopsis(verb, *options, "--keep-rate", 1))
+        assert budget == rate != whole == unpruned
+    refused = sonopsis("tag", *options, "--macs", 0.001)
+    assert refused.exit_code == 2 and "cannot be met" in " ".join(refused.stderr.replace("│", " ").split())
+
+
 def test_silence_is_said_to_be_silence(sonopsis: Run, tiny_model: Path, sounds: Path) -> None:
     (found,) = parsed(sonopsis("caption", sounds / "deep" / "silence.ogg", "--model", tiny_model, "-f", "json"))
     assert [(w["labels"], w["caption"]) for w in found["windows"]] == [

@@ -45,6 +45,8 @@ def test_help_names_every_verb() -> None:
         ["tag", "a.wav", "--threshold", "1.5"],
         ["tag", "a.wav", "--keep-rate", "0"],
         ["tag", "a.wav", "--keep-rate", "1.1"],
+        ["caption", "a.wav", "--macs", "1.1"],
+        ["tag", "a.wav", "--macs", "0.6", "--keep-rate", "0.7"],
         ["caption", "a.wav", "--window", "-1"],
         ["caption", "a.wav", "--window", "0.05"],
         ["caption", "a.wav", "--hop", "nan"],

@@ -97,3 +97,24 @@ def test_the_small_model_spends_little_on_its_stem() -> None:
     small = PRESETS["small"]
     assert stem_macs(small, 1024) / 1e9 < 0.15 * encoder_macs(small).executed
     assert encoder_macs(small).executed < 1.2
+
+
+@pytest.mark.parametrize("reduce", ["topk", "fuse", "merge", "segment", "columns", "bands"])
+@pytest.mark.parametrize("score", ["cls", "value", "attention", "std"])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_counts_of_every_reducer_equal_what_torch_is_seen_to_multiply(reduce: Any, score: Any, pooling: Any) -> None:
+    config = EncoderConfig("sonopsis", 32, 4, 4, frames=64, pooling=pooling)
+    encoder, head = Encoder(config).eval(), Head(32, 7)
+    pruning, counter = Pruning({0: 0.7, 2: 0.3}, score, reduce), FlopCounterMode(display=False)
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
+        head(encoder.pool(encoder(torch.randn(1, 48, 128), pruning, pooled_only=True)))
+    assert counter.get_total_flops() / 2 == round(encoder_macs(config, 48, pruning, 7).executed * 1e9)
+
+
+def test_mass_never_costs_more_than_counted() -> None:
+    config = EncoderConfig("sonopsis", 32, 4, 4, frames=64)
+    encoder, pruning = Encoder(config).eval(), Pruning({0: 0.7, 2: 0.7}, reduce="mass")
+    counts = patch_counts(config, 48, pruning)
+    with torch.inference_mode():
+        stages = encoder(torch.randn(3, 48, 128), pruning).stages
+    assert stages[0].shape[1] <= counts[0] and stages[1].shape[1] <= counts[2]

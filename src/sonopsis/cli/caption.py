@@ -9,6 +9,7 @@ def caption(
     top_k: options.TopK = 5,
     threshold: options.Threshold = None,
     keep_rate: options.KeepRate = None,
+    macs: options.Macs = None,
     window: options.WindowLength = None,
     hop: options.Hop = None,
     beams: options.Beams = 1,
@@ -20,4 +21,4 @@ def caption(
 ) -> None:
     """Describe recordings in sentences and labels, window by window."""
     settings = Settings(True, top_k, threshold, window, hop, beams, keep_rate)
-    describe(paths, settings, formats, output, model, engine, quiet)
+    describe(paths, settings, macs, formats, output, model, engine, quiet)

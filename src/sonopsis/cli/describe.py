@@ -37,16 +37,24 @@ class Settings:
 def describe(
     paths: Sequence[str],
     settings: Settings,
+    macs: float | None,
     formats: Sequence[str] | None,
     output: Path | None,
     model: str,
     engine: str,
     quiet: bool,
 ) -> None:
-    """Describe all inputs, on standard output or as files below `output`; ends with status 1 if any input failed."""
+    """Describe all inputs, on standard output or as files below `output`; ends with status 1 if any input failed.
+
+    `macs` asks for the keep rate that meets a share of the encoder's MACs.
+    """
+    if macs is not None and settings.keep_rate is not None:
+        raise typer.BadParameter("it chooses the keep rate; leave out --keep-rate", param_hint="--macs")
     formats = _checked_formats(formats or ["text"], output)
     inputs = collect(paths)
     loaded = _load(model, engine, settings)
+    if macs is not None:
+        settings = replace(settings, keep_rate=_affordable(loaded, macs))
     failed: list[str] = []
     with file_progress(len(inputs), quiet, results_on_terminal=output is None and sys.stdout.isatty()) as advance:
         results = _results(loaded, inputs, settings, failed, advance)
@@ -86,6 +94,17 @@ def _load(name: str, engine: str, settings: Settings) -> "Model":
     if settings.window is not None and settings.window > model.window:
         raise typer.BadParameter(f"{name} hears {model.window:g} s at once", param_hint="--window")
     return model
+
+
+def _affordable(model: "Model", macs: float) -> float:
+    """The keep rate with which a window of the model's full length costs at most a share `macs` of its MACs."""
+    from sonopsis.pruning import for_budget
+
+    try:
+        pruning = for_budget(model.tagger.encoder.config, model.folder.mel.frames, macs, len(model.labels))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--macs") from error
+    return 1.0 if pruning is None else min(pruning.keep.values())
 
 
 def _results(

@@ -39,6 +39,15 @@ KeepRate = Annotated[
         help="Share of the sound's patches that each pruning block keeps; 1 prunes nothing, less is faster.",
     ),
 ]
+Macs = Annotated[
+    float | None,
+    typer.Option(
+        callback=_share,
+        metavar="SHARE",
+        show_default="no budget",
+        help="Choose the keep rate so that the encoder spends at most this share of its multiply-accumulates.",
+    ),
+]
 WindowLength = Annotated[
     float | None,
     typer.Option(

@@ -9,6 +9,7 @@ def tag(
     top_k: options.TopK = 5,
     threshold: options.Threshold = None,
     keep_rate: options.KeepRate = None,
+    macs: options.Macs = None,
     window: options.WindowLength = None,
     hop: options.Hop = None,
     formats: options.Formats = None,
@@ -19,4 +20,4 @@ def tag(
 ) -> None:
     """Label what is heard in recordings, window by window."""
     settings = Settings(False, top_k, threshold, window, hop, 1, keep_rate)
-    describe(paths, settings, formats, output, model, engine, quiet)
+    describe(paths, settings, macs, formats, output, model, engine, quiet)

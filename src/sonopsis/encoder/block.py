@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sonopsis.encoder.config import EncoderConfig
-from sonopsis.pruning.scores import attention_column, attention_weights, cls_row
-from sonopsis.pruning.select import take, topk, with_prefix
+from sonopsis.pruning.mix import Choice, mixed
+from sonopsis.pruning.scores import attention_weights
+from sonopsis.pruning.select import take, with_prefix
+from sonopsis.pruning.selector import Selector
 
 
 class Attention(nn.Module):
@@ -20,10 +22,10 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)  # rows: all q, all k, all v
         self.proj = nn.Linear(width, width)
 
-    def forward(self, y: Tensor) -> Tensor:
-        """Every token attends to every token: (B, T, D) -> (B, T, D)."""
+    def forward(self, y: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Every token attends to every token: (B, T, D) -> (B, T, D); `bias` (B, 1, 1, T) is added to the logits."""
         q, k, v = self._split(self.qkv(y), 3)
-        return self.attend(q, k, v)
+        return self.attend(q, k, v, bias)
 
     def queries(self, y: Tensor) -> Tensor:
         """Queries (B, H, T, D/H) of the given rows."""
@@ -34,9 +36,9 @@ class Attention(nn.Module):
         k, v = self._split(F.linear(y, self.qkv.weight[self.width :], self.qkv.bias[self.width :]), 2)
         return k, v
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         """The output rows of the given queries (B, T, D), without a stored attention matrix."""
-        return self._merge(F.scaled_dot_product_attention(q, k, v))
+        return self._merge(F.scaled_dot_product_attention(q, k, v, None if bias is None else bias.to(q.dtype)))
 
     def mix(self, weights: Tensor, v: Tensor) -> Tensor:
         """The output rows (B, T, D) of attention weights (B, H, T, T_keys) already computed."""
@@ -57,7 +59,7 @@ class Pruned:
     """What a pruning block leaves."""
 
     x: Tensor  # (B, P + K, D) after the MLP
-    index: Tensor  # (B, K) which of the block's patches survived, ascending
+    choice: Choice  # which of the block's patches survived, and what became of the others
     seen: Tensor | None  # (B, N, D) all its patches after attention, when the caller keeps dropped states
 
 
@@ -75,44 +77,60 @@ class Block(nn.Module):
         self.fc1 = nn.Linear(config.width, hidden)
         self.fc2 = nn.Linear(hidden, config.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """All tokens: (B, P + N, D) -> (B, P + N, D)."""
-        return self._feed_forward(self._add_attention(x, self.attn(self._attention_input(x))))
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """All tokens: (B, P + N, D) -> (B, P + N, D); `bias` (B, 1, 1, P + N) is added to every row of attention."""
+        return self._feed_forward(self._add_attention(x, self.attn(self._attention_input(x), bias)))
 
-    def forward_prefix(self, x: Tensor, prefix: int) -> Tensor:
+    def forward_prefix(self, x: Tensor, prefix: int, bias: Tensor | None = None) -> Tensor:
         """The first `prefix` tokens (B, P, D) of what `forward` returns, at the cost of their rows alone."""
         y = self._attention_input(x)
         k, v = self.attn.keys_values(y)
-        out = self.attn.attend(self.attn.queries(y[:, :prefix]), k, v)
+        out = self.attn.attend(self.attn.queries(y[:, :prefix]), k, v, bias)
         return self._feed_forward(self._add_attention(x[:, :prefix], out))
 
-    def forward_mean(self, x: Tensor, prefix: int) -> Tensor:
-        """The mean (B, 1, D) over patches of what a pre-norm `forward` returns, with the last linear map after it."""
-        x = self._add_attention(x, self.attn(self._attention_input(x)))[:, prefix:]
-        hidden = F.gelu(self.fc1(self.norm2(x))).mean(dim=1, keepdim=True)  # (B, 1, 4 D)
-        return x.mean(dim=1, keepdim=True) + self._drop_path(self.fc2(hidden))
+    def forward_mean(self, x: Tensor, prefix: int, bias: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
+        """The mean (B, 1, D) over patches of what a pre-norm `forward` returns, with the last linear map after it.
 
-    def forward_pruned(self, x: Tensor, prefix: int, kept: int, score: str, *, keep_seen: bool) -> Pruned:
-        """Attention, the choice of the `kept` patches with the highest score, and the MLP for them (arXiv 2504.01690).
+        `weight` (B, N), summing to 1 in each clip, makes it a weighted mean.
+        """
+        x = self._add_attention(x, self.attn(self._attention_input(x), bias))[:, prefix:]
+        hidden = F.gelu(self.fc1(self.norm2(x)))  # (B, N, 4 D)
+        if weight is None:
+            x, hidden = x.mean(dim=1, keepdim=True), hidden.mean(dim=1, keepdim=True)
+        else:
+            x = (x * weight.unsqueeze(-1)).sum(dim=1, keepdim=True).to(x.dtype)
+            hidden = (hidden * weight.unsqueeze(-1)).sum(dim=1, keepdim=True).to(hidden.dtype)
+        return x + self._drop_path(self.fc2(hidden))
+
+    def forward_pruned(
+        self, x: Tensor, prefix: int, selector: Selector, *, keep_seen: bool, bias: Tensor | None = None
+    ) -> Pruned:
+        """Attention, the choice of the patches that survive, and the MLP for them (arXiv 2504.01690).
 
         Every token attends and is attended to; only the output rows of dropped patches are left out, unless
-        `keep_seen` asks for them.
+        `keep_seen` asks for them or they live on in other tokens.
         """
         y = self._attention_input(x)
         k, v = self.attn.keys_values(y)
-        if score == "cls":  # one row of attention decides, so it comes first and the rest follows for survivors only
-            index = topk(cls_row(attention_weights(self.attn.queries(y[:, :1]), k), prefix), kept)
-            rows = with_prefix(index, prefix)
-            out = self.attn.attend(self.attn.queries(y if keep_seen else take(y, rows)), k, v)
-        else:
-            weights = attention_weights(self.attn.queries(y), k)  # (B, H, P + N, P + N)
-            index = topk(attention_column(weights, prefix), kept)
-            rows = with_prefix(index, prefix)
-            out = self.attn.mix(weights if keep_seen else take(weights, rows), v)
-        if not keep_seen:
-            return Pruned(self._feed_forward(self._add_attention(take(x, rows), out)), index, None)
+        every = keep_seen or selector.mixes
+        if selector.reads == "matrix":
+            weights = attention_weights(self.attn.queries(y), k, bias)  # (B, H, P + N, P + N)
+            choice = selector.choose(weights, k, v, y, prefix)
+            rows = with_prefix(choice.index, prefix)
+            out = self.attn.mix(weights if every else take(weights, rows), v)
+        else:  # one row of attention, or none, decides: it comes first and the rest follows for survivors only
+            row = attention_weights(self.attn.queries(y[:, :1]), k, bias) if selector.reads == "row" else None
+            choice = selector.choose(row, k, v, y, prefix)
+            rows = with_prefix(choice.index, prefix)
+            out = self.attn.attend(self.attn.queries(y if every else take(y, rows)), k, v, bias)
+        if not every:
+            return Pruned(self._feed_forward(self._add_attention(take(x, rows), out)), choice, None)
         x = self._add_attention(x, out)
-        return Pruned(self._feed_forward(take(x, rows)), index, x[:, prefix:])
+        seen = x[:, prefix:]
+        if choice.into is None or choice.weight is None:
+            return Pruned(self._feed_forward(take(x, rows)), choice, seen)
+        means = mixed(seen, choice.into, choice.weight, choice.tokens)
+        return Pruned(self._feed_forward(torch.cat([x[:, :prefix], means], dim=1)), choice, seen)
 
     def _attention_input(self, x: Tensor) -> Tensor:
         return self.norm1(x) if self.pre_norm else x

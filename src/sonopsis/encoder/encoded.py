@@ -16,13 +16,16 @@ class Encoded(Generic[Array]):
     """
 
     tokens: Array  # (B, K, D) after the final norm
-    index: Array  # (B, K) int64 grid cell of each token, ascending
+    index: Array  # (B, K) int64 grid cell of each token, ascending; then -1: a fused token, or padding
     mask: Array  # (B, K) bool, False on padding
     size: Array  # (B, K) how many patches each token stands for
     prefix: Array  # (B, P, D) CLS (and distillation) after the final norm
     grid: tuple[int, int]  # (time, frequency) rows
-    stages: list[Array]  # per block that pruned: (B, K_s) int64 grid cells of its survivors
-    dropped: Array | None = None  # (B, N, D) last state of each dropped patch at its cell, zeros at survivors
+    stages: list[Array]  # per block that pruned: (B, K_s) int64 grid cells of its survivors; -1 on padding
+    dropped: Array | None = None  # (B, N, D) last state of each dropped patch at its cell, zeros elsewhere
+    source: Array | None = None  # (B, N) the token each patch is in, -1: dropped; with `dropped`, or after mixing
+    fused: bool = False  # the last token of each clip is the remainder of what was dropped
+    padded: bool = False  # clips kept different numbers of patches, so `mask` is not all True
 
     def numpy(self) -> "Encoded[Any]":
         """The same on the CPU as NumPy arrays, floats as float32."""
@@ -35,6 +38,7 @@ class Encoded(Generic[Array]):
             prefix=_array(self.prefix),
             stages=[_array(stage) for stage in self.stages],
             dropped=None if self.dropped is None else _array(self.dropped),
+            source=None if self.source is None else _array(self.source),
         )
 
 

@@ -10,11 +10,13 @@ from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.positions import sincos_table
 from sonopsis.encoder.stem import Stem
-from sonopsis.pruning.config import Pruning, kept_count
+from sonopsis.pruning.config import Pruning
+from sonopsis.pruning.selector import Selector
+from sonopsis.pruning.survivors import Survivors
 
 
 class Encoder(nn.Module):
-    """A ViT over a log-Mel spectrogram with TopK token pruning (arXiv 2504.01690, section 3)."""
+    """A ViT over a log-Mel spectrogram with token pruning (arXiv 2504.01690, section 3)."""
 
     positions: Tensor  # learned: (1, P + N, D), a parameter that covers the prefix; sincos: (1, N, D), a constant
 
@@ -55,43 +57,51 @@ class Encoder(nn.Module):
         if collect_dropped and pooled_only:
             raise ValueError("pooled_only computes no tokens to collect; ask for one of collect_dropped, pooled_only")
         last = self.config.depth - 1 if pooled_only else None
-        prefix, rates = self.config.prefix_tokens, self._rates(pruning)
-        score = self.config.score if pruning is None or pruning.score is None else pruning.score
+        prefix, pruning = self.config.prefix_tokens, self._checked(pruning)
         x, grid = self.embed(mel)  # (B, P + N, D)
-        batch, patches, stands_for = x.shape[0], grid[0] * grid[1], 1
-        index = torch.arange(patches, device=x.device).expand(batch, -1)  # (B, N)
+        left = Survivors.all(grid, x.shape[0], x.device)
+        bias: Tensor | None = None  # (B, 1, 1, P + K)
         stages: list[Tensor] = []
-        dropped = x.new_zeros(batch, patches, self.config.width) if collect_dropped else None
+        dropped = x.new_zeros(x.shape[0], left.patches + 1, self.config.width) if collect_dropped else None
         for number, block in enumerate(self.blocks):
-            left = index.shape[1]
-            kept = kept_count(left, rates.get(number, 1.0))
+            kept = pruning.count(number, left.patches, grid)
+            prunes = pruning.prunes(number, left.patches, grid)
             if number == last and self.config.pooling != "mean":
-                x, index = block.forward_prefix(x, prefix), index[:, :0]
+                x, left = block.forward_prefix(x, prefix, bias), Survivors(grid, left.index[:, :0])
                 break
-            if number == last and self.config.norm == "pre" and kept == left:
-                x, index = block.forward_mean(x, prefix), torch.full_like(index[:, :1], -1)
-                prefix, stands_for = 0, left
+            if number == last and self.config.norm == "pre" and not prunes:
+                x, left, prefix = block.forward_mean(x, prefix, bias, left.shares()), left.as_one(), 0
                 break
-            if kept == left:
-                x = block(x)
+            if not prunes:
+                x = block(x, bias)
             else:
-                pruned = block.forward_pruned(x, prefix, kept, score, keep_seen=collect_dropped)
-                if dropped is not None and pruned.seen is not None:  # survivors' cells are overwritten later
-                    dropped = _put(dropped, index, self.norm(pruned.seen))
-                x, index = pruned.x, index.gather(1, pruned.index)
-            if number in rates:
-                stages.append(index)
+                selector = self._selector(pruning, left, number, kept, mel)
+                pruned = block.forward_pruned(x, prefix, selector, keep_seen=collect_dropped, bias=bias)
+                if dropped is not None and pruned.seen is not None and pruning.reduce != "merge":
+                    # survivors' cells are cleared later; merging drops nothing
+                    dropped = _put(dropped, left.index, self.norm(pruned.seen))
+                x, left = pruned.x, left.after(pruned.choice)
+                bias = left.bias(prefix, proportional=pruning.reduce == "merge")
+            if number in pruning.keep:
+                stages.append(left.cells)
         x = self.norm(x)
         tokens = x[:, prefix:]  # (B, K, D)
+        if left.mask is not None:
+            tokens = tokens * left.mask.unsqueeze(-1)
+        if dropped is not None:
+            dropped = _put(dropped, left.cells, torch.zeros_like(tokens[:, : left.patches]))[:, :-1]
         return Encoded(
             tokens=tokens,
-            index=index,
-            mask=torch.ones_like(index, dtype=torch.bool),
-            size=torch.full_like(index, stands_for, dtype=torch.float32),
+            index=left.index,
+            mask=torch.ones_like(left.index, dtype=torch.bool) if left.mask is None else left.mask,
+            size=left.sizes(),
             prefix=x[:, :prefix],
             grid=grid,
             stages=stages,
-            dropped=None if dropped is None else _put(dropped, index, torch.zeros_like(tokens)),
+            dropped=dropped,
+            source=left.source if dropped is None else left.sources(),
+            fused=left.fused,
+            padded=left.mask is not None,
         )
 
     def compute_positions(self) -> None:
@@ -126,12 +136,18 @@ class Encoder(nn.Module):
         weight = (encoded.size * encoded.mask).unsqueeze(-1)  # (B, K, 1)
         return (encoded.tokens * weight).sum(dim=1) / weight.sum(dim=1)
 
-    def _rates(self, pruning: Pruning | None) -> dict[int, float]:
-        rates = {} if pruning is None else dict(pruning.keep)
-        beyond = sorted(block for block in rates if block >= self.config.depth)
+    def _checked(self, pruning: Pruning | None) -> Pruning:
+        pruning = Pruning({}) if pruning is None else pruning
+        beyond = sorted(block for block in pruning.keep if block >= self.config.depth)
         if beyond:
             raise ValueError(f"pruning blocks {beyond} do not exist: this encoder has blocks 0-{self.config.depth - 1}")
-        return rates
+        if pruning.score in ("cls", "value") and self.config.prefix_tokens == 0:
+            raise ValueError(f"pruning score {pruning.score!r} reads a CLS token, and this encoder has none")
+        return pruning
+
+    def _selector(self, pruning: Pruning, left: Survivors, block: int, kept: int, mel: Tensor) -> Selector:
+        score = self.config.score if pruning.score is None else pruning.score
+        return Selector(pruning, score, left, block, kept, mel, self.config.patch, self.config.stride)
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -149,5 +165,6 @@ class Encoder(nn.Module):
 
 
 def _put(grid: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    """`grid` (B, N, D) with `values` (B, K, D) at the cells `index` (B, K)."""
-    return grid.scatter(1, index.unsqueeze(-1).expand_as(values), values.to(grid.dtype))
+    """`grid` (B, N + 1, D) with `values` (B, K, D) at the cells `index` (B, K); those of -1 go behind the last cell."""
+    cells = torch.where(index < 0, grid.shape[1] - 1, index)
+    return grid.scatter(1, cells.unsqueeze(-1).expand_as(values), values.to(grid.dtype))

@@ -6,7 +6,9 @@ from math import prod
 
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.stem import conv_layers
-from sonopsis.pruning.config import Pruning, kept_count, uniform
+from sonopsis.pruning.config import Pruning, uniform
+from sonopsis.pruning.merge import rounds
+from sonopsis.pruning.scores import READS, Reads
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,20 @@ def encoder_macs(
 
     `pruning` may be a keep rate for the default blocks; `labels` is the size of the head. The reference count of a
     block that keeps N_out of its N_in tokens is 3 N_in D^2 + 2 N_in^2 D + N_in D^2 + 8 N_out D^2 at an MLP ratio of 4;
-    norms, softmax and activations are not counted.
+    norms, softmax and activations are not counted. Of the reducer "mass" this is the most that a clip can cost.
     """
     frames = config.frames if frames is None else frames
     if not isinstance(pruning, Pruning):
         pruning = uniform(config.depth, pruning)
-    score = config.score if pruning is None or pruning.score is None else pruning.score
+    reads = _reads(config, pruning)
+    mixes = pruning is not None and pruning.reduce in ("fuse", "merge")
     head = config.width * labels
     reference = executed = stem_macs(config, frames) + head
     counts = [prod(config.grid(frames)), *patch_counts(config, frames, pruning)]
+    fused = [int(pruning is not None and pruning.reduce == "fuse" and count < counts[0]) for count in counts]
     for block, (patches, kept) in enumerate(pairwise(counts)):
-        tokens, survivors = config.prefix_tokens + patches, config.prefix_tokens + kept
+        tokens = config.prefix_tokens + patches + fused[block]
+        survivors = config.prefix_tokens + kept + fused[block + 1]
         full = _block(config, keys=tokens, queries=tokens, rows=tokens, mlp=survivors)
         reference += full
         last = block == config.depth - 1
@@ -43,23 +48,27 @@ def encoder_macs(
             executed += _block(config, keys=tokens, queries=prefix, rows=prefix, mlp=prefix)
         elif last and kept == patches and config.norm == "pre":  # fc1 for patches, fc2 for their mean
             executed += _block(config, keys=tokens, queries=tokens, rows=tokens, mlp=0)
-            executed += (patches + 1) * config.width * _hidden(config)
+            executed += (tokens - config.prefix_tokens + 1) * config.width * _hidden(config)
         elif kept == patches:
             executed += full
-        elif score == "cls":  # the CLS query and its row of attention, then survivors only
-            executed += _block(config, keys=tokens, queries=survivors, rows=survivors, mlp=survivors)
-            executed += config.width**2 + tokens * config.width
-        else:
-            executed += _block(config, keys=tokens, queries=tokens, rows=survivors, mlp=survivors)
+        elif reads == "matrix":
+            executed += _block(config, keys=tokens, queries=tokens, rows=tokens if mixes else survivors, mlp=survivors)
+        else:  # survivors only, after the CLS query and its row of attention if they decide
+            executed += full if mixes else _block(config, keys=tokens, queries=survivors, rows=survivors, mlp=survivors)
+            executed += config.width**2 + tokens * config.width if reads == "row" else 0
+            if pruning is not None and pruning.reduce == "merge":
+                executed += (
+                    sum((n // 2) * (n - n // 2) for n, _ in rounds(patches, kept)) * config.width // config.heads
+                )
     return Macs(reference / 1e9, executed / 1e9)
 
 
 def patch_counts(config: EncoderConfig, frames: int, pruning: Pruning | None) -> list[int]:
-    """Patches left after each block, prefix tokens not counted."""
-    rates = {} if pruning is None else pruning.keep
-    left, counts = prod(config.grid(frames)), []
+    """Patches left after each block, prefix tokens and a fused one not counted."""
+    grid = config.grid(frames)
+    left, counts = prod(grid), []
     for block in range(config.depth):
-        left = kept_count(left, rates.get(block, 1.0))
+        left = left if pruning is None else pruning.count(block, left, grid)
         counts.append(left)
     return counts
 
@@ -82,6 +91,14 @@ def _block(config: EncoderConfig, *, keys: int, queries: int, rows: int, mlp: in
     projections = (2 * keys + queries + rows) * width**2
     attention = (queries + rows) * keys * width  # q k^T, then weights times v
     return projections + attention + 2 * mlp * width * _hidden(config)
+
+
+def _reads(config: EncoderConfig, pruning: Pruning | None) -> Reads:
+    """Which attention weights a pruning block computes to choose."""
+    score = config.score if pruning is None or pruning.score is None else pruning.score
+    if (pruning is not None and pruning.reduce == "merge") or not isinstance(score, str):
+        return "nothing"
+    return READS.get(score, "nothing")
 
 
 def _hidden(config: EncoderConfig) -> int:

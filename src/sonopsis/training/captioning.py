@@ -64,8 +64,9 @@ class Captioning:
         pruning = random_pruning(self.module.tagger.encoder.config.depth, self.config.pruning, progress)
         words, tags, recognised = module(batch.mel, batch.ids, pruning)
         caption = caption_loss(words, batch, self.config.label_smoothing)
-        tagging = tag_loss(tags, batch.labels)
-        timing = tag_loss(recognised.flatten(0, 1), labels_along_prefix(batch).flatten(0, 1))
+        steps, whole = recognised[:, :-1].flatten(0, 1), recognised[:, -1]  # the summary knows of all, as the tags do
+        tagging = tag_loss(tags, batch.labels) + tag_loss(whole, batch.labels)
+        timing = tag_loss(steps, batch.sounding.flatten(0, 1))  # type: ignore[union-attr]
         loss = caption + self.config.tag_weight * tagging + self.config.timing_weight * timing
         return loss, {"caption": caption.item(), "tagging": tagging.item(), "timing": timing.item()}
 
@@ -109,12 +110,6 @@ def caption_loss(words: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
     return functional.cross_entropy(
         words.float().flatten(0, 1), batch.ids.flatten(), ignore_index=PADDING, label_smoothing=label_smoothing
     )
-
-
-def labels_along_prefix(batch: Batch) -> Tensor:
-    """What the connector should recognise: the labels of each time step, then those of the scene (B, t + 1, labels)."""
-    assert batch.sounding is not None
-    return torch.cat([batch.sounding, batch.labels.unsqueeze(1)], dim=1)
 
 
 def train_tokenizer(bank: ClipBank, vocabulary: int) -> Tokenizer:

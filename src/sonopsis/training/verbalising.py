@@ -19,7 +19,6 @@ from sonopsis.training.captioning import (
     VALIDATION_SCENES,
     Captioning,
     caption_loss,
-    labels_along_prefix,
 )
 from sonopsis.training.tagging import MEL
 
@@ -53,6 +52,12 @@ class Verbalising(Captioning):
             captions.append(self.tokenizer.decode(list(found[0].ids)).strip())
         scores = score_captions(scenes, captions)
         return {name: scores[name] for name in ("event_f1_leaf", "event_f1_broad", "order_accuracy", "cider_d")}
+
+
+def labels_along_prefix(batch: Batch) -> Tensor:
+    """What a perfect connector would recognise: labels of each time step, then of the scene (B, t + 1, labels)."""
+    assert batch.sounding is not None
+    return torch.cat([batch.sounding, batch.labels.unsqueeze(1)], dim=1)
 
 
 def said(captioner: Captioner, scores: Tensor) -> Tensor:
