@@ -13,7 +13,9 @@ import torch
 
 import sonopsis
 from sonopsis.captioner import Captioner
+from sonopsis.consensus import consensus
 from sonopsis.folder import DEFAULT_MODEL, ModelError
+from sonopsis.mamba2 import Sampling
 from sonopsis.mel import mel_input
 from sonopsis.model import save
 
@@ -49,6 +51,7 @@ def test_broken_and_foreign_folders_are_refused_in_one_line(copy: Path, tmp_path
         {"keep_rate": 0},
         {"keep_rate": 2},
         {"max_caption_tokens": 0},
+        {"caption_samples": -1},
     ]
     for change in changes:
         (copy / "config.json").write_text(json.dumps(config | change))
@@ -180,6 +183,25 @@ def test_beams_find_no_worse_captions_than_greedy(tiny_model: Path) -> None:
     assert all(b.score >= g.score - 1e-6 for b, g in zip(beams, greedy, strict=True))
 
 
+def test_a_model_that_asks_for_a_consensus_gives_it_and_always_the_same(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"caption_samples": 6, "max_caption_tokens": 4}))
+    model = sonopsis.load(copy)
+    assert isinstance(model.module, Captioner)
+    samples = 0.1 * np.random.default_rng(1).standard_normal(2 * RATE).astype(np.float32)
+    first, again = (model.describe_samples(samples, captions=True) for _ in range(2))
+    assert first.caption == again.caption and first.score == again.score
+    encoded = model.module.encode(torch.from_numpy(model.mel(samples)), model._pruning(None))
+    prefix = model.module.connector(encoded)
+    start = model.module.lm.embed(torch.zeros(1, 1, dtype=torch.long))
+    (drawn,) = model.module.lm.generate(
+        embeds=torch.cat([prefix, start], dim=1), max_new_tokens=4, sampling=Sampling(0.6, samples=6), stop_ids=(0,)
+    )
+    assert first.caption == model.decode(list(drawn[consensus([h.ids for h in drawn])].ids))
+    greedy = model.module.generate(encoded, max_new_tokens=4)
+    assert model.module.generate(encoded, max_new_tokens=4, samples=0) == greedy
+
+
 def test_training_logits_are_what_generation_reads(tiny_model: Path) -> None:
     """Teacher-forced logits of a generated caption have their maximum at each generated token."""
     model = sonopsis.load(tiny_model)
@@ -188,7 +210,7 @@ def test_training_logits_are_what_generation_reads(tiny_model: Path) -> None:
     (best,) = model.module.generate(model.module.encode(mel), max_new_tokens=6)
     ids = torch.tensor([best.ids])
     with torch.inference_mode():
-        words, _ = model.module(mel, ids)
+        words, _, _ = model.module(mel, ids)
     assert words.argmax(-1).tolist() == ids.tolist()
 
 

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from sonopsis.connector import Connector, ConnectorConfig
+from sonopsis.consensus import consensus
 from sonopsis.encoder import Encoded, EncoderConfig
-from sonopsis.mamba2 import Hypothesis, Mamba2Config, Mamba2LM
+from sonopsis.mamba2 import Hypothesis, Mamba2Config, Mamba2LM, Sampling
 from sonopsis.pruning import Pruning
 from sonopsis.tagger import Tagger
 
+TEMPERATURE = 0.6  # at which captions are drawn for a consensus
 END_OF_TEXT = 0  # one token starts a caption, ends it, and pads a batch, as in the GPT-NeoX tokenizer of Mamba-2
 
 
@@ -51,16 +53,26 @@ class Captioner(nn.Module):
         return logits
 
     @torch.inference_mode()
-    def generate(self, encoded: Encoded, *, max_new_tokens: int, beams: int = 1) -> list[Hypothesis]:
-        """The best caption of each clip of the batch, as token ids with the mean log-probability of its tokens."""
-        return self.say(self.connector(encoded), max_new_tokens=max_new_tokens, beams=beams)
+    def generate(self, encoded: Encoded, *, max_new_tokens: int, beams: int = 1, samples: int = 0) -> list[Hypothesis]:
+        """The best caption of each clip of the batch, as token ids with the mean log-probability of its tokens.
+
+        With one beam and `samples`, the consensus of so many drawn captions, the same at each call.
+        """
+        return self.say(self.connector(encoded), max_new_tokens=max_new_tokens, beams=beams, samples=samples)
 
     @torch.inference_mode()
-    def say(self, prefix: Tensor, *, max_new_tokens: int, beams: int = 1) -> list[Hypothesis]:
+    def say(self, prefix: Tensor, *, max_new_tokens: int, beams: int = 1, samples: int = 0) -> list[Hypothesis]:
         """The best caption of each prefix (B, L, E)."""
         start = self.lm.embed(torch.full((prefix.shape[0], 1), END_OF_TEXT, device=prefix.device))
         prompts = torch.cat([prefix, start], dim=1)  # (B, L + 1, E)
+        drawn = beams == 1 and samples > 0
         found: Sequence[Sequence[Hypothesis]] = self.lm.generate(
-            embeds=prompts, max_new_tokens=max_new_tokens, beams=beams, stop_ids=(END_OF_TEXT,)
+            embeds=prompts,
+            max_new_tokens=max_new_tokens,
+            beams=beams,
+            sampling=Sampling(TEMPERATURE, samples=samples) if drawn else None,
+            stop_ids=(END_OF_TEXT,),
         )
-        return [hypotheses[0] for hypotheses in found]
+        if not drawn:
+            return [hypotheses[0] for hypotheses in found]
+        return [hypotheses[consensus([hypothesis.ids for hypothesis in hypotheses])] for hypotheses in found]

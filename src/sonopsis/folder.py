@@ -35,6 +35,7 @@ class ModelConfig:
     keep_rate: float = 1.0  # at the default pruning blocks, unless the caller asks for another
     threshold: float = 0.2  # scores under it are left out of a caption's bag of tags; chosen on validation data
     max_caption_tokens: int = 48
+    caption_samples: int = 0  # captions drawn, of which the consensus is given; 0: the most probable words instead
     training: dict[str, Any] = field(default_factory=dict)  # data, seeds and steps, for `sonopsis info`
 
     def __post_init__(self) -> None:
@@ -48,6 +49,8 @@ class ModelConfig:
             raise ValueError(f"keep_rate must be over 0 and at most 1, not {self.keep_rate!r}")
         if self.max_caption_tokens < 1:
             raise ValueError(f"max_caption_tokens must be at least 1, not {self.max_caption_tokens!r}")
+        if self.caption_samples < 0:
+            raise ValueError(f"caption_samples must not be negative: {self.caption_samples!r}")
 
 
 @dataclass(frozen=True)

@@ -256,7 +256,10 @@ class Model:
         assert isinstance(self.module, Captioner)
         encoded = self.module.encode(mel, pruning)
         scores = self.tagger.logits(encoded)[0].sigmoid()
-        best = self.module.generate(encoded, max_new_tokens=self.folder.config.max_caption_tokens, beams=beams)[0]
+        config = self.folder.config
+        best = self.module.generate(
+            encoded, max_new_tokens=config.max_caption_tokens, beams=beams, samples=config.caption_samples
+        )[0]
         return WindowResult(0.0, end, self._top(scores, top_k, threshold), self.decode(list(best.ids)), best.score)
 
     def decode(self, ids: list[int]) -> str:

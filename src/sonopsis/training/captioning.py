@@ -27,6 +27,7 @@ from sonopsis.training.tagging import MEL, encoder_config, random_pruning, tag_l
 
 VALIDATION_SCENES = 240
 LONGEST_CAPTION = 48  # tokens
+CAPTION_SAMPLES = 24  # what a consensus is made of
 LM: dict[str, Any] = {"width": 192, "depth": 4, "state": 64}  # unless the run says otherwise
 
 
@@ -88,6 +89,7 @@ class Captioning:
             lm=module.lm.config.to_dict(),
             keep_rate=0.7,
             max_caption_tokens=LONGEST_CAPTION,
+            caption_samples=CAPTION_SAMPLES,
         )
         save(module, folder, config, MEL)
         self.tokenizer.save(str(folder / TOKENIZER))
