@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonopsis.consensus import consensus
+from sonopsis.consensus import consensus, tag_support
 
 
 def test_what_most_say_wins_over_what_one_says() -> None:
@@ -43,3 +43,12 @@ def test_the_place_is_that_of_the_highest_mean_agreement(sequences: list[list[in
 def test_nothing_to_choose_from() -> None:
     with pytest.raises(ValueError, match="no sequence"):
         consensus([])
+
+
+def test_support_decides_between_equals() -> None:
+    assert consensus([[1, 2], [3, 4]], [0.0, 0.5]) == 1
+    scores = {"dog": 0.9, "rain": 0.6, "cat": 0.01}
+    assert tag_support(["dog", "rain"], scores) > tag_support(["dog"], scores) > tag_support(["cat"], scores) > 0
+    assert tag_support(["dog", "rain", "cat", "bird"], scores) < tag_support(["dog", "rain"], scores)
+    assert tag_support(["dog", "dog"], scores) < tag_support(["dog"], scores)  # to repeat oneself is no news
+    assert tag_support([], {}) == 0

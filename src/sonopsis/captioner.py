@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from sonopsis.connector import Connector, ConnectorConfig
-from sonopsis.consensus import consensus
 from sonopsis.encoder import Encoded, EncoderConfig
 from sonopsis.mamba2 import Hypothesis, Mamba2Config, Mamba2LM, Sampling
 from sonopsis.pruning import Pruning
@@ -53,26 +52,28 @@ class Captioner(nn.Module):
         return logits
 
     @torch.inference_mode()
-    def generate(self, encoded: Encoded, *, max_new_tokens: int, beams: int = 1, samples: int = 0) -> list[Hypothesis]:
-        """The best caption of each clip of the batch, as token ids with the mean log-probability of its tokens.
-
-        With one beam and `samples`, the consensus of so many drawn captions, the same at each call.
-        """
-        return self.say(self.connector(encoded), max_new_tokens=max_new_tokens, beams=beams, samples=samples)
+    def generate(self, encoded: Encoded, *, max_new_tokens: int, beams: int = 1) -> list[Hypothesis]:
+        """The best caption of each clip of the batch, as token ids with the mean log-probability of its tokens."""
+        return self.say(self.connector(encoded), max_new_tokens=max_new_tokens, beams=beams)
 
     @torch.inference_mode()
-    def say(self, prefix: Tensor, *, max_new_tokens: int, beams: int = 1, samples: int = 0) -> list[Hypothesis]:
+    def say(self, prefix: Tensor, *, max_new_tokens: int, beams: int = 1) -> list[Hypothesis]:
         """The best caption of each prefix (B, L, E)."""
-        start = self.lm.embed(torch.full((prefix.shape[0], 1), END_OF_TEXT, device=prefix.device))
-        prompts = torch.cat([prefix, start], dim=1)  # (B, L + 1, E)
-        drawn = beams == 1 and samples > 0
         found: Sequence[Sequence[Hypothesis]] = self.lm.generate(
-            embeds=prompts,
+            embeds=self._prompts(prefix), max_new_tokens=max_new_tokens, beams=beams, stop_ids=(END_OF_TEXT,)
+        )
+        return [hypotheses[0] for hypotheses in found]
+
+    @torch.inference_mode()
+    def draw(self, encoded: Encoded, *, max_new_tokens: int, samples: int) -> Sequence[Sequence[Hypothesis]]:
+        """Captions drawn at random for each clip of the batch, the same at each call: to choose from by `consensus`."""
+        return self.lm.generate(
+            embeds=self._prompts(self.connector(encoded)),
             max_new_tokens=max_new_tokens,
-            beams=beams,
-            sampling=Sampling(TEMPERATURE, samples=samples) if drawn else None,
+            sampling=Sampling(TEMPERATURE, samples=samples),
             stop_ids=(END_OF_TEXT,),
         )
-        if not drawn:
-            return [hypotheses[0] for hypotheses in found]
-        return [hypotheses[consensus([hypothesis.ids for hypothesis in hypotheses])] for hypotheses in found]
+
+    def _prompts(self, prefix: Tensor) -> Tensor:
+        start = self.lm.embed(torch.full((prefix.shape[0], 1), END_OF_TEXT, device=prefix.device))
+        return torch.cat([prefix, start], dim=1)  # (B, L + 1, E)

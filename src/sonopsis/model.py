@@ -16,9 +16,11 @@ from tokenizers import Tokenizer
 from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows, probe
 from sonopsis.captioner import Captioner
 from sonopsis.connector import ConnectorConfig
+from sonopsis.consensus import consensus, tag_support
+from sonopsis.data.words import parse
 from sonopsis.encoder import Checkpoint, Encoded, EncoderConfig, read_checkpoint
 from sonopsis.folder import WEIGHTS, ModelConfig, ModelError, ModelFolder, is_foreign, open_folder, write_description
-from sonopsis.mamba2 import Mamba2Config
+from sonopsis.mamba2 import Hypothesis, Mamba2Config
 from sonopsis.mel import MelConfig, mel_input
 from sonopsis.pruning import Pruning, uniform
 from sonopsis.results import Caption, FileResult, Tags, WindowResult
@@ -256,11 +258,19 @@ class Model:
         assert isinstance(self.module, Captioner)
         encoded = self.module.encode(mel, pruning)
         scores = self.tagger.logits(encoded)[0].sigmoid()
-        config = self.folder.config
-        best = self.module.generate(
-            encoded, max_new_tokens=config.max_caption_tokens, beams=beams, samples=config.caption_samples
-        )[0]
+        best = self._best(encoded, scores, beams)
         return WindowResult(0.0, end, self._top(scores, top_k, threshold), self.decode(list(best.ids)), best.score)
+
+    def _best(self, encoded: Encoded[torch.Tensor], scores: torch.Tensor, beams: int) -> Hypothesis:
+        """The caption of one clip: of drawn ones that on which they and the tags agree, if the model asks for it."""
+        assert isinstance(self.module, Captioner)
+        config = self.folder.config
+        if beams > 1 or not config.caption_samples:
+            return self.module.generate(encoded, max_new_tokens=config.max_caption_tokens, beams=beams)[0]
+        (drawn,) = self.module.draw(encoded, max_new_tokens=config.max_caption_tokens, samples=config.caption_samples)
+        tags = dict(zip(self.labels, scores.tolist(), strict=True))
+        support = [tag_support(parse(self.decode(list(hypothesis.ids))), tags) for hypothesis in drawn]
+        return drawn[consensus([hypothesis.ids for hypothesis in drawn], support)]
 
     def decode(self, ids: list[int]) -> str:
         """Caption token ids -> text."""
