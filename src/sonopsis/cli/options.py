@@ -83,5 +83,11 @@ ModelName = Annotated[
     ),
 ]
 Engine = Annotated[str, typer.Option(help="What computes: auto or torch.")]
-Beams = Annotated[int, typer.Option(min=1, help="Search this many captions side by side; 1 is greedy.")]
+Beams = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Search this many captions side by side; 1 is the model's own way: greedy, or the best of several drawn.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors are still shown.")]

@@ -14,12 +14,7 @@ from sonopsis.captioner import Captioner
 from sonopsis.data.compose import compose
 from sonopsis.metrics.events import score_captions
 from sonopsis.training.batches import LENGTH_STEP, Batch, Scenes, sounding_labels, stream
-from sonopsis.training.captioning import (
-    LONGEST_CAPTION,
-    VALIDATION_SCENES,
-    Captioning,
-    caption_loss,
-)
+from sonopsis.training.captioning import LONGEST_CAPTION, VALIDATION_SCENES, Captioning, caption_loss
 from sonopsis.training.tagging import MEL
 
 
