@@ -7,6 +7,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.layers import conv_layers
 from sonopsis.encoder.positions import sincos_table
