@@ -11,7 +11,6 @@ from tokenizers import Tokenizer
 
 from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows, probe
 from sonopsis.consensus import consensus, tag_support
-from sonopsis.data.words import parse
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.engines.base import Engine, Wording
 from sonopsis.engines.choice import open_model
@@ -198,6 +197,8 @@ class Model:
         """The caption of one clip: of several drawn ones that on which they and the tags agree."""
         if len(found) == 1:
             return found[0]
+        from sonopsis.data.words import parse  # its many patterns take a while to compile
+
         tags = dict(zip(self.labels, scores.tolist(), strict=True))
         support = [tag_support(parse(self.decode(list(hypothesis.ids))), tags) for hypothesis in found]
         return found[consensus([hypothesis.ids for hypothesis in found], support)]

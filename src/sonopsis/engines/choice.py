@@ -1,5 +1,6 @@
 """Which engine a model gets, and the engine itself."""
 
+import json
 import logging
 import os
 from typing import Any
@@ -8,8 +9,11 @@ from sonopsis.engines.base import Engine
 from sonopsis.engines.exported import ExportedEngine
 from sonopsis.engines.runners import EXTRAS, PACKAGES, PRECISIONS, installed
 from sonopsis.folder import ModelError, ModelFolder, is_foreign, open_folder
-from sonopsis.graphs.names import ENCODE
+from sonopsis.graphs.names import STAMP, stamp
 
+# Bytes of weights under which onnxruntime is taken before OpenVINO: it is up in 0.3 s where the other compiles for a
+# second, and the large matrix products in which OpenVINO is ahead are not there.
+SMALL = 50_000_000
 ENGINES = ("auto", "torch", "onnx", "openvino")
 _said: set[str] = set()  # what "auto" fell back from, told once
 
@@ -33,6 +37,8 @@ def open_model(
         raise ValueError(f"engine {chosen!r} computes on the CPU; leave out device, or use engine 'torch'")
     if precision not in PRECISIONS[chosen]:
         raise ValueError(f"engine {chosen!r} computes in {' or '.join(PRECISIONS[chosen])}, not {precision!r}")
+    if json.loads((folder.path / STAMP).read_text(encoding="utf-8")) != stamp(folder.weights):
+        raise ModelError(f"{folder.path}: its graphs are of other weights; make them again: {_command(folder.path)}")
     return folder, ExportedEngine(folder, chosen, precision, cores())
 
 
@@ -42,7 +48,7 @@ def cores() -> int:
 
 
 def _choose(folder: ModelFolder, engine: str, device: str | None, precision: str) -> str:
-    exported = (folder.path / ENCODE).is_file()
+    exported = (folder.path / STAMP).is_file()
     if engine in PACKAGES:
         if not exported:
             raise ModelError(f"{folder.name} has no graphs for {engine}; make them: {_command(folder.path)}")
@@ -52,6 +58,8 @@ def _choose(folder: ModelFolder, engine: str, device: str | None, precision: str
     if engine == "torch" or not exported or device not in (None, "cpu"):
         return "torch"
     found = [name for name in PACKAGES if installed(name) and precision in PRECISIONS[name]]
+    if folder.weights.stat().st_size < SMALL:
+        found.reverse()
     if not found and "graphs" not in _said and not any(map(installed, PACKAGES)):
         _said.add("graphs")
         logging.getLogger("sonopsis").warning(

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sonopsis.folder import ModelError
+
 Arrays = dict[str, NDArray[Any]]
 
-PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}  # engine -> the package that runs it, in order of speed
+PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}  # engine -> the package that runs it, in order of preference
 EXTRAS = {"openvino": "openvino", "onnx": "onnx"}  # engine -> our extra that installs it
 PRECISIONS = {"openvino": ("float32", "bfloat16", "float16"), "onnx": ("float32",)}
 
@@ -31,10 +33,12 @@ def installed(engine: str) -> bool:
 
 
 def open_runner(engine: str, file: Path, precision: str, threads: int) -> Runner:
-    """A graph on an engine, computing in `precision` with `threads` threads per call."""
-    if engine == "onnx":
-        return OnnxRunner(file, threads)
-    return OpenVinoRunner(file, precision, threads)
+    """A graph on an engine, computing in `precision` with `threads` threads; raises ModelError for a bad file."""
+    try:
+        return OnnxRunner(file, threads) if engine == "onnx" else OpenVinoRunner(file, precision, threads)
+    except Exception as error:  # both raise classes of their own
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{file}: {engine} cannot read this graph; export the model again ({reason})") from error
 
 
 class OnnxRunner:

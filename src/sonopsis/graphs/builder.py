@@ -4,13 +4,14 @@ torch's own exporter was tried first: it takes 14 to 42 s for each graph of an A
 the weights. Written by hand, a graph takes a second, the number of survivors is an input, and it has 0.1 MB.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sonopsis.graphs.names import read_header
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9
@@ -35,6 +36,7 @@ class Graph:
         self._start, self._header = read_header(weights)
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}
+        self._constants: dict[tuple[Any, ...], str] = {}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._cast: dict[str, str] = {}
@@ -53,10 +55,11 @@ class Graph:
         """A constant kept in the graph itself: int64 for integers, float32 for the rest."""
         array = np.asarray(value)
         array = array.astype(np.int64 if array.dtype.kind in "iu" else np.float32)
-        name = f"constant_{array.dtype}_{array.shape}_{hash(array.tobytes()) & 0xFFFFFFFFFFFF:x}".replace(" ", "")
-        if name not in self._initializers:
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            name = self._constants[key] = f"constant_{len(self._constants)}"
             self._initializers[name] = self._onnx.numpy_helper.from_array(array, name)
-        return name
+        return self._constants[key]
 
     def weight(self, name: str) -> str:
         """A parameter of the safetensors file as float32; raises ValueError when it is not there."""
@@ -143,12 +146,3 @@ class Graph:
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="sonopsis"
         )
         file.write_bytes(model.SerializeToString(deterministic=True))
-
-
-def read_header(file: Path) -> tuple[int, dict[str, Any]]:
-    """Where the data of a safetensors file begins, and its tensors: dtype, shape and data_offsets by name."""
-    with open(file, "rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
-    header.pop("__metadata__", None)
-    return 8 + length, header

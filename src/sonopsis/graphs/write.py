@@ -1,5 +1,6 @@
 """Writing the graphs of a model folder beside its weights."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from sonopsis.graphs.builder import Graph
 from sonopsis.graphs.connector import ConnectorGraph
 from sonopsis.graphs.encoder import EncoderGraph
 from sonopsis.graphs.lm import LMGraph
-from sonopsis.graphs.names import CAPTION, ENCODE, PREFILL, STEP, TAG
+from sonopsis.graphs.names import CAPTION, ENCODE, PREFILL, STAMP, STEP, TAG, stamp
 from sonopsis.mamba2.config import Mamba2Config
 
 
@@ -35,6 +36,7 @@ def write_graphs(config: ModelConfig, weights: Path) -> list[Path]:
     for name, add in written.items():
         graph = Graph(weights)
         graph.save(weights.parent / name, add(graph))
+    (weights.parent / STAMP).write_text(json.dumps(stamp(weights)) + "\n", encoding="utf-8")
     return [weights.parent / name for name in written]
 
 
