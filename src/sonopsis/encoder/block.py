@@ -1,6 +1,8 @@
 """One transformer block, and the ways an encoder runs it: plain, pruning, and only what pooling will read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,28 +14,64 @@ from sonopsis.pruning.scores import attention_weights
 from sonopsis.pruning.select import take, with_prefix
 from sonopsis.pruning.selector import Selector
 
+Product = Callable[[Tensor], Tensor]  # a linear map of the last axis
+
+
+@dataclass(frozen=True)
+class Products:
+    """A block's linear maps in another form, see `sonopsis.encoder.packed`."""
+
+    queries: Product
+    keys_values: Product
+    proj: Product
+    hidden: Product  # GELU included
+    fc2: Product
+
 
 class Attention(nn.Module):
     """Multi-head self-attention whose queries, keys and values can be computed for different rows."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
+        self.packed: Products | None = None  # in place of the parameters, once they are packed for inference
         self.width, self.heads = width, heads
         self.qkv = nn.Linear(width, 3 * width)  # rows: all q, all k, all v
         self.proj = nn.Linear(width, width)
 
     def forward(self, y: Tensor, bias: Tensor | None = None) -> Tensor:
         """Every token attends to every token: (B, T, D) -> (B, T, D); `bias` (B, 1, 1, T) is added to the logits."""
+        if self.packed is not None:
+            return self.attend(self.queries(y), *self.keys_values(y), bias)
         q, k, v = self._split(self.qkv(y), 3)
         return self.attend(q, k, v, bias)
 
+    # Whatever may change the parameters makes their packed form void.
+
+    def train(self, mode: bool = True) -> "Attention":
+        """As of every module."""
+        self.packed = None if mode else self.packed
+        return super().train(mode)
+
+    def _apply(self, *arguments: Any, **options: Any) -> "Attention":
+        self.packed = None
+        return super()._apply(*arguments, **options)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        self.packed = None
+        super()._load_from_state_dict(*arguments)
+
     def queries(self, y: Tensor) -> Tensor:
         """Queries (B, H, T, D/H) of the given rows."""
+        if self.packed is not None:
+            return self._split(self.packed.queries(y), 1)[0]
         return self._split(F.linear(y, self.qkv.weight[: self.width], self.qkv.bias[: self.width]), 1)[0]
 
     def keys_values(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, H, T, D/H) of the given rows."""
-        k, v = self._split(F.linear(y, self.qkv.weight[self.width :], self.qkv.bias[self.width :]), 2)
+        if self.packed is not None:
+            k, v = self._split(self.packed.keys_values(y), 2)
+        else:
+            k, v = self._split(F.linear(y, self.qkv.weight[self.width :], self.qkv.bias[self.width :]), 2)
         return k, v
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -50,7 +88,8 @@ class Attention(nn.Module):
         return parted.unbind(0)
 
     def _merge(self, heads: Tensor) -> Tensor:
-        out: Tensor = self.proj(heads.transpose(1, 2).flatten(2))
+        rows = heads.transpose(1, 2).flatten(2)
+        out: Tensor = self.proj(rows) if self.packed is None else self.packed.proj(rows)
         return out
 
 
@@ -94,13 +133,13 @@ class Block(nn.Module):
         `weight` (B, N), summing to 1 in each clip, makes it a weighted mean.
         """
         x = self._add_attention(x, self.attn(self._attention_input(x), bias))[:, prefix:]
-        hidden = F.gelu(self.fc1(self.norm2(x)))  # (B, N, 4 D)
+        hidden = self.hidden(self.norm2(x))  # (B, N, 4 D)
         if weight is None:
             x, hidden = x.mean(dim=1, keepdim=True), hidden.mean(dim=1, keepdim=True)
         else:
             x = (x * weight.unsqueeze(-1)).sum(dim=1, keepdim=True).to(x.dtype)
             hidden = (hidden * weight.unsqueeze(-1)).sum(dim=1, keepdim=True).to(hidden.dtype)
-        return x + self._drop_path(self.fc2(hidden))
+        return x + self._drop_path(self.out(hidden))
 
     def forward_pruned(
         self, x: Tensor, prefix: int, selector: Selector, *, keep_seen: bool, bias: Tensor | None = None
@@ -132,6 +171,15 @@ class Block(nn.Module):
         means = mixed(seen, choice.into, choice.weight, choice.tokens)
         return Pruned(self._feed_forward(torch.cat([x[:, :prefix], means], dim=1)), choice, seen)
 
+    def hidden(self, y: Tensor) -> Tensor:
+        """The inside of the MLP (B, T, 4 D)."""
+        return F.gelu(self.fc1(y)) if self.attn.packed is None else self.attn.packed.hidden(y)
+
+    def out(self, hidden: Tensor) -> Tensor:
+        """The inside of the MLP (B, T, 4 D) -> (B, T, D)."""
+        out: Tensor = self.fc2(hidden) if self.attn.packed is None else self.attn.packed.fc2(hidden)
+        return out
+
     def _attention_input(self, x: Tensor) -> Tensor:
         return self.norm1(x) if self.pre_norm else x
 
@@ -140,7 +188,7 @@ class Block(nn.Module):
         return x if self.pre_norm else self.norm1(x)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        out = self.fc2(F.gelu(self.fc1(self.norm2(x) if self.pre_norm else x)))
+        out = self.out(self.hidden(self.norm2(x) if self.pre_norm else x))
         x = x + self._drop_path(out)
         return x if self.pre_norm else self.norm2(x)
 

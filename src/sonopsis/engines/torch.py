@@ -7,6 +7,7 @@ import torch
 
 from sonopsis.captioner import Captioner
 from sonopsis.encoder.encoded import Encoded
+from sonopsis.encoder.packed import pack
 from sonopsis.engines.base import Floats, Wording
 from sonopsis.mamba2.search import Hypothesis
 from sonopsis.pruning.config import Pruning
@@ -23,6 +24,7 @@ class TorchEngine:
         self.captions = isinstance(module, Captioner)
         self.tagger = module.tagger if isinstance(module, Captioner) else module
         self.config = self.tagger.encoder.config
+        pack(self.tagger.encoder)
 
     @torch.inference_mode()
     def logits(self, mel: Any, pruning: Pruning | None) -> Floats:
