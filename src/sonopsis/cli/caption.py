@@ -17,8 +17,9 @@ def caption(
     output: options.Output = None,
     model: options.ModelName = "default",
     engine: options.Engine = "auto",
+    workers: options.Workers = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Describe recordings in sentences and labels, window by window."""
     settings = Settings(True, top_k, threshold, window, hop, beams, keep_rate)
-    describe(paths, settings, macs, formats, output, model, engine, quiet)
+    describe(paths, settings, macs, formats, output, model, engine, workers, quiet)

@@ -12,6 +12,7 @@ import typer
 
 from sonopsis.cli.console import fail, file_progress, report
 from sonopsis.cli.inputs import STDIN, Input, collect, targets
+from sonopsis.workers import cores, in_order
 
 if TYPE_CHECKING:
     from sonopsis.model import Model
@@ -42,6 +43,7 @@ def describe(
     output: Path | None,
     model: str,
     engine: str,
+    workers: int | None,
     quiet: bool,
 ) -> None:
     """Describe all inputs, on standard output or as files below `output`; ends with status 1 if any input failed.
@@ -57,7 +59,7 @@ def describe(
         settings = replace(settings, keep_rate=_affordable(loaded, macs))
     failed: list[str] = []
     with file_progress(len(inputs), quiet, results_on_terminal=output is None and sys.stdout.isatty()) as advance:
-        results = _results(loaded, inputs, settings, failed, advance)
+        results = _results(loaded, inputs, settings, workers or cores(), failed, advance)
         if output is None:
             from sonopsis.writers import write
 
@@ -108,24 +110,36 @@ def _affordable(model: "Model", macs: float) -> float:
 
 
 def _results(
-    model: "Model", inputs: Sequence[Input], settings: Settings, failed: list[str], advance: Callable[[], None]
+    model: "Model",
+    inputs: Sequence[Input],
+    settings: Settings,
+    workers: int,
+    failed: list[str],
+    advance: Callable[[], None],
 ) -> Iterator["FileResult"]:
-    """One result for each input; those that failed hold their error, and their names are appended to `failed`."""
+    """One result for each input, in their order; those that failed hold their error, and `failed` gets their names."""
     from sonopsis.folder import ModelError
     from sonopsis.results import FileResult
 
-    for item in inputs:
+    def work(item: Input) -> "FileResult":
         try:
-            result = _one(model, item, settings)
-        except ModelError as error:  # the same for every file
-            fail(str(error))
+            return _one(model, item, settings)
+        except ModelError:  # the same for every file
+            raise
         except Exception as error:
-            message = _one_line(error, item.name)
-            report(f"error: {message}")
-            failed.append(item.name)
-            result = FileResult(item.name, 0.0, model.name, error=message)
-        yield result
-        advance()
+            return FileResult(item.name, 0.0, model.name, error=_one_line(error, item.name))
+
+    at_once = min(workers, len(inputs))
+    model.engine.use_threads(max(1, workers // at_once))
+    try:
+        for item, result in zip(inputs, in_order(work, inputs, at_once), strict=True):
+            if result.error is not None:
+                report(f"error: {result.error}")
+                failed.append(item.name)
+            yield result
+            advance()
+    except ModelError as error:
+        fail(str(error))
 
 
 def _one(model: "Model", item: Input, settings: Settings) -> "FileResult":

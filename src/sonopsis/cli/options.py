@@ -82,7 +82,11 @@ ModelName = Annotated[
         "--model", help="The bundled model `default`, a model folder, or a checkpoint of AST, AudioMAE or EAT."
     ),
 ]
-Engine = Annotated[str, typer.Option(help="What computes: auto or torch.")]
+Engine = Annotated[str, typer.Option(help="What computes: auto, torch, onnx or openvino (docs/engines.md).")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, show_default="one per core", help="Cores to use: several recordings are described at once."),
+]
 Beams = Annotated[
     int,
     typer.Option(

@@ -16,8 +16,9 @@ def tag(
     output: options.Output = None,
     model: options.ModelName = "default",
     engine: options.Engine = "auto",
+    workers: options.Workers = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Label what is heard in recordings, window by window."""
     settings = Settings(False, top_k, threshold, window, hop, 1, keep_rate)
-    describe(paths, settings, macs, formats, output, model, engine, quiet)
+    describe(paths, settings, macs, formats, output, model, engine, workers, quiet)

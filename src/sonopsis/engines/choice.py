@@ -10,6 +10,7 @@ from sonopsis.engines.exported import ExportedEngine
 from sonopsis.engines.runners import EXTRAS, PACKAGES, PRECISIONS, installed
 from sonopsis.folder import ModelError, ModelFolder, is_foreign, open_folder
 from sonopsis.graphs.names import STAMP, stamp
+from sonopsis.workers import cores
 
 # Bytes of weights under which onnxruntime is taken before OpenVINO: it is up in 0.3 s where the other compiles for a
 # second, and the large matrix products in which OpenVINO is ahead are not there.
@@ -40,11 +41,6 @@ def open_model(
     if json.loads((folder.path / STAMP).read_text(encoding="utf-8")) != stamp(folder.weights):
         raise ModelError(f"{folder.path}: its graphs are of other weights; make them again: {_command(folder.path)}")
     return folder, ExportedEngine(folder, chosen, precision, cores())
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _choose(folder: ModelFolder, engine: str, device: str | None, precision: str) -> str:

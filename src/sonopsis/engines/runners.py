@@ -1,7 +1,6 @@
 """One graph, run by onnxruntime or by OpenVINO."""
 
 import importlib.util
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.folder import ModelError
+from sonopsis.workers import cores
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -67,11 +67,10 @@ class OpenVinoRunner:
     def __init__(self, file: Path, precision: str, threads: int) -> None:
         import openvino
 
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         hints = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[precision],
-            "INFERENCE_NUM_THREADS": cores,
-            "NUM_STREAMS": max(1, cores // threads),
+            "INFERENCE_NUM_THREADS": cores(),
+            "NUM_STREAMS": max(1, cores() // threads),
         }
         self._model = openvino.Core().compile_model(str(file), "CPU", hints)
         # An output goes by the names of all values it is equal to; nodes begin with a capital letter, outputs do not.
