@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from sonopsis.model import Model
 
 
-def export_onnx(model: "Model", folder: Path) -> list[Path]:
+def export_onnx(model: "Model", folder: Path, *, int8: bool = False) -> list[Path]:
     """Write a model folder with ONNX graphs beside its weights, which onnxruntime and OpenVINO both run.
 
     Returns the graphs. Another program's weights are stored in float32, those of a folder of ours as they are there.
-    Raises ValueError when onnx is not installed.
+    `int8` adds a graph that tags with weights in int8. Raises ValueError when onnx is not installed.
     """
     from sonopsis.graphs.write import write_graphs
 
@@ -29,4 +29,9 @@ def export_onnx(model: "Model", folder: Path) -> list[Path]:
 
         state = {name: tensor.float().contiguous() for name, tensor in model.module.state_dict().items()}
         save_file(state, folder / WEIGHTS)
-    return write_graphs(own.config, folder / WEIGHTS)
+    graphs = write_graphs(own.config, folder / WEIGHTS)
+    if int8:
+        from sonopsis.graphs.quantise import write_int8
+
+        graphs.append(write_int8(folder))
+    return graphs

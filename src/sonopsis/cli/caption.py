@@ -10,6 +10,7 @@ def caption(
     threshold: options.Threshold = None,
     keep_rate: options.KeepRate = None,
     macs: options.Macs = None,
+    latency: options.Latency = None,
     window: options.WindowLength = None,
     hop: options.Hop = None,
     beams: options.Beams = 1,
@@ -17,9 +18,10 @@ def caption(
     output: options.Output = None,
     model: options.ModelName = "default",
     engine: options.Engine = "auto",
+    precision: options.Precision = None,
     workers: options.Workers = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Describe recordings in sentences and labels, window by window."""
     settings = Settings(True, top_k, threshold, window, hop, beams, keep_rate)
-    describe(paths, settings, macs, formats, output, model, engine, workers, quiet)
+    describe(paths, settings, macs, latency, formats, output, model, engine, precision, workers, quiet)

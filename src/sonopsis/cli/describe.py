@@ -39,24 +39,31 @@ def describe(
     paths: Sequence[str],
     settings: Settings,
     macs: float | None,
+    latency: float | None,
     formats: Sequence[str] | None,
     output: Path | None,
     model: str,
     engine: str,
+    precision: str | None,
     workers: int | None,
     quiet: bool,
 ) -> None:
     """Describe all inputs, on standard output or as files below `output`; ends with status 1 if any input failed.
 
-    `macs` asks for the keep rate that meets a share of the encoder's MACs.
+    `macs` asks for the keep rate that meets a share of the encoder's MACs, `latency` for one that meets a time in
+    milliseconds.
     """
-    if macs is not None and settings.keep_rate is not None:
-        raise typer.BadParameter("it chooses the keep rate; leave out --keep-rate", param_hint="--macs")
+    if sum(choice is not None for choice in (settings.keep_rate, macs, latency)) > 1:
+        raise typer.BadParameter("each chooses the keep rate; give one", param_hint="--keep-rate, --macs, --latency")
     formats = _checked_formats(formats or ["text"], output)
     inputs = collect(paths)
-    loaded = _load(model, engine, settings)
+    loaded = _load(model, engine, precision, settings)
     if macs is not None:
         settings = replace(settings, keep_rate=_affordable(loaded, macs))
+    if latency is not None:
+        settings = replace(settings, keep_rate=_in_time(loaded, latency))
+        if not quiet:
+            report(f"keep rate {settings.keep_rate:g} takes at most {latency:g} ms for a window here")
     failed: list[str] = []
     with file_progress(len(inputs), quiet, results_on_terminal=output is None and sys.stdout.isatty()) as advance:
         results = _results(loaded, inputs, settings, workers or cores(), failed, advance)
@@ -85,12 +92,12 @@ def _checked_formats(formats: Sequence[str], output: Path | None) -> list[str]:
     return formats
 
 
-def _load(name: str, engine: str, settings: Settings) -> "Model":
+def _load(name: str, engine: str, precision: str | None, settings: Settings) -> "Model":
     """The model, or a line on what is wrong with it; settings that it cannot serve end the run before it begins."""
     from sonopsis.model import load
 
     try:
-        model = load(name, engine=engine)
+        model = load(name, engine=engine, dtype=precision)
     except ValueError as error:
         fail(str(error))
     if settings.window is not None and settings.window > model.window:
@@ -107,6 +114,20 @@ def _affordable(model: "Model", macs: float) -> float:
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--macs") from error
     return 1.0 if pruning is None else min(pruning.keep.values())
+
+
+def _in_time(model: "Model", milliseconds: float) -> float:
+    """The highest keep rate with which tagging a window of the model's full length takes so long at most."""
+    import numpy as np
+
+    from sonopsis.mel import MELS
+    from sonopsis.pruning.latency import for_latency
+
+    mel = np.random.default_rng(0).standard_normal((1, model.folder.mel.frames, MELS)).astype(np.float32)
+    try:
+        return for_latency(lambda rate: model.logits(mel, keep_rate=rate), milliseconds / 1000)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--latency") from error
 
 
 def _results(

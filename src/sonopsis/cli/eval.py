@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sonopsis.cli import options
 from sonopsis.cli.console import fail
 
 
@@ -19,6 +20,8 @@ def evaluate(
     keep_rate: Annotated[
         float | None, typer.Option(min=0.01, max=1.0, help="Share of patches kept.", show_default="the model's own")
     ] = None,
+    engine: Annotated[str, typer.Option(help="What computes: torch, onnx or openvino.")] = "torch",
+    precision: options.Precision = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a model on held-out recordings."""
@@ -30,7 +33,7 @@ def evaluate(
 
     group: Any = None if split == "all" else split  # checked by the reader of the manifest
     try:
-        figures = run(load(model, keep_rate=keep_rate), manifest, split=group)
+        figures = run(load(model, engine=engine, dtype=precision, keep_rate=keep_rate), manifest, split=group)
     except (ValueError, OSError) as error:
         fail(str(error))
     if as_json:

@@ -48,6 +48,15 @@ Macs = Annotated[
         help="Choose the keep rate so that the encoder spends at most this share of its multiply-accumulates.",
     ),
 ]
+Latency = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        metavar="MS",
+        show_default="no budget",
+        help="Choose the highest keep rate with which a window takes at most this many milliseconds here.",
+    ),
+]
 WindowLength = Annotated[
     float | None,
     typer.Option(
@@ -83,6 +92,13 @@ ModelName = Annotated[
     ),
 ]
 Engine = Annotated[str, typer.Option(help="What computes: auto, torch, onnx or openvino (docs/engines.md).")]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        show_default="float32",
+        help="Numbers to compute with: bfloat16 or int8 are faster where the engine has them (docs/engines.md).",
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(min=1, show_default="one per core", help="Cores to use: several recordings are described at once."),

@@ -16,7 +16,7 @@ from sonopsis.encoder.encoded import Encoded
 from sonopsis.engines.base import Floats, Wording
 from sonopsis.engines.runners import Arrays, Runner, open_runner
 from sonopsis.folder import END_OF_TEXT, ModelError, ModelFolder
-from sonopsis.graphs.names import CAPTION, ENCODE, PREFILL, STEP, TAG
+from sonopsis.graphs.names import CAPTION, ENCODE, PREFILL, STEP, TAG, TAG_INT8
 from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.mamba2.sampling import Sampling
 from sonopsis.mamba2.search import Hypothesis, Ids, search
@@ -89,6 +89,12 @@ class ExportedEngine:
         return self._runner(graph).run({"mel": mel, "kept": self._kept(mel.shape[1], pruning)})
 
     def _runner(self, graph: str) -> Runner:
+        if self.precision == "int8":
+            if graph != TAG:
+                raise ModelError(f"{self.folder.name} in int8 only tags; load it without dtype to encode or caption")
+            graph = TAG_INT8
+            if not (self.folder.path / graph).is_file():
+                raise ModelError(f"{self.folder.path} has no {graph}; make it: sonopsis export --to onnx --int8")
         with self._lock:
             if graph not in self._runners:
                 self._runners[graph] = open_runner(self.name, self.folder.path / graph, self.precision, self._threads)

@@ -15,7 +15,7 @@ Arrays = dict[str, NDArray[Any]]
 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}  # engine -> the package that runs it, in order of preference
 EXTRAS = {"openvino": "openvino", "onnx": "onnx"}  # engine -> our extra that installs it
-PRECISIONS = {"openvino": ("float32", "bfloat16", "float16"), "onnx": ("float32",)}
+PRECISIONS = {"openvino": ("float32", "bfloat16", "float16"), "onnx": ("float32", "int8")}
 
 
 class Runner(Protocol):

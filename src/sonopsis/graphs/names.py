@@ -1,6 +1,7 @@
 """What the graphs of a model folder are called; they lie beside its weights, which they refer to.
 
     tag.onnx       mel, kept -> logits and the survivors of each stage; computes only what the head reads
+    tag.int8.onnx  the same with weights in int8, if it was asked for; the only one with weights of its own
     encode.onnx    mel, kept -> logits (if there is a head), tokens, prefix, survivors of each stage
     caption.onnx   mel, kept -> logits, prompt (B, L, E)                      \
     prefill.onnx   embeds, states -> logits over the vocabulary, states        > models that caption
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 TAG, ENCODE, CAPTION, PREFILL, STEP = "tag.onnx", "encode.onnx", "caption.onnx", "prefill.onnx", "step.onnx"
+TAG_INT8 = "tag.int8.onnx"
 STAMP = "graphs.json"
 VERSION = 1  # of the graphs' inputs and outputs
 
