@@ -20,6 +20,7 @@ from sonopsis.consensus import consensus, tag_support
 from sonopsis.data.words import parse
 from sonopsis.encoder import Checkpoint, Encoded, EncoderConfig, read_checkpoint
 from sonopsis.folder import WEIGHTS, ModelConfig, ModelError, ModelFolder, is_foreign, open_folder, write_description
+from sonopsis.hub import local_path
 from sonopsis.mamba2 import Hypothesis, Mamba2Config
 from sonopsis.mel import MelConfig, mel_input
 from sonopsis.pruning import Pruning, uniform
@@ -38,7 +39,9 @@ def load(
     device: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> "Model":
-    """Load a model folder, a checkpoint of AST, AudioMAE or EAT (file or folder), or the bundled `"default"`.
+    """Load a model folder, a checkpoint of AST, AudioMAE or EAT (file or folder), a hub id, or the bundled `"default"`.
+
+    A hub id is `owner/name` or `owner/name@revision`, fetched unless a path here has that name (extra `hub`).
 
     `keep_rate` is the share of patch tokens kept at each pruning block (None: the model's own). Raises ModelError, in
     one line, when the model is incomplete or of another kind, and ValueError for an unknown engine, a keep rate
@@ -48,6 +51,7 @@ def load(
         raise ValueError(f"engine {engine!r} is not available; use 'torch' or 'auto'")
     if keep_rate is not None and not 0 < keep_rate <= 1:
         raise ValueError(f"keep_rate must be over 0 and at most 1, not {keep_rate!r}")
+    model = local_path(model)
     if is_foreign(model):
         loaded = from_checkpoint(read_checkpoint(model), keep_rate)
     else:
