@@ -16,6 +16,7 @@ from typing import Any
 from sonopsis.mel import MelConfig
 
 CONFIG, WEIGHTS, FRONT_END, TOKENIZER = "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"
+CARD = "README.md"
 MODEL_TYPE = "sonopsis"
 DEFAULT_MODEL = Path(__file__).parent / "pretrained" / "default"
 

@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from glob import escape
 from pathlib import Path
 
-from sonopsis.folder import CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError
+from sonopsis.folder import CARD, CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 FILE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")  # a name that ends so is a missing file
 PICKLED = "pytorch_model.bin"
 SINGLE_FILES = (".pth", ".pt")
-DESCRIPTION = (CONFIG, FRONT_END, TOKENIZER, "README.md", "onnx/*")
+DESCRIPTION = (CONFIG, FRONT_END, TOKENIZER, CARD, "onnx/*")
 
 
 def local_path(model: str | os.PathLike[str]) -> str | os.PathLike[str]:

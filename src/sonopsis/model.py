@@ -19,6 +19,7 @@ from sonopsis.connector import ConnectorConfig
 from sonopsis.consensus import consensus, tag_support
 from sonopsis.data.words import parse
 from sonopsis.encoder import Checkpoint, Encoded, EncoderConfig, read_checkpoint
+from sonopsis.export import export
 from sonopsis.folder import WEIGHTS, ModelConfig, ModelError, ModelFolder, is_foreign, open_folder, write_description
 from sonopsis.hub import local_path
 from sonopsis.mamba2 import Hypothesis, Mamba2Config
@@ -151,6 +152,10 @@ class Model:
     def window(self) -> float:
         """Seconds of audio the model hears at once."""
         return self.folder.mel.frames * FRAME_SHIFT
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a model folder that loads as this same model; raises ValueError for a folder that is not empty."""
+        export(self, Path(folder), to="folder")
 
     # The stages, in the order of the data: samples -> mel -> tokens -> logits.
 
