@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import PIPE
 from threading import Thread
 from typing import Any
 
@@ -28,16 +29,22 @@ pytest.importorskip("huggingface_hub")
 transformers = pytest.importorskip("transformers")
 
 NAMES = ["Speech", "Dog", "Water"]
-FETCH = """
+CLIENT = """
 import json, logging, sys
 from sonopsis.folder import ModelError
 from sonopsis.hub import local_path
-logging.basicConfig(format="%(message)s")
-for model in sys.argv[1:]:
+logged = []
+class Kept(logging.Handler):
+    def emit(self, record):
+        logged.append(record.getMessage())
+logging.getLogger("sonopsis").addHandler(Kept())
+for line in sys.stdin:
+    logged.clear()
     try:
-        print(json.dumps({"path": str(local_path(model))}))
+        answer = {"path": str(local_path(line.strip()))}
     except ModelError as error:
-        print(json.dumps({"error": str(error)}))
+        answer = {"error": str(error)}
+    print(json.dumps({**answer, "log": " ".join(logged)}), flush=True)
 assert "torch" not in sys.modules
 """
 
@@ -201,16 +208,29 @@ def client(hub: Hub, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def fetch(client: dict[str, str]) -> Fetch:
-    """`fetch("owner/name", ..., HF_TOKEN=...)` -> for each, {"path"} or {"error"}, and what was logged as {"log"}."""
+def fetch(client: dict[str, str]) -> Iterator[Fetch]:
+    """`fetch("owner/name", ..., HF_TOKEN=...)` -> for each, {"path"} or {"error"}, and what was logged as {"log"}.
 
-    def run(*models: str, **settings: str) -> list[dict[str, str]]:
-        command = [sys.executable, "-c", FETCH, *models]
-        done = subprocess.run(command, env=client | settings, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return [{"log": done.stderr, **json.loads(line)} for line in done.stdout.splitlines()]
+    There is one process for each set of settings: the client reads them when it is imported.
+    """
+    processes: dict[frozenset[tuple[str, str]], subprocess.Popen[str]] = {}
 
-    return run
+    def ask(*models: str, **settings: str) -> list[dict[str, str]]:
+        key = frozenset(settings.items())
+        if key not in processes:
+            processes[key] = subprocess.Popen(
+                [sys.executable, "-c", CLIENT], env=client | settings, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True
+            )
+        process, answers = processes[key], []
+        for model in models:
+            print(model, file=process.stdin, flush=True)
+            answers.append(json.loads(process.stdout.readline()))  # type: ignore[union-attr]
+        return answers
+
+    yield ask
+    for process in processes.values():
+        _, errors = process.communicate(timeout=10)
+        assert process.returncode == 0 and "Traceback" not in errors, errors
 
 
 @pytest.fixture(scope="module")
