@@ -281,7 +281,7 @@ def test_the_cache_serves_without_a_network(ast: Path, hub: Hub, fetch: Fetch) -
     hub.shutdown()
     hub.server_close()
     assert fetch("MIT/tiny-ast", HF_HUB_OFFLINE="1")[0] == first
-    (unplugged, other) = fetch("MIT/tiny-ast", "MIT/other")
+    (unplugged, other) = fetch("MIT/tiny-ast", "MIT/other", ANOTHER="process")  # without an open connection
     assert unplugged["path"] == first["path"]
     assert "the hub cannot be reached" in unplugged["log"] and "copy in the cache" in unplugged["log"]
     assert other["error"].startswith("MIT/other: it could not be fetched from the hub") and "\n" not in other["error"]
