@@ -1,6 +1,6 @@
 """sonopsis: what is in a recording, in labels and in sentences.
 
-    load()          a model: the bundled one, or a folder
+    load()          a model: the bundled one, a folder, a checkpoint, or a hub id
     prune()         make a Hugging Face AST or ViT drop patches, in place
     restore()       undo prune(), exactly
     __version__     of this package

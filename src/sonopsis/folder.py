@@ -16,6 +16,7 @@ from typing import Any
 from sonopsis.mel import MelConfig
 
 CONFIG, WEIGHTS, FRONT_END, TOKENIZER = "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"
+CARD = "README.md"
 MODEL_TYPE = "sonopsis"
 END_OF_TEXT = 0  # one token starts a caption, ends it, and pads a batch, as in the GPT-NeoX tokenizer of Mamba-2
 DEFAULT_MODEL = Path(__file__).parent / "pretrained" / "default"
@@ -65,9 +66,12 @@ class ModelFolder:
 
     @property
     def name(self) -> str:
-        """`default` for the bundled model, otherwise the name of the folder, or of the file without its suffix."""
+        """`default` for the bundled model, a hub id, or the name of the folder, or of the file without its suffix."""
         if self.path == DEFAULT_MODEL:
             return "default"
+        fetched = hub_id(self.path)
+        if fetched is not None:
+            return fetched
         return self.path.stem if self.path.is_file() else self.path.resolve().name
 
     @property
@@ -79,6 +83,14 @@ class ModelFolder:
     def tokenizer(self) -> Path | None:
         """The tokenizer file, None for a model that only tags."""
         return self.path / TOKENIZER if self.config.lm is not None else None
+
+
+def hub_id(path: Path) -> str | None:
+    """The hub id of a folder or file in the hub's cache, .../models--owner--name/snapshots/commit; None for others."""
+    for snapshots in path.parents:
+        if snapshots.name == "snapshots" and snapshots.parent.name.startswith("models--"):
+            return snapshots.parent.name.removeprefix("models--").replace("--", "/")
+    return None
 
 
 def is_foreign(model: str | os.PathLike[str]) -> bool:
@@ -97,7 +109,7 @@ def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
     if not path.is_dir():
         raise ModelError(
             f"{model}: no such model folder or file; give a folder with {CONFIG} and {WEIGHTS}, a checkpoint of AST, "
-            "AudioMAE or EAT, or 'default'"
+            "AudioMAE or EAT, a hub id (owner/name), or 'default'"
         )
     fields = read_json(path, CONFIG)
     if fields.pop("model_type", None) != MODEL_TYPE:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from sonopsis.consensus import consensus, tag_support
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.engines.base import Engine, Wording
 from sonopsis.engines.choice import open_model
+from sonopsis.export import export
 from sonopsis.folder import ModelError, ModelFolder
+from sonopsis.hub import local_path
 from sonopsis.mamba2.search import Hypothesis
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
@@ -32,8 +35,9 @@ def load(
     device: str | None = None,
     dtype: Any = None,
 ) -> "Model":
-    """Load a model folder, a checkpoint of AST, AudioMAE or EAT (file or folder), or the bundled `"default"`.
+    """Load a model folder, a checkpoint of AST, AudioMAE or EAT (file or folder), a hub id, or the bundled `"default"`.
 
+    A hub id is `owner/name` or `owner/name@revision`, fetched unless a path here has that name (extra `hub`).
     `keep_rate` is the share of patch tokens kept at each pruning block (None: the model's own). `engine` is `"torch"`,
     or, for exported models, `"onnx"` or `"openvino"`; `"auto"` takes the fastest that is there. `dtype` is a name like
     `"bfloat16"` or one of torch's (None: float32). Raises ModelError, in one line, when the model is incomplete or of
@@ -41,7 +45,7 @@ def load(
     """
     if keep_rate is not None and not 0 < keep_rate <= 1:
         raise ValueError(f"keep_rate must be over 0 and at most 1, not {keep_rate!r}")
-    folder, chosen = open_model(model, engine, device, dtype)
+    folder, chosen = open_model(local_path(model), engine, device, dtype)
     return Model(folder, chosen, keep_rate)
 
 
@@ -81,6 +85,10 @@ class Model:
         if module is None:
             raise ModelError(f"{self.name} runs on {self.engine.name}, without torch; load it with engine='torch'")
         return module
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a model folder that loads as this same model; raises ValueError for a folder that is not empty."""
+        export(self, Path(folder), to="folder")
 
     # The stages, in the order of the data: samples -> mel -> tokens -> logits.
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import sonopsis
 from sonopsis.engines import choice
-from sonopsis.export import export_onnx
+from sonopsis.export import export
 from sonopsis.folder import DEFAULT_MODEL, ModelError
 from sonopsis.graphs.names import STAMP, stamp
 
@@ -28,7 +28,7 @@ TOLERANCE = {("onnx", "float32"): 1e-5, ("openvino", "float32"): 1e-5, ("openvin
 def exported(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with its graphs."""
     folder = tmp_path_factory.mktemp("exported") / "tiny"
-    export_onnx(sonopsis.load(tiny_model, engine="torch"), folder)
+    export(sonopsis.load(tiny_model, engine="torch"), folder, to="onnx")
     return folder
 
 
@@ -66,7 +66,9 @@ def test_encode_gives_the_same_tokens_and_stages(exported: Path, engine: str) ->
 
 
 def test_the_bundled_graphs_are_those_of_the_bundled_weights(tmp_path: Path) -> None:
-    for file in export_onnx(sonopsis.load(engine="torch"), tmp_path):
+    export(sonopsis.load(engine="torch"), tmp_path, to="onnx")
+    assert len(list(tmp_path.glob("*.onnx"))) == 5
+    for file in tmp_path.glob("*.onnx"):
         ours, bundled = (
             onnx.load(folder / file.name, load_external_data=False).graph for folder in (tmp_path, DEFAULT_MODEL)
         )
@@ -157,7 +159,7 @@ def test_another_programs_weights_are_exported_in_float32(tmp_path: Path) -> Non
     )
     transformers.ASTForAudioClassification(config).save_pretrained(tmp_path / "ast")
     theirs = sonopsis.load(tmp_path / "ast")
-    export_onnx(theirs, tmp_path / "ours")
+    export(theirs, tmp_path / "ours", to="onnx")
     ours = sonopsis.load(tmp_path / "ours", engine="onnx")
     mel = np.random.default_rng(0).standard_normal((1, 64, 128)).astype(np.float32)
     for keep_rate in (1.0, 0.7):

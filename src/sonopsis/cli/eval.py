@@ -12,7 +12,7 @@ from sonopsis.cli.console import fail
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="The bundled model `default`, or a model folder.")],
+    model: Annotated[str, typer.Argument(help="The bundled model `default`, a model folder, or a hub id.")],
     manifest: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="A manifest of clips or of scenes (JSON Lines).")
     ],

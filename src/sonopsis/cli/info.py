@@ -17,7 +17,10 @@ PARTS = {"encoder": "tagger.encoder.", "head": "tagger.head.", "connector": "con
 def info(
     model: Annotated[
         str,
-        typer.Argument(help="The bundled model `default`, a model folder, or a checkpoint of AST, AudioMAE or EAT."),
+        typer.Argument(
+            help="The bundled model `default`, a model folder, a checkpoint of AST, AudioMAE or EAT, or a hub id "
+            "(owner/name, owner/name@revision)."
+        ),
     ] = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import sonopsis
-from sonopsis.cli import caption, data, eval, info, tag, train
+from sonopsis.cli import caption, data, eval, export, info, tag, train
 
 app = typer.Typer(
     name="sonopsis",
@@ -50,5 +50,6 @@ app.command("tag")(tag.tag)
 app.command("caption")(caption.caption)
 app.command("info")(info.info)
 app.command("eval")(eval.evaluate)
+app.command("export")(export.export)
 app.command("train")(train.train)
 app.add_typer(data.app, name="data")

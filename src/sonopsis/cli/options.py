@@ -88,7 +88,9 @@ Output = Annotated[
 ModelName = Annotated[
     str,
     typer.Option(
-        "--model", help="The bundled model `default`, a model folder, or a checkpoint of AST, AudioMAE or EAT."
+        "--model",
+        help="The bundled model `default`, a model folder, a checkpoint of AST, AudioMAE or EAT, or a hub id "
+        "(owner/name, owner/name@revision).",
     ),
 ]
 Engine = Annotated[str, typer.Option(help="What computes: auto, torch, onnx or openvino (docs/engines.md).")]

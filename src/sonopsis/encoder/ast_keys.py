@@ -68,19 +68,24 @@ def from_huggingface(tensors: Mapping[str, Tensor], config: EncoderConfig) -> di
     """
     body = BODY if any(name.startswith(BODY) for name in tensors) else ""
     modern = any(name.startswith(f"{body}layers.") for name in tensors)
+    classifier = any(name.startswith("classifier.dense.") for name in tensors)
+    table = huggingface_table(body, config.depth, modern=modern, classifier=classifier)
+    return _time_major(gather(tensors, table, FAMILY, () if body else ("pooler.",)), config)
+
+
+def huggingface_table(body: str, depth: int, *, modern: bool, classifier: bool) -> Table:
+    """Our names and transformers', with what stands before the encoder's; `modern`: as its modules call them."""
     embeddings = f"{body}embeddings."
     table: Table = {
         "encoder.prefix": (f"{embeddings}cls_token", f"{embeddings}distillation_token"),
         "encoder.positions": (f"{embeddings}position_embeddings",),
         **affine("encoder.stem.proj", [f"{embeddings}patch_embeddings.projection"]),
-        **blocks(
-            f"{body}layers." if modern else f"{body}encoder.layer.", config.depth, IN_MEMORY if modern else ON_DISK
-        ),
+        **blocks(f"{body}layers." if modern else f"{body}encoder.layer.", depth, IN_MEMORY if modern else ON_DISK),
         **affine("encoder.norm", [f"{body}layernorm"]),
     }
-    if any(name.startswith("classifier.dense.") for name in tensors):
+    if classifier:
         table |= affine("head.norm", ["classifier.layernorm"]) | affine("head.linear", ["classifier.dense"])
-    return _time_major(gather(tensors, table, FAMILY, () if body else ("pooler.",)), config)
+    return table
 
 
 def from_original(tensors: Mapping[str, Tensor], frames: int | None) -> tuple[EncoderConfig, dict[str, Tensor]]:
