@@ -17,6 +17,7 @@ from time import perf_counter
 from sonopsis.bench.machine import peak_mib, reset_peak, resident_mib
 
 KILL_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+CORES = "SONOPSIS_BENCH_CORES"  # in the environment: how many cores to stay on; not every engine reads OMP_NUM_THREADS
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,13 @@ class Sample:
     """One timed call: wall-clock seconds, and the peak of resident memory in MiB."""
 
     seconds: float
+    peak_mib: float | None
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What a call returns that had its work done in another process: the peak of that process in MiB."""
+
     peak_mib: float | None
 
 
@@ -41,8 +49,7 @@ class Worker:
         start = perf_counter()
         result = self._call()
         seconds = perf_counter() - start
-        del result
-        return Sample(seconds, peak_mib())
+        return Sample(seconds, result.peak_mib if isinstance(result, Elsewhere) else peak_mib())
 
 
 def release_memory() -> None:
@@ -58,9 +65,15 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(KILL_WITH_PARENT, 9)
 
 
+def _stay_on_cores() -> None:
+    if CORES in os.environ and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(os.environ[CORES])])
+
+
 def main() -> None:
     """Serve the parent until it closes the pipe."""
     _end_with_parent()
+    _stay_on_cores()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
 

@@ -118,13 +118,19 @@ COLUMNS = {
 }
 
 
-def table(report: Report, extra: Mapping[str, str] | None = None) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells; columns that no row fills are left out. `extra` names further columns of the rows."""
+def table(
+    report: Report, extra: Mapping[str, str] | None = None, causes: bool = True
+) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells; columns that no row fills are left out. `extra` names further columns of the rows.
+
+    Without `causes` there are no ratios: rows are different work."""
     rows = []
     for row in report.rows:
         parts = split(report, row)
         rows.append({**row, "split": str(parts), "efficiency": parts.efficiency})
     columns = {**COLUMNS, **(extra or {})}
+    if not causes:
+        columns = {key: heading for key, heading in columns.items() if key not in ("split", "efficiency", "ratio")}
     columns = {key: heading for key, heading in columns.items() if any(row.get(key) not in (None, "") for row in rows)}
     return list(columns.values()), [[_cell(key, row.get(key)) for key in columns] for row in rows]
 
@@ -138,9 +144,9 @@ def _cell(key: str, value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def markdown(report: Report, extra: Mapping[str, str] | None = None) -> str:
-    """The table in Markdown, figures to the right."""
-    headings, rows = table(report, extra)
+def markdown(report: Report, extra: Mapping[str, str] | None = None, causes: bool = True) -> str:
+    """The table in Markdown, figures to the right; arguments as those of `table`."""
+    headings, rows = table(report, extra, causes)
     numeric = [all(_is_number(row[column]) for row in rows) for column in range(len(headings))]
     lines = [headings, ["---:" if number else "---" for number in numeric], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -150,19 +156,25 @@ def _is_number(cell: str) -> bool:
     return not cell or cell.replace(".", "", 1).replace("-", "", 1).isdigit()
 
 
-def show(report: Report, extra: Mapping[str, str] | None = None) -> None:
-    """The table on standard output, for people."""
+def show(report: Report, causes: bool = True) -> None:
+    """The figures on standard output, for people; with `causes`, a line for each speed-up tells what it is made of."""
     from rich.console import Console
     from rich.table import Table
 
     from sonopsis.bench.machine import summary
 
-    headings, rows = table(report, extra)
-    drawn = Table(title=f"baseline: {report.baseline}", title_justify="left")
-    for column, heading in enumerate(headings):
-        drawn.add_column(heading, justify="right" if all(_is_number(row[column]) for row in rows) else "left")
-    for cells in rows:
-        drawn.add_row(*cells)
+    drawn = Table("variant", title=f"baseline: {report.baseline}", title_justify="left")
+    for heading in ("ms", "p10 to p90", "× base", "G MACs", "MiB"):
+        drawn.add_column(heading, justify="right", no_wrap=True)
+    for row in report.rows:
+        spread = " - ".join(_cell(key, row[key]) for key in ("p10_ms", "p90_ms"))
+        figures = (_cell(key, row.get(key)) for key in ("ratio", "macs_g", "peak_mib"))
+        drawn.add_row(row["name"], _cell("median_ms", row["median_ms"]), spread, *figures)
     console = Console(highlight=False)
     console.print(summary(report.machine), markup=False, soft_wrap=True)
     console.print(drawn)
+    for row in report.rows if causes else ():
+        parts = split(report, row)
+        if str(parts):
+            saving = "" if parts.efficiency is None else f"; time saved / MACs saved {parts.efficiency:.2f}"
+            console.print(f"{row['name']}: {row['ratio']:.2f} = {parts}{saving}", markup=False, soft_wrap=True)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from sonopsis.bench.child import Sample, Worker
+from sonopsis.bench.child import CORES, Sample, Worker
 
 CAN_STOP = hasattr(signal, "SIGSTOP")
 SOURCE = Path(__file__).parents[2]  # the folder that holds the package
@@ -71,12 +71,16 @@ def measure(
     warmup: int = 1,
     seed: int = 0,
     isolated: bool = True,
+    threads: int | None = None,
     on_round: Callable[[int], None] = lambda done: None,
+    on_failure: Callable[[Variant, "BenchError"], None] | None = None,
 ) -> list[Measured]:
     """Time every variant once in each of `rounds` rounds, after `warmup` rounds that do not count.
 
     The order within a round is drawn with `seed`. With `isolated` each variant lives in a fresh process; without, all
-    of them in this one. Raises BenchError when a variant fails, ValueError when there is nothing to do.
+    of them in this one. `threads` limits each process to that many cores, and OpenMP to as many threads. `on_round` is
+    called with the number of rounds done, warm-up included. With `on_failure` a variant that cannot be prepared is
+    left out and told there. Raises BenchError when a variant fails otherwise, ValueError when there is nothing to do.
     """
     if rounds < 1 or warmup < 0:
         raise ValueError(f"a benchmark needs at least one round and no negative warm-up, not {rounds} and {warmup}")
@@ -88,15 +92,22 @@ def measure(
         # One after the other: preparing takes most memory, and all cores.
         workers: dict[str, _Here | _Child] = {}
         for variant in variants:
-            workers[variant.name] = stack.enter_context(closing(_Child(variant))) if isolated else _Here(variant)
-        for number, order in enumerate(orders(names, rounds + warmup, seed)):
+            try:
+                worker = stack.enter_context(closing(_Child(variant, threads))) if isolated else _Here(variant)
+            except BenchError as error:
+                if on_failure is None:
+                    raise
+                on_failure(variant, error)
+            else:
+                workers[variant.name] = worker
+        for number, order in enumerate(orders(list(workers), rounds + warmup, seed)):
             for name in order:
                 sample = workers[name].run()
                 if number >= warmup:
                     samples[name].append(sample)
             on_round(number + 1)
         idle = {name: worker.idle_mib for name, worker in workers.items()}
-    return [_measured(variant, samples[variant.name], idle[variant.name]) for variant in variants]
+    return [_measured(v, samples[v.name], idle[v.name]) for v in variants if v.name in idle]
 
 
 def orders(names: Sequence[str], rounds: int, seed: int) -> Iterator[list[str]]:
@@ -138,10 +149,11 @@ class _Here:
 class _Child:
     """The parent's end of a fresh process that runs `sonopsis.bench.child`: prepared, and stopped between calls."""
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Variant, threads: int | None = None) -> None:
         self.name = variant.name
         path = [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **variant.environment}
+        limit = {} if threads is None else {"OMP_NUM_THREADS": str(threads), CORES: str(threads)}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **limit, **variant.environment}
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from sonopsis.bench.child import main; main()"],
             stdin=subprocess.PIPE,

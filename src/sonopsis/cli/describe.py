@@ -57,7 +57,7 @@ def describe(
         settings = replace(settings, keep_rate=_affordable(loaded, macs))
     failed: list[str] = []
     with file_progress(len(inputs), quiet, results_on_terminal=output is None and sys.stdout.isatty()) as advance:
-        results = _results(loaded, inputs, settings, failed, advance)
+        results = describe_inputs(loaded, inputs, settings, failed, advance)
         if output is None:
             from sonopsis.writers import write
 
@@ -107,7 +107,7 @@ def _affordable(model: "Model", macs: float) -> float:
     return 1.0 if pruning is None else min(pruning.keep.values())
 
 
-def _results(
+def describe_inputs(
     model: "Model", inputs: Sequence[Input], settings: Settings, failed: list[str], advance: Callable[[], None]
 ) -> Iterator["FileResult"]:
     """One result for each input; those that failed hold their error, and their names are appended to `failed`."""

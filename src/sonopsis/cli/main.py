@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import sonopsis
-from sonopsis.cli import caption, data, eval, info, tag, train
+from sonopsis.cli import bench, caption, data, eval, info, tag, train
 
 app = typer.Typer(
     name="sonopsis",
@@ -52,3 +52,4 @@ app.command("info")(info.info)
 app.command("eval")(eval.evaluate)
 app.command("train")(train.train)
 app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
