@@ -22,10 +22,11 @@ CORES = "SONOPSIS_BENCH_CORES"  # in the environment: how many cores to stay on;
 
 @dataclass(frozen=True)
 class Sample:
-    """One timed call: wall-clock seconds, and the peak of resident memory in MiB."""
+    """One timed call: wall-clock seconds, and resident memory in MiB: its peak, and what was held before any call."""
 
     seconds: float
     peak_mib: float | None
+    idle_mib: float | None
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Worker:
     def __init__(self, prepare: Callable[[], Callable[[], object]]) -> None:
         self._call = prepare()
         release_memory()
-        self.idle_mib = resident_mib()
+        self._idle_mib = resident_mib()
 
     def run(self) -> Sample:
         """Call it once; memory is read outside of the timed part."""
@@ -49,7 +50,9 @@ class Worker:
         start = perf_counter()
         result = self._call()
         seconds = perf_counter() - start
-        return Sample(seconds, result.peak_mib if isinstance(result, Elsewhere) else peak_mib())
+        if isinstance(result, Elsewhere):
+            return Sample(seconds, result.peak_mib, None)
+        return Sample(seconds, peak_mib(), self._idle_mib)
 
 
 def release_memory() -> None:
@@ -82,7 +85,7 @@ def main() -> None:
 
     try:
         worker = Worker(pickle.load(sys.stdin.buffer))
-        answer(idle_mib=worker.idle_mib)
+        answer(ready=True)
         for _ in sys.stdin.buffer:
             answer(**asdict(worker.run()))
     except Exception as error:

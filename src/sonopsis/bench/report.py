@@ -17,6 +17,11 @@ class Report:
     rows: list[Row]
     baseline: str
 
+    @property
+    def comparable(self) -> bool:
+        """Whether rows are the same work; whole commands, which have no precision, are not."""
+        return all(row["precision"] for row in self.rows)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {"machine": self.machine, "rows": self.rows, "baseline": self.baseline}
@@ -115,22 +120,20 @@ COLUMNS = {
     "efficiency": "efficiency",
     "peak_mib": "peak MiB",
     "above_idle_mib": "above idle",
+    "torch": "imports torch",
 }
+COMPARISONS = ("ratio", "split", "efficiency")
 
 
-def table(
-    report: Report, extra: Mapping[str, str] | None = None, causes: bool = True
-) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells; columns that no row fills are left out. `extra` names further columns of the rows.
-
-    Without `causes` there are no ratios: rows are different work."""
+def table(report: Report, extra: Mapping[str, str] | None = None) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells; columns that no row fills are left out. `extra` names further columns of the rows."""
     rows = []
     for row in report.rows:
         parts = split(report, row)
         rows.append({**row, "split": str(parts), "efficiency": parts.efficiency})
     columns = {**COLUMNS, **(extra or {})}
-    if not causes:
-        columns = {key: heading for key, heading in columns.items() if key not in ("split", "efficiency", "ratio")}
+    if not report.comparable:
+        columns = {key: heading for key, heading in columns.items() if key not in COMPARISONS}
     columns = {key: heading for key, heading in columns.items() if any(row.get(key) not in (None, "") for row in rows)}
     return list(columns.values()), [[_cell(key, row.get(key)) for key in columns] for row in rows]
 
@@ -144,9 +147,9 @@ def _cell(key: str, value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def markdown(report: Report, extra: Mapping[str, str] | None = None, causes: bool = True) -> str:
+def markdown(report: Report, extra: Mapping[str, str] | None = None) -> str:
     """The table in Markdown, figures to the right; arguments as those of `table`."""
-    headings, rows = table(report, extra, causes)
+    headings, rows = table(report, extra)
     numeric = [all(_is_number(row[column]) for row in rows) for column in range(len(headings))]
     lines = [headings, ["---:" if number else "---" for number in numeric], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -156,8 +159,8 @@ def _is_number(cell: str) -> bool:
     return not cell or cell.replace(".", "", 1).replace("-", "", 1).isdigit()
 
 
-def show(report: Report, causes: bool = True) -> None:
-    """The figures on standard output, for people; with `causes`, a line for each speed-up tells what it is made of."""
+def show(report: Report) -> None:
+    """The figures on standard output, for people; a line for each speed-up tells what it is made of."""
     from rich.console import Console
     from rich.table import Table
 
@@ -173,7 +176,7 @@ def show(report: Report, causes: bool = True) -> None:
     console = Console(highlight=False)
     console.print(summary(report.machine), markup=False, soft_wrap=True)
     console.print(drawn)
-    for row in report.rows if causes else ():
+    for row in report.rows if report.comparable else ():
         parts = split(report, row)
         if str(parts):
             saving = "" if parts.efficiency is None else f"; time saved / MACs saved {parts.efficiency:.2f}"

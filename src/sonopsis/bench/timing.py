@@ -106,8 +106,7 @@ def measure(
                 if number >= warmup:
                     samples[name].append(sample)
             on_round(number + 1)
-        idle = {name: worker.idle_mib for name, worker in workers.items()}
-    return [_measured(v, samples[v.name], idle[v.name]) for v in variants if v.name in idle]
+    return [_measured(variant, samples[variant.name]) for variant in variants if variant.name in workers]
 
 
 def orders(names: Sequence[str], rounds: int, seed: int) -> Iterator[list[str]]:
@@ -119,10 +118,10 @@ def orders(names: Sequence[str], rounds: int, seed: int) -> Iterator[list[str]]:
         yield order
 
 
-def _measured(variant: Variant, samples: list[Sample], idle: float | None) -> Measured:
+def _measured(variant: Variant, samples: list[Sample]) -> Measured:
     peaks = [sample.peak_mib for sample in samples if sample.peak_mib is not None]
     seconds = tuple(sample.seconds / variant.units for sample in samples)
-    return Measured(variant, seconds, max(peaks, default=None), idle)
+    return Measured(variant, seconds, max(peaks, default=None), samples[0].idle_mib)
 
 
 class _Here:
@@ -132,7 +131,6 @@ class _Here:
         self.name = variant.name
         with self._named():
             self._worker = Worker(variant.prepare)
-        self.idle_mib = self._worker.idle_mib
 
     def run(self) -> Sample:
         with self._named():
@@ -162,7 +160,7 @@ class _Child:
         )
         try:
             pickle.dump(variant.prepare, self._stdin)
-            self.idle_mib: float | None = self._answer()["idle_mib"]
+            self._answer()
         except BaseException:
             self.close()
             raise

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from sonopsis.bench.report import Report
     from sonopsis.bench.timing import BenchError, Variant
 
-EXTRA = {"torch": "imports torch"}  # columns of a Markdown table beyond those of every benchmark
-
 app = typer.Typer(no_args_is_help=True, help="Measure speed: variants interleaved in one run, each in its own process.")
 
 Model = Annotated[
@@ -41,7 +39,7 @@ Precisions = Annotated[
 Threads = Annotated[int | None, typer.Option(min=1, show_default="all cores", help="Cores and threads to use.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds; in each every variant runs once.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Markdown = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print the machine and a Markdown table.")]
 
 
 @app.command()
@@ -133,7 +131,7 @@ def start(
             fail(str(error))
         (clip,) = write_clips(Path(scratch), 1)
         found = variants(str(subject.path), clip, _without(engines, missing))
-        _finish(_measured(found, rounds, None, isolated=False), as_json, as_markdown, causes=False)
+        _finish(_measured(found, rounds, None, isolated=False), as_json, as_markdown)
 
 
 def _chosen_engines(engines: list[str] | None) -> list[str]:
@@ -192,12 +190,13 @@ def _measured(variants: "Sequence[Variant]", rounds: int, threads: int | None, i
     return make_report(machine, measured, measured[0].variant.name)
 
 
-def _finish(found: "Report", as_json: bool, as_markdown: bool, causes: bool = True) -> None:
+def _finish(found: "Report", as_json: bool, as_markdown: bool) -> None:
+    from sonopsis.bench.machine import summary
     from sonopsis.bench.report import markdown, show
 
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
     elif as_markdown:
-        typer.echo(markdown(found, EXTRA, causes), nl=False)
+        typer.echo(f"{summary(found.machine)}\n\n{markdown(found)}", nl=False)
     else:
-        show(found, causes)
+        show(found)
