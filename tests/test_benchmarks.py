@@ -10,7 +10,7 @@ tables = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(tables)
 
 PAGE = """Before.
-<!-- bench: sonopsis bench start --model MODEL --engine torch --rounds 1 -->
+<!-- bench: sonopsis bench pipeline --model MODEL --clips 2 --at-once 2 --engine torch --keep-rate 1 -->
 old figures
 <!-- end -->
 Between.
@@ -23,10 +23,10 @@ After.
 
 def test_only_what_stands_between_the_comments_is_replaced(tiny_model: Path) -> None:
     page = PAGE.replace("MODEL", str(tiny_model))
-    found = tables.rewrite(page, only="bench start")
+    found = tables.rewrite(page, only="bench pipeline")
     assert "old figures" not in found and "kept" in found
-    assert f"`sonopsis bench start --model {tiny_model} --engine torch --rounds 1`: " in found
-    assert "| python -c pass |" in found
+    assert f"`sonopsis bench pipeline --model {tiny_model} --clips 2 " in found and "Python" in found
+    assert "| sonopsis tag, torch fp32, keep 1 |" in found
     before, after = (text.split("<!-- end -->") for text in (page, found))
     assert after[0].startswith(before[0].split("old")[0]) and after[1:] == before[1:]
 

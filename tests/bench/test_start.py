@@ -1,6 +1,7 @@
 """Whole commands."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,10 @@ def test_help_does_without_torch() -> None:
     assert peak is None or 5 < peak < 150
 
 
-def test_describing_a_model_needs_torch_for_now() -> None:
+def test_torch_is_seen_when_it_is_imported(tiny_model: Path, sounds: Path) -> None:
     """Otherwise the test above could not fail."""
-    assert watch(["info", "--json"])[0] is True
+    tag = ["tag", str(sounds / "deep" / "tone.flac"), "--model", str(tiny_model), "--engine", "torch"]
+    assert watch(tag)[0] is True
 
 
 def test_a_command_that_fails_is_told() -> None:

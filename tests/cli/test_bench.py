@@ -22,12 +22,12 @@ def checked(result: Result) -> dict[str, object]:
 
 
 def test_encoder(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untyped-def]
-    torch = ("--engine", "torch", "--precision", "float32", "--rounds", 3, "--threads", 1, "--batch", 2)
-    found = checked(sonopsis("bench", "encoder", "--model", tiny_model, "--peers", *torch, "--json"))
-    names = [row["name"] for row in found["rows"]]  # type: ignore[index,attr-defined]
-    assert found["baseline"] == "published way fp32, keep 1"
-    assert names[-2:] == ["sonopsis torch fp32, keep 1", "sonopsis torch fp32, keep 0.7"]
-    ours = found["rows"][-1]  # type: ignore[index]
+    torch = ("--engine", "torch", "--precision", "float32", "--keep-rate", 0.7, "--rounds", 3, "--batch", 2)
+    found = checked(sonopsis("bench", "encoder", "--model", tiny_model, "--peers", *torch, "--threads", 1, "--json"))
+    assert found["baseline"] == "published way fp32, keep 0.7"
+    assert found["machine"]["threads"] == "1"  # type: ignore[index]
+    _, ours = found["rows"]  # type: ignore[misc]
+    assert ours["name"] == "sonopsis torch fp32, keep 0.7"
     assert ours["keep_rate"] == 0.7 and ours["rounds"] == 3 and ours["macs_g"] > 0 and len(ours["tokens"]) == 4
 
 
@@ -38,6 +38,7 @@ def test_pipeline(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untype
     assert row["name"] == found["baseline"] == "sonopsis tag, torch fp32, keep 0.7" and row["rounds"] == 2
 
 
+@pytest.mark.slow
 def test_start(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untyped-def]
     found = checked(sonopsis("bench", "start", "--model", tiny_model, "--engine", "torch", "--rounds", 1, "--json"))
     rows = {row["name"]: row for row in found["rows"]}  # type: ignore[attr-defined]
@@ -45,13 +46,16 @@ def test_start(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untyped-d
     assert rows["sonopsis --help"]["torch"] is False and rows["sonopsis tag clip.wav, torch"]["torch"] is True
 
 
-def test_markdown_and_table_tell_the_machine(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untyped-def]
-    few = ("bench", "encoder", "--model", tiny_model, "--engine", "torch", "--precision", "float32", "--rounds", 1)
-    result = sonopsis(*few, "--markdown")
-    machine, empty, heading = result.stdout.splitlines()[:3]
-    assert "Python" in machine and not empty and heading.startswith("| variant | precision | keep | ms |")
-    shown = sonopsis(*few).stdout
-    assert "baseline: sonopsis torch fp32, keep 1" in shown and "(pruning)" in shown
+@pytest.mark.parametrize("shape", ["--markdown", None])
+def test_tables_tell_the_machine(sonopsis, tiny_model: Path, shape: str | None) -> None:  # type: ignore[no-untyped-def]
+    few = ("--engine", "torch", "--precision", "float32", "--keep-rate", 0.7, "--rounds", 1)
+    result = sonopsis("bench", "encoder", "--model", tiny_model, *few, *([shape] if shape else []))
+    machine, following, heading = result.stdout.splitlines()[:3]
+    assert "Python" in machine and "cores" in machine
+    if shape:
+        assert not following and heading.startswith("| variant | precision | keep | ms |")
+    else:
+        assert following.startswith("baseline: sonopsis torch fp32, keep 0.7")
 
 
 @pytest.mark.parametrize(
