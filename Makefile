@@ -20,7 +20,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[dev,train,hf,data]"
+	$(INSTALL) -e ".[dev,train,hf,data,export,openvino]"
 	touch $(VENV)/.core $@
 
 demo: $(VENV)/.core

@@ -28,7 +28,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sonopsis.folder import TOKENIZER, ModelConfig
     from sonopsis.mamba2 import Mamba2Config
     from sonopsis.mel import MelConfig
-    from sonopsis.model import save
+    from sonopsis.modules import save
 
     alphabet = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
     tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(alphabet)}, []))

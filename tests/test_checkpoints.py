@@ -16,7 +16,7 @@ from sonopsis.cli.main import app
 from sonopsis.encoder import Head, read_checkpoint
 from sonopsis.encoder.positions import sincos_table
 from sonopsis.folder import ModelError
-from sonopsis.model import from_checkpoint, save
+from sonopsis.modules import save
 
 transformers = pytest.importorskip("transformers")
 
@@ -73,7 +73,7 @@ def eat(tmp_path: Path) -> Path:
     modality = {"extra_tokens": torch.randn(1, 1, 64), "local_encoder.proj.weight": torch.randn(64, 1, 16, 16)}
     modality |= {"local_encoder.proj.bias": torch.randn(64), "context_encoder.norm.weight": torch.randn(64)}
     modality |= {"context_encoder.norm.bias": torch.randn(64)}
-    modality["fixed_positional_encoder.positions"] = sincos_table((64, 8), 64)[None]
+    modality["fixed_positional_encoder.positions"] = torch.from_numpy(sincos_table((64, 8), 64))[None]
     state = {f"model.modality_encoders.IMAGE.{name}": tensor for name, tensor in modality.items()}
     state |= {f"model.{name}": tensor for name, tensor in block().items()}
     state |= {"fc_norm.weight": torch.randn(64), "fc_norm.bias": torch.randn(64)}
@@ -110,7 +110,7 @@ def test_pruning_a_checkpoint_is_an_argument(ast: tuple[Path, Any]) -> None:
 
 
 def test_a_checkpoint_saved_as_a_model_folder_is_the_same_model(ast: tuple[Path, Any], tmp_path: Path) -> None:
-    first = from_checkpoint(read_checkpoint(ast[0]))
+    first = sonopsis.load(ast[0])
     save(first.module, tmp_path / "ours", first.folder.config, first.folder.mel)
     second = sonopsis.load(tmp_path / "ours")
     mel = first.mel(NOISE)

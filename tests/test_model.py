@@ -17,7 +17,7 @@ from sonopsis.consensus import consensus, tag_support
 from sonopsis.data.words import parse
 from sonopsis.folder import DEFAULT_MODEL, ModelError
 from sonopsis.mel import mel_input
-from sonopsis.model import save
+from sonopsis.modules import save
 
 RATE = 16_000
 

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from sonopsis.connector import Connector, ConnectorConfig
+from sonopsis.consensus import TEMPERATURE
 from sonopsis.encoder import Encoded, EncoderConfig
+from sonopsis.folder import END_OF_TEXT
 from sonopsis.mamba2 import Hypothesis, Mamba2Config, Mamba2LM, Sampling
 from sonopsis.pruning import Pruning
 from sonopsis.tagger import Tagger
-
-TEMPERATURE = 0.6  # at which captions are drawn for a consensus
-END_OF_TEXT = 0  # one token starts a caption, ends it, and pads a batch, as in the GPT-NeoX tokenizer of Mamba-2
 
 
 class Captioner(nn.Module):

@@ -9,6 +9,7 @@ measurements).
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
+TEMPERATURE = 0.6  # at which captions are drawn for a consensus
 LONGEST = 2  # tokens in a row that are compared; pairs know of order
 TAG_WEIGHT = 2.0  # of agreement with the tags beside agreement with one another
 

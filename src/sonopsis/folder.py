@@ -17,6 +17,7 @@ from sonopsis.mel import MelConfig
 
 CONFIG, WEIGHTS, FRONT_END, TOKENIZER = "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"
 MODEL_TYPE = "sonopsis"
+END_OF_TEXT = 0  # one token starts a caption, ends it, and pads a batch, as in the GPT-NeoX tokenizer of Mamba-2
 DEFAULT_MODEL = Path(__file__).parent / "pretrained" / "default"
 
 

@@ -1,30 +1,24 @@
 """`sonopsis.load()`: a model folder with everything needed to go from a recording to labels and a sentence."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows, probe
-from sonopsis.captioner import Captioner
-from sonopsis.connector import ConnectorConfig
 from sonopsis.consensus import consensus, tag_support
-from sonopsis.data.words import parse
-from sonopsis.encoder import Checkpoint, Encoded, EncoderConfig, read_checkpoint
-from sonopsis.folder import WEIGHTS, ModelConfig, ModelError, ModelFolder, is_foreign, open_folder, write_description
-from sonopsis.mamba2 import Hypothesis, Mamba2Config
-from sonopsis.mel import MelConfig, mel_input
-from sonopsis.pruning import Pruning, uniform
+from sonopsis.encoder.encoded import Encoded
+from sonopsis.engines.base import Engine, Wording
+from sonopsis.engines.choice import open_model
+from sonopsis.folder import ModelError, ModelFolder
+from sonopsis.mamba2.search import Hypothesis
+from sonopsis.mel import mel_input
+from sonopsis.pruning.config import Pruning, uniform
 from sonopsis.results import Caption, FileResult, Tags, WindowResult
-from sonopsis.tagger import Tagger
 
 FRAME_SHIFT = 0.01  # seconds between Mel frames
 SILENCE = "silence"
@@ -36,86 +30,19 @@ def load(
     engine: str = "auto",
     keep_rate: float | None = None,
     device: str | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: Any = None,
 ) -> "Model":
     """Load a model folder, a checkpoint of AST, AudioMAE or EAT (file or folder), or the bundled `"default"`.
 
-    `keep_rate` is the share of patch tokens kept at each pruning block (None: the model's own). Raises ModelError, in
-    one line, when the model is incomplete or of another kind, and ValueError for an unknown engine, a keep rate
-    outside (0, 1] or a device that is not there.
+    `keep_rate` is the share of patch tokens kept at each pruning block (None: the model's own). `engine` is `"torch"`,
+    or, for exported models, `"onnx"` or `"openvino"`; `"auto"` takes the fastest that is there. `dtype` is a name like
+    `"bfloat16"` or one of torch's (None: float32). Raises ModelError, in one line, when the model is incomplete or of
+    another kind, and ValueError for an unknown engine, dtype, a keep rate outside (0, 1] or a device that is not there.
     """
-    if engine not in ("auto", "torch"):
-        raise ValueError(f"engine {engine!r} is not available; use 'torch' or 'auto'")
     if keep_rate is not None and not 0 < keep_rate <= 1:
         raise ValueError(f"keep_rate must be over 0 and at most 1, not {keep_rate!r}")
-    if is_foreign(model):
-        loaded = from_checkpoint(read_checkpoint(model), keep_rate)
-    else:
-        folder = open_folder(model)
-        loaded = Model(folder, _read_module(folder).eval(), keep_rate)
-    try:
-        loaded.module.to(device=device, dtype=dtype)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return loaded
-
-
-def from_checkpoint(checkpoint: Checkpoint, keep_rate: float | None = None) -> "Model":
-    """A model that tags with another program's weights; one without a classifier only encodes."""
-    config = ModelConfig(checkpoint.labels, checkpoint.config.to_dict())
-    with torch.device("meta"):  # without the time that random weights take
-        module = Tagger(checkpoint.config, len(checkpoint.labels))
-    module.load_state_dict(checkpoint.state, assign=True)
-    if checkpoint.config.position == "sincos":
-        module.encoder.compute_positions()
-    folder = ModelFolder(checkpoint.path, config, checkpoint.mel, checkpoint.weights)
-    return Model(folder, module.eval(), keep_rate)
-
-
-def _read_module(folder: ModelFolder) -> Tagger | Captioner:
-    """The modules that a model folder describes, with their weights."""
-    try:
-        module = build(folder.config)
-        encoder = module.tagger.encoder if isinstance(module, Captioner) else module.encoder
-        for frames in (folder.mel.frames, folder.mel.multiple or folder.mel.frames):
-            encoder.config.grid(frames)
-    except (ValueError, TypeError, AttributeError) as error:  # AttributeError: a list in place of a part's fields
-        raise ModelError(f"{folder.path}: config.json describes no model of this version ({error})") from error
-    try:
-        missing, unexpected = module.load_state_dict(
-            {name: tensor.float() for name, tensor in load_file(folder.weights).items()}, strict=False
-        )
-    except SafetensorError as error:
-        raise ModelError(f"{folder.path}: {folder.weights.name} cannot be read: {error}") from error
-    except RuntimeError as error:  # a headline, then a line for each tensor of another shape
-        reason = " ".join(str(error).splitlines()[:2][-1].split())
-        raise ModelError(f"{folder.path}: weights do not fit config.json; {reason}") from error
-    if missing or unexpected:
-        raise ModelError(
-            f"{folder.path}: weights do not fit config.json; missing {missing[:3]}, unexpected {unexpected[:3]}"
-        )
-    return module
-
-
-def build(config: ModelConfig) -> Tagger | Captioner:
-    """The untrained modules that a `config.json` describes."""
-    encoder = EncoderConfig.from_dict(config.encoder)
-    if config.lm is None or config.connector is None:
-        return Tagger(encoder, len(config.labels))
-    connector = ConnectorConfig.from_dict(config.connector)
-    return Captioner(encoder, len(config.labels), connector, Mamba2Config.from_dict(config.lm))
-
-
-def save(module: Tagger | Captioner, path: Path, config: ModelConfig, mel: MelConfig) -> None:
-    """Write a model folder (all but tokenizer and card); matrices are stored in float16."""
-    write_description(path, config, mel)
-    save_file({name: _half(tensor) for name, tensor in module.state_dict().items()}, path / WEIGHTS)
-
-
-def _half(tensor: torch.Tensor) -> torch.Tensor:
-    """Matrices in float16; vectors stay as they are: decay and step-size of a state space are sensitive, and small."""
-    tensor = tensor.detach()
-    return (tensor.to(torch.float16) if tensor.ndim > 1 else tensor).contiguous()
+    folder, chosen = open_model(model, engine, device, dtype)
+    return Model(folder, chosen, keep_rate)
 
 
 def _tokenizer(folder: ModelFolder) -> Tokenizer | None:
@@ -130,10 +57,9 @@ def _tokenizer(folder: ModelFolder) -> Tokenizer | None:
 class Model:
     """A loaded model: recordings in, tags and captions out."""
 
-    def __init__(self, folder: ModelFolder, module: Tagger | Captioner, keep_rate: float | None = None) -> None:
+    def __init__(self, folder: ModelFolder, engine: Engine, keep_rate: float | None = None) -> None:
         self.folder = folder
-        self.module = module
-        self.tagger = module.tagger if isinstance(module, Captioner) else module
+        self.engine = engine
         self.labels = folder.config.labels
         self.keep_rate = folder.config.keep_rate if keep_rate is None else keep_rate
         self.tokenizer = _tokenizer(folder)
@@ -148,6 +74,14 @@ class Model:
         """Seconds of audio the model hears at once."""
         return self.folder.mel.frames * FRAME_SHIFT
 
+    @property
+    def module(self) -> Any:
+        """The torch module, a Tagger or a Captioner; raises ModelError on an engine that has none."""
+        module = getattr(self.engine, "module", None)
+        if module is None:
+            raise ModelError(f"{self.name} runs on {self.engine.name}, without torch; load it with engine='torch'")
+        return module
+
     # The stages, in the order of the data: samples -> mel -> tokens -> logits.
 
     def mel(self, audio: AudioSource, *, sample_rate: int | None = None) -> NDArray[np.float32]:
@@ -155,15 +89,14 @@ class Model:
         first = next(iter_windows(audio, window=self.window, sample_rate=sample_rate))
         return mel_input(first.samples, self.folder.mel)
 
-    @torch.inference_mode()
     def logits(self, mel: Any, *, keep_rate: float | None = None) -> NDArray[np.float32]:
         """Normalised log-Mel (B, T, 128), array or tensor -> tag logits (B, labels) float32."""
-        return self.tagger(self._tensor(mel), self._pruning(keep_rate)).float().cpu().numpy()
+        self._check_labels()
+        return self.engine.logits(mel, self._pruning(keep_rate))
 
-    @torch.inference_mode()
-    def encode(self, mel: Any, *, keep_rate: float | None = None) -> Encoded:
+    def encode(self, mel: Any, *, keep_rate: float | None = None) -> Encoded[Any]:
         """Normalised log-Mel (B, T, 128), array or tensor -> surviving tokens with their grid positions, as NumPy."""
-        return self.tagger.encode(self._tensor(mel), self._pruning(keep_rate)).numpy()
+        return self.engine.encode(mel, self._pruning(keep_rate))
 
     # Recordings.
 
@@ -228,7 +161,6 @@ class Model:
         for piece in iter_windows(audio, window=length, hop=hop, sample_rate=sample_rate):
             yield replace(self.describe_samples(piece.samples, **options), start=piece.start, end=piece.end)
 
-    @torch.inference_mode()
     def describe_samples(
         self,
         samples: NDArray[np.float32],
@@ -243,48 +175,51 @@ class Model:
         end = len(samples) / SAMPLE_RATE
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1, not {top_k}")
-        if captions and not isinstance(self.module, Captioner):
+        if captions and not self.engine.captions:
             raise ModelError(f"{self.name} only tags; it has no language model to caption with")
-        if not self.labels:
-            raise ModelError(f"{self.name} has no classifier to tag with; only its encoder can be used (encode)")
+        self._check_labels()
         if is_silent(samples):
             caption, score = (SILENCE, 0.0) if captions else (None, None)
             return WindowResult(0.0, end, [(SILENCE, 1.0)], caption, score)
         pruning = self._pruning(keep_rate)
-        mel = self._tensor(mel_input(samples, self.folder.mel))  # (1, T, M)
+        mel = mel_input(samples, self.folder.mel)  # (1, T, M)
         if not captions:
-            scores = self.tagger(mel, pruning)[0].sigmoid()
+            scores = _sigmoid(self.engine.logits(mel, pruning)[0])
             return WindowResult(0.0, end, self._top(scores, top_k, threshold), None, None)
-        assert isinstance(self.module, Captioner)
-        encoded = self.module.encode(mel, pruning)
-        scores = self.tagger.logits(encoded)[0].sigmoid()
-        best = self._best(encoded, scores, beams)
+        config = self.folder.config
+        wording = Wording(config.max_caption_tokens, beams, 0 if beams > 1 else config.caption_samples)
+        logits, found = self.engine.caption(mel, pruning, wording)
+        scores = _sigmoid(logits[0])
+        best = self._best(found[0], scores)
         return WindowResult(0.0, end, self._top(scores, top_k, threshold), self.decode(list(best.ids)), best.score)
 
-    def _best(self, encoded: Encoded[torch.Tensor], scores: torch.Tensor, beams: int) -> Hypothesis:
-        """The caption of one clip: of drawn ones that on which they and the tags agree, if the model asks for it."""
-        assert isinstance(self.module, Captioner)
-        config = self.folder.config
-        if beams > 1 or not config.caption_samples:
-            return self.module.generate(encoded, max_new_tokens=config.max_caption_tokens, beams=beams)[0]
-        (drawn,) = self.module.draw(encoded, max_new_tokens=config.max_caption_tokens, samples=config.caption_samples)
+    def _best(self, found: Sequence[Hypothesis], scores: NDArray[np.float32]) -> Hypothesis:
+        """The caption of one clip: of several drawn ones that on which they and the tags agree."""
+        if len(found) == 1:
+            return found[0]
+        from sonopsis.data.words import parse  # its many patterns take a while to compile
+
         tags = dict(zip(self.labels, scores.tolist(), strict=True))
-        support = [tag_support(parse(self.decode(list(hypothesis.ids))), tags) for hypothesis in drawn]
-        return drawn[consensus([hypothesis.ids for hypothesis in drawn], support)]
+        support = [tag_support(parse(self.decode(list(hypothesis.ids))), tags) for hypothesis in found]
+        return found[consensus([hypothesis.ids for hypothesis in found], support)]
 
     def decode(self, ids: list[int]) -> str:
         """Caption token ids -> text."""
         assert self.tokenizer is not None
         return self.tokenizer.decode(ids).strip()
 
-    def _top(self, scores: torch.Tensor, top_k: int, threshold: float | None) -> list[tuple[str, float]]:
-        values, order = scores.topk(min(top_k, len(self.labels)))
-        pairs = zip(order.tolist(), values.tolist(), strict=True)
-        return [(self.labels[i], value) for i, value in pairs if threshold is None or value >= threshold]
+    def _top(self, scores: NDArray[np.float32], top_k: int, threshold: float | None) -> list[tuple[str, float]]:
+        order = np.argsort(-scores, kind="stable")[:top_k]
+        pairs = [(self.labels[i], float(scores[i])) for i in order]
+        return [(label, score) for label, score in pairs if threshold is None or score >= threshold]
 
     def _pruning(self, keep_rate: float | None) -> Pruning | None:
-        return uniform(self.tagger.encoder.config.depth, self.keep_rate if keep_rate is None else keep_rate)
+        return uniform(self.engine.config.depth, self.keep_rate if keep_rate is None else keep_rate)
 
-    def _tensor(self, mel: Any) -> torch.Tensor:
-        parameter = next(self.module.parameters())
-        return torch.as_tensor(mel).to(device=parameter.device, dtype=parameter.dtype)
+    def _check_labels(self) -> None:
+        if not self.labels:
+            raise ModelError(f"{self.name} has no classifier to tag with; only its encoder can be used (encode)")
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)

@@ -68,7 +68,7 @@ def test_a_mac_budget_chooses_the_keep_rate(sonopsis: Run, tiny_model: Path, sou
     from sonopsis.pruning import for_budget
 
     model = package.load(tiny_model)
-    pruning = for_budget(model.tagger.encoder.config, model.folder.mel.frames, 0.8, len(model.labels))
+    pruning = for_budget(model.engine.config, model.folder.mel.frames, 0.8, len(model.labels))
     assert pruning is not None
     options = (sounds / "noise.wav", "--model", tiny_model, "-f", "json")
     for verb in ("tag", "caption"):
@@ -197,10 +197,11 @@ def test_a_broken_or_foreign_model_is_one_line(
 
 def test_a_model_that_only_tags_cannot_caption(sonopsis: Run, tiny_model: Path, sounds: Path, tmp_path: Path) -> None:
     from sonopsis.folder import open_folder
-    from sonopsis.model import load, save
+    from sonopsis.model import load
+    from sonopsis.modules import save
 
     model, folder = load(tiny_model), open_folder(tiny_model)
-    save(model.tagger, tmp_path / "tagger", replace(folder.config, connector=None, lm=None), folder.mel)
+    save(model.module.tagger, tmp_path / "tagger", replace(folder.config, connector=None, lm=None), folder.mel)
     assert parsed(sonopsis("tag", sounds / "noise.wav", "--model", tmp_path / "tagger", "-f", "json"))
     result = sonopsis("caption", sounds, "--model", tmp_path / "tagger")
     assert result.exit_code == 1

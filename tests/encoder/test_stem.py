@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from sonopsis.encoder import PRESETS, EncoderConfig
-from sonopsis.encoder.stem import Stem, conv_layers
+from sonopsis.encoder.layers import conv_layers
+from sonopsis.encoder.stem import Stem
 
 
 def conv_stem(patch: tuple[int, int], frames: int = 128) -> Stem:
@@ -48,7 +49,8 @@ def test_a_token_hears_its_neighbourhood_alone() -> None:
 
 
 def test_the_small_preset_grows_channels_as_it_shrinks_the_picture() -> None:
-    assert conv_layers(PRESETS["small"]) == [
+    layers = conv_layers(PRESETS["small"])
+    assert [(layer.inputs, layer.outputs, layer.stride) for layer in layers] == [
         (1, 16, (2, 2)),
         (16, 32, (2, 2)),
         (32, 64, (2, 2)),

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sonopsis.encoder import Encoder, EncoderConfig
 from sonopsis.pruning import Pruning
-from sonopsis.pruning.merge import merge, rounds
+from sonopsis.pruning.config import merge_rounds
+from sonopsis.pruning.merge import merge
 from sonopsis.pruning.mix import mixed
 
 
@@ -74,7 +75,7 @@ def test_both_sides_alternate_along_time() -> None:
 @given(st.integers(1, 500), st.data())
 def test_rounds_end_at_what_was_asked(patches: int, data: st.DataObject) -> None:
     kept = data.draw(st.integers(1, patches))
-    for left, pairs in rounds(patches, kept):
+    for left, pairs in merge_rounds(patches, kept):
         assert left == patches and 0 < pairs <= left // 2
         patches -= pairs
     assert patches == kept

@@ -101,7 +101,7 @@ def _affordable(model: "Model", macs: float) -> float:
     from sonopsis.pruning import for_budget
 
     try:
-        pruning = for_budget(model.tagger.encoder.config, model.folder.mel.frames, macs, len(model.labels))
+        pruning = for_budget(model.engine.config, model.folder.mel.frames, macs, len(model.labels))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--macs") from error
     return 1.0 if pruning is None else min(pruning.keep.values())

@@ -25,7 +25,7 @@ def info(
     from sonopsis.model import load
 
     try:
-        facts = describe_model(load(model))
+        facts = describe_model(load(model, engine="torch"))
     except ValueError as error:
         fail(str(error))
     if as_json:
@@ -41,13 +41,13 @@ def describe_model(model: "Model") -> dict[str, Any]:
     """
     from sonopsis.pruning import encoder_macs
 
-    config, frames = model.tagger.encoder.config, model.folder.mel.frames
+    config, frames = model.engine.config, model.folder.mel.frames
     macs = {}
     for rate in KEEP_RATES:
         count = encoder_macs(config, frames, rate, len(model.labels))
         macs[str(rate)] = {"reference": round(count.reference, 6), "executed": round(count.executed, 6)}
     sizes = {name: parameter.numel() for name, parameter in model.module.named_parameters()}
-    whole = sizes if model.module is not model.tagger else {f"tagger.{name}": size for name, size in sizes.items()}
+    whole = sizes if model.engine.captions else {f"tagger.{name}": size for name, size in sizes.items()}
     parts = {part: sum(n for name, n in whole.items() if name.startswith(start)) for part, start in PARTS.items()}
     return {
         "name": model.name,

@@ -1,9 +1,30 @@
-"""Log-Mel -> tokens: one ViT for AST, AudioMAE, EAT and the models of this package."""
+"""Log-Mel -> tokens: one ViT for AST, AudioMAE, EAT and the models of this package.
 
-from sonopsis.encoder.checkpoint import Checkpoint, read_checkpoint
+What describes an encoder loads without torch; what needs torch is imported when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from sonopsis.encoder.config import PRESETS, EncoderConfig
 from sonopsis.encoder.encoded import Encoded
-from sonopsis.encoder.head import Head
-from sonopsis.encoder.vit import Encoder
+
+if TYPE_CHECKING:
+    from sonopsis.encoder.checkpoint import Checkpoint, read_checkpoint
+    from sonopsis.encoder.head import Head
+    from sonopsis.encoder.vit import Encoder
 
 __all__ = ["PRESETS", "Checkpoint", "Encoded", "Encoder", "EncoderConfig", "Head", "read_checkpoint"]
+
+_TORCH = {
+    "Checkpoint": "sonopsis.encoder.checkpoint",
+    "Encoder": "sonopsis.encoder.vit",
+    "Head": "sonopsis.encoder.head",
+    "read_checkpoint": "sonopsis.encoder.checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _TORCH:
+        return getattr(import_module(_TORCH[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

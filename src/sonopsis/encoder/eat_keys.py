@@ -91,7 +91,9 @@ def _with_positions(
         raise ValueError(f"{frames} Mel frames are more than its position table covers, {longest}")
     time, frequency = config.grid(config.frames)
     used = table[:, : time * frequency]  # (1, N, D): time is the outer index
-    if torch.allclose(used[0], sincos_table((time, frequency), config.width), rtol=0, atol=SINCOS_TOLERANCE):
+    if torch.allclose(
+        used[0], torch.from_numpy(sincos_table((time, frequency), config.width)), rtol=0, atol=SINCOS_TOLERANCE
+    ):
         return config, state
     learned = torch.cat([torch.zeros_like(used[:, :1]), used], dim=1)  # (1, 1 + N, D): CLS has no position
     return replace(config, position="learned"), state | {"encoder.positions": learned}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from torch import Tensor
+import numpy as np
 
 Array = TypeVar("Array")
 
@@ -43,7 +43,7 @@ class Encoded(Generic[Array]):
 
 
 def _array(values: Any) -> Any:
-    if not isinstance(values, Tensor):
+    if isinstance(values, np.ndarray):
         return values
     values = values.detach().cpu()
     return (values.float() if values.is_floating_point() else values).numpy()

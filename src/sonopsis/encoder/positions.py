@@ -1,10 +1,10 @@
 """Fixed position codes for a time-frequency grid."""
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 
-def sincos_table(grid: tuple[int, int], width: int) -> Tensor:
+def sincos_table(grid: tuple[int, int], width: int) -> NDArray[np.float32]:
     """Sin-cos codes (N, D) float32 of a (time, frequency) grid in time-major order, N = time * frequency.
 
     The first half of the channels encodes the frequency row, the second half the time row, each as [sin | cos] with
@@ -12,8 +12,9 @@ def sincos_table(grid: tuple[int, int], width: int) -> Tensor:
     shorter input is a prefix of the table of a longer one. `width` must be a multiple of 4.
     """
     time, frequency = grid
-    omega = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))  # (D/4,)
-    row_t = torch.arange(time, dtype=torch.float64).repeat_interleave(frequency)  # (N,)
-    row_f = torch.arange(frequency, dtype=torch.float64).repeat(time)  # (N,)
+    omega = 10000.0 ** (-np.arange(width // 4) / (width // 4))  # (D/4,)
+    row_t = np.arange(time).repeat(frequency)  # (N,)
+    row_f = np.tile(np.arange(frequency), time)  # (N,)
     angles_f, angles_t = row_f[:, None] * omega, row_t[:, None] * omega  # (N, D/4)
-    return torch.cat([angles_f.sin(), angles_f.cos(), angles_t.sin(), angles_t.cos()], dim=1).float()  # (N, D)
+    parts = [np.sin(angles_f), np.cos(angles_f), np.sin(angles_t), np.cos(angles_t)]
+    return np.concatenate(parts, axis=1).astype(np.float32)  # (N, D)

@@ -3,24 +3,7 @@
 from torch import Tensor, nn
 
 from sonopsis.encoder.config import EncoderConfig
-
-ConvLayer = tuple[int, int, tuple[int, int]]  # channels in, channels out, stride (time, frequency)
-
-
-def conv_layers(config: EncoderConfig) -> list[ConvLayer]:
-    """The 3x3 layers of the convolutional stem, each halving the axes that are not yet on the patch grid.
-
-    Channels double from 16 to 128 while both axes halve, so every such layer costs the same MACs.
-    """
-    halvings = [size.bit_length() - 1 for size in config.patch]
-    layers: list[ConvLayer] = []
-    channels = 1
-    for layer in range(max(halvings)):
-        out = min(16 * 2**layer, 128)
-        stride_t, stride_f = (2 if layer < halving else 1 for halving in halvings)
-        layers.append((channels, out, (stride_t, stride_f)))
-        channels = out
-    return layers
+from sonopsis.encoder.layers import conv_layers
 
 
 class Stem(nn.Module):
@@ -35,19 +18,17 @@ class Stem(nn.Module):
         channels = 1
         body: list[nn.Module] = []
         if config.stem == "conv":
-            layers = conv_layers(config)
-            last = [max((n for n, layer in enumerate(layers) if layer[2][axis] == 2), default=None) for axis in (0, 1)]
-            for number, (inputs, channels, stride) in enumerate(layers):
-                # Padded in front, a halving is centred on the first of two cells. An axis' last halving is padded
-                # behind instead, which moves the sum of all these shifts to the middle of the final cell.
-                behind_t, behind_f = (int(number == last[axis]) for axis in (0, 1))
+            for layer in conv_layers(config):
+                behind_t, behind_f = layer.behind
                 if behind_t or behind_f:
                     body.append(nn.ZeroPad2d((0, behind_f, 0, behind_t)))
+                padding = (1 - behind_t, 1 - behind_f)
                 body += [
-                    nn.Conv2d(inputs, channels, 3, stride, padding=(1 - behind_t, 1 - behind_f), bias=False),
-                    nn.BatchNorm2d(channels),
+                    nn.Conv2d(layer.inputs, layer.outputs, 3, layer.stride, padding, bias=False),
+                    nn.BatchNorm2d(layer.outputs),
                     nn.GELU(),
                 ]
+                channels = layer.outputs
             self.proj = nn.Conv2d(channels, config.width, 1)
         else:
             self.proj = nn.Conv2d(channels, config.width, config.patch, config.stride)

@@ -106,7 +106,7 @@ class Encoder(nn.Module):
 
     def compute_positions(self) -> None:
         """Make the fixed position table, also of an encoder that was built on the meta device."""
-        table = sincos_table(self.config.grid(self.config.frames), self.config.width)  # (N, D)
+        table = torch.from_numpy(sincos_table(self.config.grid(self.config.frames), self.config.width))  # (N, D)
         self.register_buffer("positions", table[None], persistent=False)
 
     def embed(self, mel: Tensor) -> tuple[Tensor, tuple[int, int]]:

@@ -1,9 +1,13 @@
 """From a budget of computation to the keep rate that meets it."""
 
+from typing import TYPE_CHECKING
+
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.pruning.config import Pruning, ReducerName, ScoreName, uniform
 from sonopsis.pruning.macs import encoder_macs
-from sonopsis.pruning.scores import ScoreFunction
+
+if TYPE_CHECKING:
+    from sonopsis.pruning.scores import ScoreFunction
 
 STEPS = 10_000  # keep rates are found to one in so many
 
@@ -13,7 +17,7 @@ def for_budget(
     frames: int | None = None,
     macs: float = 0.6,
     labels: int = 0,
-    score: ScoreName | ScoreFunction | None = None,
+    score: "ScoreName | ScoreFunction | None" = None,
     reduce: ReducerName = "topk",
 ) -> Pruning | None:
     """The gentlest uniform pruning whose reference MACs are at most a share `macs` of those without pruning.

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 ScoreName = Literal["cls", "attention", "value", "mean", "std", "random"]
 ReducerName = Literal["topk", "fuse", "merge", "segment", "columns", "bands", "mass"]
 SCORES = ("cls", "attention", "value", "mean", "std", "random")
+Reads = Literal["row", "matrix", "nothing"]  # the attention weights that a score needs: those of CLS, all, or none
+READS: dict[str, Reads] = {"cls": "row", "value": "row", "attention": "matrix"}
 REDUCERS = ("topk", "fuse", "merge", "segment", "columns", "bands", "mass")
 
 
@@ -82,3 +84,13 @@ def kept_count(patches: int, rate: float) -> int:
     reference code keeps 56 there (of the multiples of 0.05, only 0.55 has such cases).
     """
     return max(1, math.ceil(rate * patches - 1e-9))
+
+
+def merge_rounds(patches: int, kept: int) -> list[tuple[int, int]]:
+    """The rounds of matching from `patches` tokens down to `kept`: (tokens that enter, pairs merged)."""
+    found = []
+    while patches > kept:
+        pairs = min(patches - kept, patches // 2)
+        found.append((patches, pairs))
+        patches -= pairs
+    return found

@@ -5,10 +5,8 @@ from itertools import pairwise
 from math import prod
 
 from sonopsis.encoder.config import EncoderConfig
-from sonopsis.encoder.stem import conv_layers
-from sonopsis.pruning.config import Pruning, uniform
-from sonopsis.pruning.merge import rounds
-from sonopsis.pruning.scores import READS, Reads
+from sonopsis.encoder.layers import conv_layers
+from sonopsis.pruning.config import READS, Pruning, Reads, merge_rounds, uniform
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def encoder_macs(
             executed += config.width**2 + tokens * config.width if reads == "row" else 0
             if pruning is not None and pruning.reduce == "merge":
                 executed += (
-                    sum((n // 2) * (n - n // 2) for n, _ in rounds(patches, kept)) * config.width // config.heads
+                    sum((n // 2) * (n - n // 2) for n, _ in merge_rounds(patches, kept)) * config.width // config.heads
                 )
     return Macs(reference / 1e9, executed / 1e9)
 
@@ -79,9 +77,10 @@ def stem_macs(config: EncoderConfig, frames: int) -> int:
     if config.stem == "patch":
         return patches * prod(config.patch) * config.width
     time, bins, channels, total = frames, config.mels, 1, 0
-    for inputs, channels, (stride_t, stride_f) in conv_layers(config):
-        time, bins = time // stride_t, bins // stride_f
-        total += time * bins * 9 * inputs * channels
+    for layer in conv_layers(config):
+        time, bins = time // layer.stride[0], bins // layer.stride[1]
+        total += time * bins * 9 * layer.inputs * layer.outputs
+        channels = layer.outputs
     return total + patches * channels * config.width
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sonopsis.pruning.config import merge_rounds
 from sonopsis.pruning.mix import Choice, mixed
 from sonopsis.pruning.select import topk
 
@@ -18,7 +19,7 @@ def merge(keys: Tensor, index: Tensor, size: Tensor, grid: tuple[int, int], kept
     metric = keys.detach().float().mean(dim=1)  # (B, N, D/H)
     rows = torch.arange(index.shape[1], device=index.device).expand_as(index)
     alive, into, weight = rows, rows, size.float()
-    for left, pairs in rounds(index.shape[1], kept):
+    for left, pairs in merge_rounds(index.shape[1], kept):
         source, target = matched(metric, index.gather(1, alive), grid, pairs)
         lives = torch.ones_like(weight).scatter(1, source, 0.0)  # (B, n)
         place = lives.cumsum(dim=1).long() - 1  # of the living among the living
@@ -29,16 +30,6 @@ def merge(keys: Tensor, index: Tensor, size: Tensor, grid: tuple[int, int], kept
         into = goes.gather(1, into)
         alive = alive.gather(1, topk(lives, left - pairs))
     return Choice(alive, into=into, weight=size.float())
-
-
-def rounds(patches: int, kept: int) -> list[tuple[int, int]]:
-    """The rounds of matching from `patches` tokens down to `kept`: (tokens that enter, pairs merged)."""
-    found = []
-    while patches > kept:
-        pairs = min(patches - kept, patches // 2)
-        found.append((patches, pairs))
-        patches -= pairs
-    return found
 
 
 def matched(metric: Tensor, cells: Tensor, grid: tuple[int, int], pairs: int) -> tuple[Tensor, Tensor]:

@@ -2,13 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
-
-Reads = Literal["row", "matrix", "nothing"]  # the attention weights that a score needs: those of CLS, all, or none
-READS: dict[str, Reads] = {"cls": "row", "value": "row", "attention": "matrix"}
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sonopsis.pruning.config import Pruning
+from sonopsis.pruning.config import READS, Pruning, Reads
 from sonopsis.pruning.merge import merge
 from sonopsis.pruning.mix import Choice, fuse
 from sonopsis.pruning.scores import (
-    READS,
     Candidates,
-    Reads,
     ScoreFunction,
     attention_column,
     cell_noise,

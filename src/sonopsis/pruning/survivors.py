@@ -27,7 +27,7 @@ class Survivors:
     @property
     def patches(self) -> int:
         """Tokens of the longest clip that are on the grid, so without a fused one."""
-        return self.index.shape[1] - self.fused
+        return self.index.shape[1] - int(self.fused)
 
     @property
     def cells(self) -> Tensor:

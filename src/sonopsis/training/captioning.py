@@ -18,7 +18,8 @@ from sonopsis.folder import TOKENIZER, ModelConfig
 from sonopsis.mamba2 import Mamba2Config
 from sonopsis.mel import MelConfig, mel_input
 from sonopsis.metrics.events import score_captions
-from sonopsis.model import load, save
+from sonopsis.model import load
+from sonopsis.modules import save
 from sonopsis.pruning import uniform
 from sonopsis.training.batches import PADDING, Batch, Scenes, stack, stream
 from sonopsis.training.clips import ClipBank
@@ -47,7 +48,7 @@ class Captioning:
             raise ValueError(f"captioners are trained with time steps as prefix: layout concat, not {connector.layout}")
         captioner = Captioner(encoder, len(self.labels), connector, lm)
         if config.init is not None:
-            trained = load(config.init).module
+            trained = load(config.init, engine="torch").module
             if isinstance(trained, Captioner):
                 adopt(captioner, trained)
             else:

@@ -16,7 +16,7 @@ from sonopsis.encoder import PRESETS, EncoderConfig
 from sonopsis.folder import ModelConfig
 from sonopsis.mel import MelConfig, mel_input
 from sonopsis.metrics.tagging import balanced_accuracy, mean_average_precision
-from sonopsis.model import save
+from sonopsis.modules import save
 from sonopsis.pruning import Pruning, uniform
 from sonopsis.pruning.schedule import keep_rate_at
 from sonopsis.tagger import Tagger

@@ -1,0 +1,151 @@
+"""The engine of exported models: their graphs, run by onnxruntime or OpenVINO, and no torch.
+
+mel, kept -> tag.onnx | encode.onnx | caption.onnx          prompt -> prefill.onnx -> step.onnx -> step.onnx ...
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonopsis.consensus import TEMPERATURE
+from sonopsis.encoder.config import EncoderConfig
+from sonopsis.encoder.encoded import Encoded
+from sonopsis.engines.base import Floats, Wording
+from sonopsis.engines.runners import Arrays, Runner, open_runner
+from sonopsis.folder import END_OF_TEXT, ModelError, ModelFolder
+from sonopsis.graphs.names import CAPTION, ENCODE, PREFILL, STEP, TAG
+from sonopsis.mamba2.config import Mamba2Config
+from sonopsis.mamba2.sampling import Sampling
+from sonopsis.mamba2.search import Hypothesis, Ids, search
+from sonopsis.pruning.config import Pruning, default_blocks
+
+SEGMENT = 512  # positions of a prompt read at once; sums of decays over many more lose digits
+
+
+class ExportedEngine:
+    """An exported model folder as an engine; graphs are opened when first needed."""
+
+    def __init__(self, folder: ModelFolder, name: str, precision: str = "float32", threads: int = 1) -> None:
+        self.name = name
+        self.folder = folder
+        self.precision = precision
+        self.config = EncoderConfig.from_dict(folder.config.encoder)
+        self.captions = folder.config.lm is not None
+        self._threads = threads
+        self._runners: dict[str, Runner] = {}
+        self._lock = threading.Lock()
+
+    def logits(self, mel: Any, pruning: Pruning | None) -> Floats:
+        """Normalised log-Mel (B, T, 128) -> tag logits (B, labels)."""
+        return self._run(TAG, mel, pruning)["logits"]
+
+    def encode(self, mel: Any, pruning: Pruning | None) -> Encoded[Any]:
+        """Normalised log-Mel (B, T, 128) -> surviving tokens with their grid positions, as NumPy."""
+        mel = _array(mel)
+        grid = self.config.grid(mel.shape[1])
+        out = self._run(ENCODE, mel, pruning)
+        tokens = out["tokens"]
+        stages = [out[f"stage_{number}"] for number in range(len(default_blocks(self.config.depth)))]
+        index = stages[-1] if stages else np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape[:2])
+        return Encoded(
+            tokens=tokens,
+            index=index,
+            mask=np.ones(index.shape, bool),
+            size=np.ones(index.shape, np.float32),
+            prefix=out["prefix"],
+            grid=grid,
+            stages=[] if pruning is None else stages,
+        )
+
+    def caption(
+        self, mel: Any, pruning: Pruning | None, wording: Wording
+    ) -> tuple[Floats, Sequence[Sequence[Hypothesis]]]:
+        """Normalised log-Mel (B, T, 128) -> tag logits (B, labels) and each clip's captions, best first."""
+        out = self._run(CAPTION, mel, pruning)
+        lm = Mamba2Config.from_dict(self.folder.config.lm or {})
+        sampling = Sampling(TEMPERATURE, samples=wording.samples) if wording.samples else None
+        found = search(
+            ExportedDecoder(lm, self._runner(PREFILL), self._runner(STEP)),
+            out["prompt"],
+            max_new_tokens=wording.max_new_tokens,
+            beams=wording.beams,
+            sampling=sampling,
+            stop_ids=(END_OF_TEXT,),
+            forbid_ids=range(lm.token_count or lm.vocab_size, lm.vocab_size),
+        )
+        return out["logits"], found
+
+    def use_threads(self, threads: int) -> None:
+        """Compute each call with so many threads, from the next graph that is opened on."""
+        with self._lock:
+            if threads != self._threads:
+                self._threads, self._runners = threads, {}
+
+    def _run(self, graph: str, mel: Any, pruning: Pruning | None) -> Arrays:
+        mel = _array(mel)
+        return self._runner(graph).run({"mel": mel, "kept": self._kept(mel.shape[1], pruning)})
+
+    def _runner(self, graph: str) -> Runner:
+        with self._lock:
+            if graph not in self._runners:
+                self._runners[graph] = open_runner(self.name, self.folder.path / graph, self.precision, self._threads)
+            return self._runners[graph]
+
+    def _kept(self, frames: int, pruning: Pruning | None) -> Ids:
+        """How many patches survive each pruning block of the graphs."""
+        blocks, pruning = default_blocks(self.config.depth), pruning or Pruning({})
+        if pruning.reduce != "topk" or pruning.score is not None or not set(pruning.keep) <= set(blocks):
+            raise ModelError(
+                f"the exported {self.folder.name} prunes by its own score with the reducer topk at blocks {blocks}; "
+                'use engine="torch" for other rules'
+            )
+        grid = self.config.grid(frames)
+        left, counts = grid[0] * grid[1], []
+        for block in blocks:
+            left = pruning.count(block, left, grid)
+            counts.append(left)
+        return np.array(counts, np.int64)
+
+
+class ExportedDecoder:
+    """Prefill and step graphs with their state, as the `Stepper` that `search` drives."""
+
+    def __init__(self, config: Mamba2Config, prefill: Runner, step: Runner) -> None:
+        self.config = config
+        self._prefill, self._step = prefill, step
+        self._state: Arrays = {}
+
+    def prefill(self, prompts: NDArray[np.float32]) -> Floats:
+        """Read embeddings (B, L, E) from the start; logits (B, V) of what follows."""
+        config, batch = self.config, len(prompts)
+        conv = np.zeros((batch, config.conv - 1, config.conv_channels), np.float32)
+        ssm = np.zeros((batch, config.heads, config.head_dim, config.state), np.float32)
+        self._state = {
+            f"{kind}_{n}": zeros for n in range(config.depth) for kind, zeros in (("conv", conv), ("ssm", ssm))
+        }
+        for start in range(0, prompts.shape[1], SEGMENT):
+            logits = self._advance(self._prefill, "embeds", prompts[:, start : start + SEGMENT])
+        return logits
+
+    def step(self, ids: Ids) -> Floats:
+        """Append one token to each sequence, ids (B,); logits (B, V) of what follows."""
+        return self._advance(self._step, "ids", ids)
+
+    def reorder(self, rows: Ids) -> None:
+        """Keep the sequences `rows` in that order."""
+        self._state = {name: state[rows] for name, state in self._state.items()}
+
+    def _advance(self, runner: Runner, name: str, inputs: NDArray[Any]) -> Floats:
+        out = runner.run({name: inputs, **self._state})
+        self._state = {state: out[f"{state}_out"] for state in self._state}
+        return out["logits"]
+
+
+def _array(mel: Any) -> Floats:
+    """An array, or a tensor on any device, as float32 NumPy."""
+    if hasattr(mel, "detach"):
+        mel = mel.detach().cpu().numpy()
+    return np.ascontiguousarray(mel, np.float32)

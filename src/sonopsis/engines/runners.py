@@ -1,0 +1,85 @@
+"""One graph, run by onnxruntime or by OpenVINO."""
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonopsis.folder import ModelError
+
+Arrays = dict[str, NDArray[Any]]
+
+PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}  # engine -> the package that runs it, in order of preference
+EXTRAS = {"openvino": "openvino", "onnx": "onnx"}  # engine -> our extra that installs it
+PRECISIONS = {"openvino": ("float32", "bfloat16", "float16"), "onnx": ("float32",)}
+
+
+class Runner(Protocol):
+    """A graph ready to run; safe to call from several threads."""
+
+    outputs: list[str]
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """All outputs, by name."""
+
+
+def installed(engine: str) -> bool:
+    """Whether the package of an engine is there."""
+    return importlib.util.find_spec(PACKAGES[engine]) is not None
+
+
+def open_runner(engine: str, file: Path, precision: str, threads: int) -> Runner:
+    """A graph on an engine, computing in `precision` with `threads` threads; raises ModelError for a bad file."""
+    try:
+        return OnnxRunner(file, threads) if engine == "onnx" else OpenVinoRunner(file, precision, threads)
+    except Exception as error:  # both raise classes of their own
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{file}: {engine} cannot read this graph; export the model again ({reason})") from error
+
+
+class OnnxRunner:
+    """A graph on onnxruntime, in float32."""
+
+    def __init__(self, file: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Threads that spin while another engine, or the front end, computes would take its core.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        self.outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """All outputs, by name."""
+        return dict(zip(self.outputs, self._session.run(None, dict(inputs)), strict=True))
+
+
+class OpenVinoRunner:
+    """A graph on OpenVINO; with fewer threads than the machine has cores it computes several calls at once."""
+
+    def __init__(self, file: Path, precision: str, threads: int) -> None:
+        import openvino
+
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        hints = {
+            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[precision],
+            "INFERENCE_NUM_THREADS": cores,
+            "NUM_STREAMS": max(1, cores // threads),
+        }
+        self._model = openvino.Core().compile_model(str(file), "CPU", hints)
+        # An output goes by the names of all values it is equal to; nodes begin with a capital letter, outputs do not.
+        self.outputs = [
+            min(output.get_names(), key=lambda name: not name[0].islower()) for output in self._model.outputs
+        ]
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        """All outputs, by name."""
+        results = self._model.create_infer_request().infer(dict(inputs))
+        return {name: np.array(results[name]) for name in self.outputs}
