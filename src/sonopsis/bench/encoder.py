@@ -1,6 +1,6 @@
 """The variants of `sonopsis bench encoder`: one clip's log-Mel to logits, by every engine, precision and keep rate."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -9,22 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from sonopsis.bench.peers import DTYPES, run_reference, run_tagger, run_transformers
+from sonopsis.bench.peers import run_reference, run_tagger, run_transformers
 from sonopsis.bench.sounds import LONGEST, sound
 from sonopsis.bench.timing import Variant
 from sonopsis.bench.weights import Subject
 from sonopsis.encoder import EncoderConfig
+from sonopsis.engines.runners import PRECISIONS as EXPORTED
+from sonopsis.folder import is_foreign, open_folder
+from sonopsis.graphs.names import STAMP
 from sonopsis.mel import mel_input
 from sonopsis.pruning import Pruning, encoder_macs, uniform
 from sonopsis.pruning.macs import patch_counts
 
 OURS = "sonopsis"
+# What each engine computes in; float16 is left out, which CPUs only store.
 PRECISIONS = {
     "torch": ("float32", "bfloat16"),
-    "openvino": ("float32", "bfloat16", "int8"),
-    "onnx": ("float32", "int8"),
+    **{engine: tuple(name for name in names if name != "float16") for engine, names in EXPORTED.items()},
 }
-EXPORTED = ("openvino", "onnx")
 SHORT = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
 
 
@@ -133,15 +135,10 @@ def run_ours(model: str, mel: str, engine: str, precision: str, keep_rate: float
     """What `sonopsis.load` gives, log-Mel to logits."""
     import sonopsis
 
-    loaded = sonopsis.load(model, engine=engine, keep_rate=keep_rate, **precision_argument(engine, precision))
-    return partial(loaded.logits, np.load(mel))
-
-
-def precision_argument(engine: str, precision: str) -> Mapping[str, Any]:
-    """`dtype=` of `sonopsis.load`; none for the precision that is there anyway."""
-    if precision == "float32":
-        return {}
-    return {"dtype": DTYPES[precision] if engine == "torch" else precision}
+    loaded = sonopsis.load(model, engine=engine, keep_rate=keep_rate, dtype=precision)
+    logits = partial(loaded.logits, np.load(mel))
+    logits()  # graphs are opened when first needed
+    return logits
 
 
 def export_for(subject: Subject, engines: Sequence[str], folder: Path) -> tuple[Subject, dict[str, str]]:
@@ -149,13 +146,15 @@ def export_for(subject: Subject, engines: Sequence[str], folder: Path) -> tuple[
 
     Every engine then runs from the same folder, on the same weights.
     """
-    if not any(engine in EXPORTED for engine in engines):
+    exported = [engine for engine in engines if engine in EXPORTED]
+    ready = not is_foreign(subject.path) and (open_folder(subject.path).path / STAMP).is_file()
+    if not exported or ready:
         return subject, {}
-    try:
-        import sonopsis
-        from sonopsis.export import export
+    import sonopsis
+    from sonopsis.export import export_onnx
 
-        export(sonopsis.load(subject.path, engine="torch"), folder, to="onnx")
-    except (ImportError, ValueError) as error:
-        return subject, {engine: str(error) for engine in engines if engine in EXPORTED}
+    try:
+        export_onnx(sonopsis.load(subject.path, engine="torch"), folder)
+    except ValueError as error:
+        return subject, dict.fromkeys(exported, str(error))
     return replace(subject, path=folder), {}

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 
-from sonopsis.bench.encoder import OURS, PRECISIONS, SHORT, precision_argument
+from sonopsis.bench.encoder import OURS, PRECISIONS, SHORT
 from sonopsis.bench.timing import Variant
 from sonopsis.bench.weights import Subject
 
@@ -51,7 +51,7 @@ def run_ours(model: str, parts: list[list[str]], engine: str, precision: str, ke
     from sonopsis.cli.describe import Settings, describe_inputs
     from sonopsis.cli.inputs import collect
 
-    loaded = sonopsis.load(model, engine=engine, **precision_argument(engine, precision))
+    loaded = sonopsis.load(model, engine=engine, dtype=precision)
     settings = Settings(False, TOP_K, None, None, None, 1, keep_rate)
     following = cycle([collect(part) for part in parts])
 
