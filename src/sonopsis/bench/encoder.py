@@ -137,7 +137,7 @@ def run_ours(model: str, mel: str, engine: str, precision: str, keep_rate: float
 
     loaded = sonopsis.load(model, engine=engine, keep_rate=keep_rate, dtype=precision)
     logits = partial(loaded.logits, np.load(mel))
-    logits()  # graphs are opened when first needed
+    logits()  # graphs are opened when first needed, and weights then read
     return logits
 
 

@@ -138,21 +138,27 @@ def run_transformers(model: str, mel: str, precision: str, attention: str) -> Ca
     """transformers' AST, log-Mel to logits."""
     theirs = transformers_ast(read_tagger(model), attention).to(DTYPES[precision])
     x = torch.from_numpy(np.load(mel)).to(DTYPES[precision])
-    return partial(_without_gradients, lambda: theirs(x).logits)
+    return _called_once(lambda: theirs(x).logits)
 
 
 def run_reference(model: str, mel: str, precision: str, keep: Mapping[int, float]) -> Callable[[], object]:
     """The published pruning code's way, log-Mel to logits."""
     tagger = read_tagger(model).to(DTYPES[precision])
     x = torch.from_numpy(np.load(mel)).to(DTYPES[precision])
-    return partial(_without_gradients, partial(ReferenceTagger(tagger, keep), x))
+    return _called_once(partial(ReferenceTagger(tagger, keep), x))
 
 
 def run_tagger(model: str, mel: str, precision: str, pruning: Any) -> Callable[[], object]:
     """Our modules with a `Pruning` that keep rates alone do not describe, log-Mel to logits."""
     tagger = read_tagger(model).to(DTYPES[precision])
     x = torch.from_numpy(np.load(mel)).to(DTYPES[precision])
-    return partial(_without_gradients, partial(tagger, x, pruning))
+    return _called_once(partial(tagger, x, pruning))
+
+
+def _called_once(call: Callable[[], Any]) -> Callable[[], object]:
+    """The call without gradients, made once: only then are all weights in memory."""
+    _without_gradients(call)
+    return partial(_without_gradients, call)
 
 
 @torch.inference_mode()

@@ -77,10 +77,11 @@ def measure(
 ) -> list[Measured]:
     """Time every variant once in each of `rounds` rounds, after `warmup` rounds that do not count.
 
-    The order within a round is drawn with `seed`. With `isolated` each variant lives in a fresh process; without, all
-    of them in this one. `threads` limits each process to that many cores, and OpenMP to as many threads. `on_round` is
-    called with the number of rounds done, warm-up included. With `on_failure` a variant that cannot be prepared is
-    left out and told there. Raises BenchError when a variant fails otherwise, ValueError when there is nothing to do.
+    The order within a round is drawn with `seed`. With
+    `isolated` each variant lives in a fresh process; without, all of them in this one. `threads` limits each process to
+    that many cores, and OpenMP to as many threads. `on_round` is called with the number of rounds done, warm-up
+    included. With `on_failure` a variant that cannot be prepared is left out and told there. Raises BenchError when a
+    variant fails otherwise, ValueError when there is nothing to do.
     """
     if rounds < 1 or warmup < 0:
         raise ValueError(f"a benchmark needs at least one round and no negative warm-up, not {rounds} and {warmup}")
