@@ -27,7 +27,8 @@ def build(config: ModelConfig) -> Tagger | Captioner:
 def read_modules(folder: ModelFolder) -> Tagger | Captioner:
     """The modules that a model folder describes, with their weights; raises ModelError when they do not fit."""
     try:
-        module = build(folder.config)
+        with torch.device("meta"):  # without the time that random weights take
+            module = build(folder.config)
         encoder = module.tagger.encoder if isinstance(module, Captioner) else module.encoder
         for frames in (folder.mel.frames, folder.mel.multiple or folder.mel.frames):
             encoder.config.grid(frames)
@@ -35,7 +36,7 @@ def read_modules(folder: ModelFolder) -> Tagger | Captioner:
         raise ModelError(f"{folder.path}: config.json describes no model of this version ({error})") from error
     try:
         missing, unexpected = module.load_state_dict(
-            {name: tensor.float() for name, tensor in load_file(folder.weights).items()}, strict=False
+            {name: tensor.float() for name, tensor in load_file(folder.weights).items()}, strict=False, assign=True
         )
     except SafetensorError as error:
         raise ModelError(f"{folder.path}: {folder.weights.name} cannot be read: {error}") from error
@@ -46,6 +47,8 @@ def read_modules(folder: ModelFolder) -> Tagger | Captioner:
         raise ModelError(
             f"{folder.path}: weights do not fit config.json; missing {missing[:3]}, unexpected {unexpected[:3]}"
         )
+    if encoder.config.position == "sincos":
+        encoder.compute_positions()
     return module.eval()
 
 

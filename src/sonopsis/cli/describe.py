@@ -66,7 +66,7 @@ def describe(
             report(f"keep rate {settings.keep_rate:g} takes at most {latency:g} ms for a window here")
     failed: list[str] = []
     with file_progress(len(inputs), quiet, results_on_terminal=output is None and sys.stdout.isatty()) as advance:
-        results = _results(loaded, inputs, settings, workers or cores(), failed, advance)
+        results = describe_inputs(loaded, inputs, settings, workers or cores(), failed, advance)
         if output is None:
             from sonopsis.writers import write
 
@@ -130,7 +130,7 @@ def _in_time(model: "Model", milliseconds: float) -> float:
         raise typer.BadParameter(str(error), param_hint="--latency") from error
 
 
-def _results(
+def describe_inputs(
     model: "Model",
     inputs: Sequence[Input],
     settings: Settings,

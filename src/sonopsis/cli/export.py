@@ -20,7 +20,7 @@ def export(
         str,
         typer.Option(
             metavar="FORM",
-            help="folder: a model folder; onnx or openvino: with graphs that need no torch; int8: with eight-bit ones too; "
+            help="folder: a model folder; onnx, openvino: with graphs that need no torch; int8: one of them in eight bits; "
             "hf: for transformers' ASTForAudioClassification.",
         ),
     ] = "folder",

@@ -1,0 +1,138 @@
+"""The machine that figures were measured on, and what the process holds of its memory."""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+# The instructions that decide how fast matrices are multiplied, by the names Linux gives them.
+FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx_vnni",
+    "amx_tile",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "bf16",
+    "i8mm",
+)
+PACKAGES = ("numpy", "torch", "transformers", "openvino", "onnxruntime", "llama-cpp-python")
+QUIET = 0.5  # load average up to which times of this machine mean something
+
+
+def describe_machine() -> dict[str, Any]:
+    """CPU, cores, threads, memory, versions and the load average at this moment; nothing is imported to find out."""
+    cpu = _cpu()
+    return {
+        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
+        "flags": [flag for flag in FLAGS if flag in cpu.get("flags", cpu.get("Features", "")).split()],
+        "cores": usable_cores(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "default"),
+        "memory_gib": _memory_gib(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "sonopsis": _own_version(),
+        "versions": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+        "load": load_average(),
+    }
+
+
+def summary(machine: Mapping[str, Any]) -> str:
+    """The machine in one line, as it is written above a table."""
+    flags = ", ".join(machine["flags"])
+    versions = ", ".join(f"{name} {found}" for name, found in machine["versions"].items())
+    cores, threads = machine["cores"], machine["threads"]
+    return (
+        f"{machine['cpu']}{f' ({flags})' if flags else ''}, {cores} cores, threads {threads}, "
+        f"load {machine['load']}; Python {machine['python']}, sonopsis {machine['sonopsis']}, {versions}"
+    )
+
+
+def warn_if_busy(machine: Mapping[str, Any]) -> str | None:
+    """A line to show when the machine has other work to do."""
+    load = machine["load"]
+    if load is None or load <= QUIET:
+        return None
+    return f"warning: load average {load} at the start: others use this machine, and these figures are noise"
+
+
+def usable_cores() -> int:
+    """The cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_average() -> float | None:
+    """Processes that wanted a core over the last minute, None where the system does not tell."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def resident_mib() -> float | None:
+    """What this process holds of the machine's memory now."""
+    return _status("VmRSS")
+
+
+def reset_peak() -> None:
+    """Let the peak begin at what is held now; where that is not allowed it stays the peak since the start."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass
+
+
+def peak_mib() -> float | None:
+    """The most this process has held since `reset_peak`, or since its start."""
+    peak = _status("VmHWM")
+    if peak is not None or sys.platform == "win32":
+        return peak
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _status(name: str) -> float | None:
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                if line.startswith(f"{name}:"):
+                    return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    return None
+
+
+def _cpu() -> dict[str, str]:
+    """The fields of the first core."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            first = file.read().split("\n\n")[0]
+    except OSError:
+        return {}
+    fields = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in fields}
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _own_version() -> str:
+    import sonopsis
+
+    return sonopsis.__version__
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,80 @@
+"""Models to measure with: full-size architectures with random weights, and real ones as plain modules."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from sonopsis.encoder import EncoderConfig, read_checkpoint
+from sonopsis.encoder.config import PRESETS
+from sonopsis.folder import WEIGHTS, ModelConfig, is_foreign, open_folder, write_description
+from sonopsis.mel import MelConfig
+from sonopsis.tagger import Tagger
+
+RANDOM = ("ast", "ast_stride10", "audiomae", "eat")  # presets, built at full size
+LABELS = 527  # AudioSet's
+SHARPNESS = 2.5  # standard deviation of attention logits: enough that scores differ from patch to patch
+AST_NORM_EPS = 1e-12  # of transformers' AST, so that both compute the same
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model that is measured."""
+
+    path: Path | str  # what `sonopsis.load` takes
+    name: str
+    config: EncoderConfig
+    mel: MelConfig
+    labels: int
+
+
+def find_subject(model: str, scratch: Path) -> Subject:
+    """A preset with random weights, written below `scratch`; `default`, a model folder or a checkpoint as it is."""
+    if model in RANDOM:
+        config = PRESETS[model]
+        if config.family == "ast":
+            config = replace(config, norm_eps=AST_NORM_EPS, head_norm_eps=AST_NORM_EPS)
+        return write_random(config, LABELS, scratch / model)
+    if is_foreign(model):
+        checkpoint = read_checkpoint(model)
+        return Subject(model, checkpoint.path.stem, checkpoint.config, checkpoint.mel, len(checkpoint.labels))
+    folder = open_folder(model)
+    config = EncoderConfig.from_dict(folder.config.encoder)
+    return Subject(model, folder.name, config, folder.mel, len(folder.config.labels))
+
+
+def write_random(config: EncoderConfig, labels: int, folder: Path, seed: int = 0) -> Subject:
+    """A model folder with random weights whose attention is not flat, so that pruning has something to rank."""
+    torch.manual_seed(seed)
+    tagger = Tagger(config, labels)
+    with torch.no_grad():
+        for block in tagger.encoder.blocks:
+            weight = block.attn.qkv.weight[: 2 * config.width]  # queries and keys
+            weight *= (SHARPNESS / (config.width * weight.var())).sqrt()
+    mel = MelConfig(frames=config.frames)
+    write_description(folder, ModelConfig([f"class {n}" for n in range(labels)], config.to_dict()), mel)
+    save_file({name: tensor.contiguous() for name, tensor in tagger.state_dict().items()}, folder / WEIGHTS)
+    return Subject(folder, folder.name, config, mel, labels)
+
+
+def read_tagger(model: str | os.PathLike[str]) -> Tagger:
+    """Encoder and head as plain torch modules in float32, whatever engine `sonopsis.load` would choose."""
+    state: dict[str, Any]
+    if is_foreign(model):
+        checkpoint = read_checkpoint(model)
+        config, labels, state = checkpoint.config, len(checkpoint.labels), checkpoint.state
+    else:
+        folder = open_folder(model)
+        config, labels = EncoderConfig.from_dict(folder.config.encoder), len(folder.config.labels)
+        whole = load_file(folder.weights)
+        tags = {name.removeprefix("tagger."): tensor.float() for name, tensor in whole.items()}
+        state = {name: tensor for name, tensor in tags.items() if name.startswith(("encoder.", "head."))}
+    with torch.device("meta"):  # without the time that random weights take
+        tagger = Tagger(config, labels)
+    tagger.load_state_dict(state, assign=True)
+    if config.position == "sincos":
+        tagger.encoder.compute_positions()
+    return tagger.eval()

@@ -1,0 +1,202 @@
+"""`sonopsis bench`: how fast this machine is with it, and with what else there is, side by side in one run."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sonopsis.cli.console import fail, file_progress, report
+
+if TYPE_CHECKING:
+    from sonopsis.bench.report import Report
+    from sonopsis.bench.timing import BenchError, Variant
+
+app = typer.Typer(no_args_is_help=True, help="Measure speed: variants interleaved in one run, each in its own process.")
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="ast, ast_stride10, audiomae or eat (full size, random weights), `default`, a folder or a checkpoint.",
+    ),
+]
+Peers = Annotated[bool, typer.Option("--peers", help="Also measure what others have; transformers' is the baseline.")]
+KeepRates = Annotated[
+    list[float] | None,
+    typer.Option("--keep-rate", min=0.01, max=1, show_default="1 and 0.7", help="Keep rates; repeatable."),
+]
+Engines = Annotated[
+    list[str] | None, typer.Option("--engine", show_default="all", help="torch, openvino or onnx; repeatable.")
+]
+Precisions = Annotated[
+    list[str] | None,
+    typer.Option("--precision", show_default="all", help="float32, bfloat16 or int8; repeatable."),
+]
+Threads = Annotated[int | None, typer.Option(min=1, show_default="all cores", help="Cores and threads to use.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Rounds; in each every variant runs once.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print the machine and a Markdown table.")]
+
+
+@app.command()
+def encoder(
+    model: Model = "ast",
+    peers: Peers = False,
+    keep_rates: KeepRates = None,
+    engines: Engines = None,
+    precisions: Precisions = None,
+    batch: Annotated[int, typer.Option(min=1, help="Clips in one call; times are for one clip.")] = 1,
+    threads: Threads = None,
+    rounds: Rounds = 10,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
+) -> None:
+    """Time the encoder: log-Mel of a 10 s clip to logits."""
+    from sonopsis.bench.encoder import export_for, make_work, variants
+    from sonopsis.bench.weights import find_subject
+
+    engines, precisions = _chosen_engines(engines), _chosen_precisions(precisions)
+    with tempfile.TemporaryDirectory(prefix="sonopsis-bench-") as scratch:
+        try:
+            subject = find_subject(model, Path(scratch))
+            subject, missing = export_for(subject, engines, Path(scratch) / "exported")
+            work = make_work(subject, batch, Path(scratch))
+        except ValueError as error:
+            fail(str(error))
+        there = _without(engines, missing)
+        found = variants(work, there, keep_rates or [1.0, 0.7], precisions, peers)
+        _finish(_measured(found, rounds, threads), as_json, as_markdown)
+
+
+@app.command()
+def pipeline(
+    clips: Annotated[int, typer.Option(min=1, help="Recordings, of 1 to 10 s in five formats.")] = 200,
+    at_once: Annotated[int, typer.Option(min=1, help="Recordings in one timed call, as in one folder.")] = 20,
+    model: Model = "ast",
+    peers: Peers = False,
+    keep_rates: KeepRates = None,
+    engines: Engines = None,
+    precisions: Precisions = None,
+    threads: Threads = None,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
+) -> None:
+    """Time a folder of recordings: files in, tags out; milliseconds are for one recording."""
+    from sonopsis.bench.encoder import export_for
+    from sonopsis.bench.pipeline import variants
+    from sonopsis.bench.sounds import write_clips
+    from sonopsis.bench.weights import find_subject
+
+    engines, precisions = _chosen_engines(engines), _chosen_precisions(precisions)
+    if clips % at_once:
+        raise typer.BadParameter(f"{clips} clips are not a multiple of {at_once}", param_hint="--at-once")
+    with tempfile.TemporaryDirectory(prefix="sonopsis-bench-") as scratch:
+        sounds = Path(scratch) / "clips"
+        sounds.mkdir()
+        try:
+            subject = find_subject(model, Path(scratch))
+            subject, missing = export_for(subject, engines, Path(scratch) / "exported")
+            written = write_clips(sounds, clips)
+        except ValueError as error:
+            fail(str(error))
+        there = _without(engines, missing)
+        found = variants(subject, written, at_once, there, keep_rates or [1.0, 0.7], precisions, peers)
+        _finish(_measured(found, clips // at_once, threads), as_json, as_markdown)
+
+
+@app.command()
+def start(
+    model: Model = "default",
+    engines: Engines = None,
+    rounds: Rounds = 10,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
+) -> None:
+    """Time whole commands in fresh processes: Python alone, the help text, the tags of one second of sound."""
+    from sonopsis.bench.encoder import export_for
+    from sonopsis.bench.sounds import write_clips
+    from sonopsis.bench.start import variants
+    from sonopsis.bench.weights import find_subject
+
+    engines = _chosen_engines(engines)
+    with tempfile.TemporaryDirectory(prefix="sonopsis-bench-") as scratch:
+        try:
+            subject = find_subject(model, Path(scratch))
+            subject, missing = export_for(subject, engines, Path(scratch) / "exported")
+        except ValueError as error:
+            fail(str(error))
+        (clip,) = write_clips(Path(scratch), 1)
+        found = variants(str(subject.path), clip, _without(engines, missing))
+        _finish(_measured(found, rounds, None, isolated=False), as_json, as_markdown)
+
+
+def _chosen_engines(engines: list[str] | None) -> list[str]:
+    from sonopsis.bench.encoder import PRECISIONS
+
+    return _chosen(engines, tuple(PRECISIONS), "--engine")
+
+
+def _chosen_precisions(precisions: list[str] | None) -> list[str]:
+    return _chosen(precisions, ("float32", "bfloat16", "int8"), "--precision")
+
+
+def _chosen(values: list[str] | None, known: tuple[str, ...], option: str) -> list[str]:
+    for value in values or ():
+        if value not in known:
+            raise typer.BadParameter(f"{value!r} is unknown; choose from {', '.join(known)}", param_hint=option)
+    return values or list(known)
+
+
+def _without(engines: Sequence[str], missing: dict[str, str]) -> list[str]:
+    for engine, reason in missing.items():
+        report(f"engine {engine} is left out: {' '.join(reason.split())}")
+    return [engine for engine in engines if engine not in missing]
+
+
+def _measured(variants: "Sequence[Variant]", rounds: int, threads: int | None, isolated: bool = True) -> "Report":
+    """The report on all that could be prepared; the first of them is the baseline."""
+    from sonopsis.bench.machine import describe_machine, warn_if_busy
+    from sonopsis.bench.report import make_report
+    from sonopsis.bench.timing import measure
+
+    machine = describe_machine()
+    if threads is not None:
+        machine["threads"] = str(threads)
+    if (warning := warn_if_busy(machine)) is not None:
+        report(warning)
+
+    def left_out(variant: "Variant", error: "BenchError") -> None:
+        report(f"left out: {' '.join(str(error).split())}")
+
+    with file_progress(rounds + 1, quiet=False, results_on_terminal=False) as advance:
+        try:
+            measured = measure(
+                variants,
+                rounds=rounds,
+                warmup=1,
+                isolated=isolated,
+                threads=threads,
+                on_round=lambda done: advance(),
+                on_failure=left_out,
+            )
+        except ValueError as error:
+            fail(str(error))
+    if not measured:
+        fail("nothing could be measured")
+    return make_report(machine, measured, measured[0].variant.name)
+
+
+def _finish(found: "Report", as_json: bool, as_markdown: bool) -> None:
+    from sonopsis.bench.machine import summary
+    from sonopsis.bench.report import markdown, show
+
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+    elif as_markdown:
+        typer.echo(f"{summary(found.machine)}\n\n{markdown(found)}", nl=False)
+    else:
+        show(found)
