@@ -18,6 +18,7 @@ import sonopsis
 from sonopsis.cli.main import app
 from sonopsis.export import export
 from sonopsis.folder import ModelError
+from sonopsis.graphs.names import STAMP
 from sonopsis.model import Model
 
 transformers = pytest.importorskip("transformers")
@@ -90,7 +91,7 @@ def command(*arguments: object) -> Result:
 
 
 def test_the_default_model_saved_is_the_same_file_again(tmp_path: Path) -> None:
-    model = sonopsis.load()
+    model = sonopsis.load(engine="torch")
     model.save(tmp_path / "again")
     again = sonopsis.load(tmp_path / "again")
     stored, before = load_file(again.folder.weights), load_file(model.folder.weights)
@@ -99,9 +100,16 @@ def test_the_default_model_saved_is_the_same_file_again(tmp_path: Path) -> None:
     assert all(stored[name].dtype == before[name].dtype for name in before)
     assert again.folder.config == model.folder.config and again.folder.mel == model.folder.mel
     assert again.caption(NOISE) == model.caption(NOISE)
-    names = {file.name for file in model.folder.path.iterdir()}
+    names = {file.name for file in model.folder.path.iterdir() if file.suffix != ".onnx" and file.name != STAMP}
     assert {file.name for file in (tmp_path / "again").iterdir()} == names
     assert (tmp_path / "again" / "README.md").read_bytes() == (model.folder.path / "README.md").read_bytes()
+
+
+def test_a_model_on_another_engine_is_saved_without_torch(tmp_path: Path) -> None:
+    model = sonopsis.load(engine="onnx")
+    model.save(tmp_path / "again")
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == model.folder.weights.read_bytes()
+    assert sonopsis.load(tmp_path / "again").folder.config == model.folder.config
 
 
 def test_a_checkpoint_saved_has_the_same_logits_to_the_bit(tmp_path: Path) -> None:
@@ -194,9 +202,9 @@ def test_only_an_ast_that_tags_goes_to_transformers(tiny_model: Path, tmp_path: 
         export(sonopsis.load(tiny_model), tmp_path / "hf", to="hf")
     tiny(tmp_path / "theirs")
     model = sonopsis.load(tmp_path / "theirs")
-    config = model.tagger.encoder.config
+    config = model.module.encoder.config
     for change, words in (({"family": "audiomae"}, "family audiomae"), ({"pooling": "cls"}, "'pooling': 'cls'")):
-        model.tagger.encoder.config = replace(config, **change)  # type: ignore[arg-type]
+        model.engine.config = replace(config, **change)  # type: ignore[arg-type]
         with pytest.raises(ModelError, match=words):
             export(model, tmp_path / "hf", to="hf")
     assert not (tmp_path / "hf").exists()

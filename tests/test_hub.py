@@ -397,8 +397,8 @@ def test_what_is_no_hub_id_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_which_files_a_model_needs() -> None:
-    extra = ["config.json", "train.py", "onnx/encoder.onnx", "onnx/encoder.onnx.data", "flax_model.msgpack"]
-    description = ["config.json", "onnx/encoder.onnx", "onnx/encoder.onnx.data"]
+    extra = ["config.json", "train.py", "onnx/model.onnx", "tag.onnx", "graphs.json", "flax_model.msgpack"]
+    description = ["config.json", "graphs.json", "tag.onnx"]
     assert choose("a/b", [*extra, "model.safetensors", "pytorch_model.bin"]) == (description, "model.safetensors")
     assert choose("a/b", [*extra, "pytorch_model.bin", "best.pth"]) == (description, "pytorch_model.bin")
     assert choose("a/b", [*extra, "best.pt"]) == (description, "best.pt")

@@ -38,10 +38,13 @@ def write_folder(model: "Model", folder: Path) -> None:
     Matrices are stored in float16 where that loses nothing, as in a model that was read from float16, and everything
     else in float32.
     """
-    from safetensors.torch import save_file
-
     write_description(folder, replace(model.folder.config, keep_rate=model.keep_rate), model.folder.mel)
-    save_file({name: _smallest(tensor) for name, tensor in model.module.state_dict().items()}, folder / WEIGHTS)
+    if model.engine.name == "torch":
+        from safetensors.torch import save_file
+
+        save_file({name: _smallest(tensor) for name, tensor in model.module.state_dict().items()}, folder / WEIGHTS)
+    else:
+        shutil.copyfile(model.folder.weights, folder / WEIGHTS)
     if model.folder.tokenizer is not None:
         shutil.copyfile(model.folder.tokenizer, folder / TOKENIZER)
     if not _copy_card(model, folder):

@@ -14,7 +14,7 @@ from glob import escape
 from pathlib import Path
 
 from sonopsis.folder import CARD, CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError
-from sonopsis.graphs.names import STAMP
+from sonopsis.graphs.names import GRAPHS, STAMP
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 FILE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")  # a name that ends so is a missing file
 PICKLED = "pytorch_model.bin"
 SINGLE_FILES = (".pth", ".pt")
-DESCRIPTION = (CONFIG, FRONT_END, TOKENIZER, CARD, "*.onnx", STAMP)
+DESCRIPTION = (CONFIG, FRONT_END, TOKENIZER, CARD, STAMP, *GRAPHS)
 
 
 def local_path(model: str | os.PathLike[str]) -> str | os.PathLike[str]:

@@ -35,9 +35,9 @@ def read_modules(folder: ModelFolder) -> Tagger | Captioner:
     except (ValueError, TypeError, AttributeError) as error:  # AttributeError: a list in place of a part's fields
         raise ModelError(f"{folder.path}: config.json describes no model of this version ({error})") from error
     try:
-        missing, unexpected = module.load_state_dict(
-            {name: tensor.float() for name, tensor in load_file(folder.weights).items()}, strict=False, assign=True
-        )
+        stored = load_file(folder.weights)
+        state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored.items()}
+        missing, unexpected = module.load_state_dict(state, strict=False, assign=True)
     except SafetensorError as error:
         raise ModelError(f"{folder.path}: {folder.weights.name} cannot be read: {error}") from error
     except RuntimeError as error:  # a headline, then a line for each tensor of another shape

@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 import sonopsis
 from sonopsis.engines import choice
 from sonopsis.export import export
-from sonopsis.folder import DEFAULT_MODEL, ModelError
+from sonopsis.folder import DEFAULT_MODEL, ModelError, open_folder
 from sonopsis.graphs.names import STAMP, stamp
+from sonopsis.graphs.write import write_graphs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # Largest difference of a score in [0, 1] from torch in float32, on recordings; docs/engines.md states these.
@@ -66,13 +67,13 @@ def test_encode_gives_the_same_tokens_and_stages(exported: Path, engine: str) ->
 
 
 def test_the_bundled_graphs_are_those_of_the_bundled_weights(tmp_path: Path) -> None:
-    export(sonopsis.load(engine="torch"), tmp_path, to="onnx")
-    assert len(list(tmp_path.glob("*.onnx"))) == 5
-    for file in tmp_path.glob("*.onnx"):
+    default = open_folder("default")
+    weights = Path(shutil.copy(default.weights, tmp_path))
+    for file in write_graphs(default.config, weights):
         ours, bundled = (
             onnx.load(folder / file.name, load_external_data=False).graph for folder in (tmp_path, DEFAULT_MODEL)
         )
-        assert list(ours.node) == list(bundled.node), f"export the default model again: {file.name}"
+        assert list(ours.node) == list(bundled.node), f"run scripts/write_graphs.py on the default model: {file.name}"
         for tensor, other in zip(ours.initializer, bundled.initializer, strict=True):
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 assert tensor == other
@@ -129,7 +130,7 @@ def test_what_cannot_be_is_said_in_one_line(exported: Path, tiny_model: Path, tm
         sonopsis.load(tiny_model, engine="onnx")
     with pytest.raises(ValueError, match="auto, torch, onnx, openvino"):
         sonopsis.load(exported, engine="tensorrt")
-    with pytest.raises(ValueError, match="float32, not 'bfloat16'"):
+    with pytest.raises(ValueError, match="float32 or int8, not 'bfloat16'"):
         sonopsis.load(exported, engine="onnx", dtype="bfloat16")
     with pytest.raises(ValueError, match="computes on the CPU"):
         sonopsis.load(exported, engine="onnx", device="cuda")
@@ -149,6 +150,30 @@ def test_graphs_of_other_weights_are_refused(exported: Path, tmp_path: Path) -> 
     (copy / "tag.onnx").write_bytes(b"no graph")
     with pytest.raises(ModelError, match=r"tag\.onnx.*export the model again"):
         sonopsis.load(copy, engine="onnx").tag(0.1 * np.random.default_rng(0).standard_normal(16_000))
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_a_folder_of_links_as_the_hubs_cache_has_them(exported: Path, engine: str, tmp_path: Path) -> None:
+    (tmp_path / "snapshot").mkdir()
+    shutil.copytree(exported, tmp_path / "blobs")
+    for file in exported.iterdir():
+        (tmp_path / "snapshot" / file.name).symlink_to(tmp_path / "blobs" / file.name)
+    mel = np.random.default_rng(0).standard_normal((1, 128, 128)).astype(np.float32)
+    expected, found = (sonopsis.load(folder, engine=engine).logits(mel) for folder in (exported, tmp_path / "snapshot"))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_eight_bit_weights_tag(exported: Path, tiny_model: Path, tmp_path: Path) -> None:
+    export(sonopsis.load(tiny_model, engine="torch"), tmp_path / "small", to="int8")
+    ours = sonopsis.load(tmp_path / "small", engine="onnx", dtype="int8")
+    mel = np.random.default_rng(0).standard_normal((2, 128, 128)).astype(np.float32)
+    expected = sonopsis.load(exported, engine="onnx").logits(mel)
+    found = ours.logits(mel)
+    assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+    with pytest.raises(ModelError, match="only tags"):
+        ours.encode(mel)
+    with pytest.raises(ModelError, match="--to int8"):
+        sonopsis.load(exported, engine="onnx", dtype="int8").logits(mel)
 
 
 def test_another_programs_weights_are_exported_in_float32(tmp_path: Path) -> None:

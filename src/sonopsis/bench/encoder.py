@@ -151,10 +151,10 @@ def export_for(subject: Subject, engines: Sequence[str], folder: Path) -> tuple[
     if not exported or ready:
         return subject, {}
     import sonopsis
-    from sonopsis.export import export_onnx
+    from sonopsis.export import export
 
     try:
-        export_onnx(sonopsis.load(subject.path, engine="torch"), folder)
+        export(sonopsis.load(subject.path, engine="torch"), folder, to="onnx")
     except ValueError as error:
         return subject, dict.fromkeys(exported, str(error))
     return replace(subject, path=folder), {}

@@ -20,7 +20,7 @@ def export(
         str,
         typer.Option(
             metavar="FORM",
-            help="folder: a model folder; onnx, openvino: with graphs that need no torch; int8: one of them in eight bits; "
+            help="folder: a model folder; onnx, openvino: with graphs for these; int8: one of them in eight bits; "
             "hf: for transformers' ASTForAudioClassification.",
         ),
     ] = "folder",

@@ -94,7 +94,7 @@ class ExportedEngine:
                 raise ModelError(f"{self.folder.name} in int8 only tags; load it without dtype to encode or caption")
             graph = TAG_INT8
             if not (self.folder.path / graph).is_file():
-                raise ModelError(f"{self.folder.path} has no {graph}; make it: sonopsis export --to onnx --int8")
+                raise ModelError(f"{self.folder.path} has no {graph}; make it: sonopsis export MODEL --to int8 -o DIR")
         with self._lock:
             if graph not in self._runners:
                 self._runners[graph] = open_runner(self.name, self.folder.path / graph, self.precision, self._threads)

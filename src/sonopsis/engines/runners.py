@@ -1,14 +1,18 @@
 """One graph, run by onnxruntime or by OpenVINO."""
 
 import importlib.util
-from collections.abc import Mapping
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonopsis.folder import ModelError
+from sonopsis.folder import WEIGHTS, ModelError
 from sonopsis.workers import cores
 
 Arrays = dict[str, NDArray[Any]]
@@ -61,6 +65,21 @@ class OnnxRunner:
         return dict(zip(self.outputs, self._session.run(None, dict(inputs)), strict=True))
 
 
+@contextmanager
+def _beside_its_weights(file: Path) -> Iterator[Path]:
+    """A graph in a folder that really holds its weights; the hub's cache has links, which OpenVINO does not follow."""
+    weights = file.parent / WEIGHTS
+    if not weights.is_symlink():
+        yield file
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            os.link(weights.resolve(), Path(scratch) / WEIGHTS)
+        except OSError:  # another file system
+            shutil.copyfile(weights, Path(scratch) / WEIGHTS)
+        yield Path(shutil.copyfile(file, Path(scratch) / file.name))
+
+
 class OpenVinoRunner:
     """A graph on OpenVINO; with fewer threads than the machine has cores it computes several calls at once."""
 
@@ -72,7 +91,8 @@ class OpenVinoRunner:
             "INFERENCE_NUM_THREADS": cores(),
             "NUM_STREAMS": max(1, cores() // threads),
         }
-        self._model = openvino.Core().compile_model(str(file), "CPU", hints)
+        with _beside_its_weights(file) as graph:
+            self._model = openvino.Core().compile_model(str(graph), "CPU", hints)
         # An output goes by the names of all values it is equal to; nodes begin with a capital letter, outputs do not.
         self.outputs = [
             min(output.get_names(), key=lambda name: not name[0].islower()) for output in self._model.outputs

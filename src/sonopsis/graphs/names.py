@@ -18,6 +18,7 @@ from typing import Any
 
 TAG, ENCODE, CAPTION, PREFILL, STEP = "tag.onnx", "encode.onnx", "caption.onnx", "prefill.onnx", "step.onnx"
 TAG_INT8 = "tag.int8.onnx"
+GRAPHS = (TAG, TAG_INT8, ENCODE, CAPTION, PREFILL, STEP)
 STAMP = "graphs.json"
 VERSION = 1  # of the graphs' inputs and outputs
 
