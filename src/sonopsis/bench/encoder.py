@@ -141,7 +141,9 @@ def run_ours(model: str, mel: str, engine: str, precision: str, keep_rate: float
     return logits
 
 
-def export_for(subject: Subject, engines: Sequence[str], folder: Path) -> tuple[Subject, dict[str, str]]:
+def export_for(
+    subject: Subject, engines: Sequence[str], precisions: Sequence[str], folder: Path
+) -> tuple[Subject, dict[str, str]]:
     """The subject with graphs for the engines that need them, and why an engine has to be left out.
 
     Every engine then runs from the same folder, on the same weights.
@@ -154,7 +156,7 @@ def export_for(subject: Subject, engines: Sequence[str], folder: Path) -> tuple[
     from sonopsis.export import export
 
     try:
-        export(sonopsis.load(subject.path, engine="torch"), folder, to="onnx")
+        export(sonopsis.load(subject.path, engine="torch"), folder, to="int8" if "int8" in precisions else "onnx")
     except ValueError as error:
         return subject, dict.fromkeys(exported, str(error))
     return replace(subject, path=folder), {}

@@ -63,7 +63,7 @@ def encoder(
     with tempfile.TemporaryDirectory(prefix="sonopsis-bench-") as scratch:
         try:
             subject = find_subject(model, Path(scratch))
-            subject, missing = export_for(subject, engines, Path(scratch) / "exported")
+            subject, missing = export_for(subject, engines, precisions, Path(scratch) / "exported")
             work = make_work(subject, batch, Path(scratch))
         except ValueError as error:
             fail(str(error))
@@ -99,7 +99,7 @@ def pipeline(
         sounds.mkdir()
         try:
             subject = find_subject(model, Path(scratch))
-            subject, missing = export_for(subject, engines, Path(scratch) / "exported")
+            subject, missing = export_for(subject, engines, precisions, Path(scratch) / "exported")
             written = write_clips(sounds, clips)
         except ValueError as error:
             fail(str(error))
@@ -126,7 +126,7 @@ def start(
     with tempfile.TemporaryDirectory(prefix="sonopsis-bench-") as scratch:
         try:
             subject = find_subject(model, Path(scratch))
-            subject, missing = export_for(subject, engines, Path(scratch) / "exported")
+            subject, missing = export_for(subject, engines, ["float32"], Path(scratch) / "exported")
         except ValueError as error:
             fail(str(error))
         (clip,) = write_clips(Path(scratch), 1)

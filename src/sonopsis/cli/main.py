@@ -17,6 +17,7 @@ app = typer.Typer(
     name="sonopsis",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # the drawing of boxes would be a third of the time that --help takes
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
