@@ -121,10 +121,14 @@ class Packed:
 
     def step(self, ids: NDArray[np.int64], conv: Floats, ssm: Floats, threads: int = 1) -> Floats:
         """Append ids (B,) to sequences with states conv (layers, B, taps - 1, channels) and ssm (layers, B, h, p, n),
-        updated in place; logits (B, V)."""
+        updated in place; logits (B, V). Raises ValueError for ids outside of the vocabulary or of another number."""
         from sonopsis.mamba2 import kernels
 
         batch = len(ids)
+        if batch != ssm.shape[1]:
+            raise ValueError(f"{batch} ids for {ssm.shape[1]} sequences; give one for each")
+        if batch and not 0 <= ids.min() <= ids.max() < self.table.data.shape[0]:
+            raise ValueError(f"ids must lie in 0..{self.table.data.shape[0] - 1}, got {ids.tolist()}")
         width, inner = self.outputs.data.shape[1:]
         widest = max(inner, width)
         threads = max(1, min(threads, 1 + self.weights * min(batch, 4) // WORTH_A_THREAD))
