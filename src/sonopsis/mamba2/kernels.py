@@ -96,6 +96,14 @@ def _sum(builder: Any, vector: Any) -> Any:
     return builder.call(reduce, [ir.Constant(ir.FloatType(), 0.0), vector], fastmath=("reassoc",))
 
 
+def _prefetch(builder: Any, pointer: Any) -> Any:
+    """Ask for a cache line of weights: rows are too short for the processor to see where reading goes on."""
+    i32, i8p = ir.IntType(32), ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [i8p, i32, i32, i32])
+    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(fetch, [builder.bitcast(pointer, i8p), *(ir.Constant(i32, value) for value in (0, 3, 1))])
+
+
 def _row_pointer(context: Any, builder: Any, kind: Any, array: Any, row: Any) -> Any:
     """Where a row of a two-dimensional array begins, as i8*."""
     view = context.make_array(kind)(context, builder, array)
@@ -118,6 +126,8 @@ def _tile(rows: int, columns: int) -> Any:
             to = [builder.add(arguments[3], ir.Constant(i64, i)) for i in range(columns)]
             weights = [_row_pointer(context, builder, kinds[0], arguments[0], i) for i in at]
             inputs = [_row_pointer(context, builder, kinds[2], arguments[2], i) for i in to]
+            view = context.make_array(kinds[0])(context, builder, arguments[0])
+            ahead = builder.mul(cgutils.unpack_tuple(builder, view.strides)[0], ir.Constant(i64, rows))
             multiply = _multiply_add(builder, vector)
             zero = ir.Constant(vector, [0.0] * LANES)
             before = builder.block
@@ -136,6 +146,8 @@ def _tile(rows: int, columns: int) -> Any:
                 for i, pointer in enumerate(weights):
                     pointer = builder.gep(pointer, [builder.mul(k, ir.Constant(i64, size))])
                     value = builder.load(builder.bitcast(pointer, stored.as_pointer()), align=size)
+                    if columns == 1 and turn * LANES * size % 64 == 0:
+                        _prefetch(builder, builder.gep(pointer, [ahead]))
                     value = _widened(builder, value, weight.dtype)
                     for j, other in enumerate(xs):
                         n = i * columns + j
