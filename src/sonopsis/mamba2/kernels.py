@@ -183,9 +183,7 @@ def _state_row(context: Any, state: Any, p: Any, b: Any, c: Any, keep: Any, writ
         i64, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), LANES)
         row = _row_pointer(context, builder, signature.args[0], arguments[0], arguments[1])
         row = builder.bitcast(row, ir.FloatType().as_pointer())
-        others = [
-            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (2, 3)
-        ]
+        others = [context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (2, 3)]
         multiply = _multiply_add(builder, vector)
         zero = ir.Constant(vector, [0.0] * LANES)
 

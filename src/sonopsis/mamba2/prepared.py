@@ -73,7 +73,9 @@ class PreparedLM(Mamba2LM):
 
     def _pack(self, table: Matrix, head: Matrix, inputs: Matrix, outputs: Matrix) -> Packed:
         layers = [cast(Layer, layer) for layer in self.backbone.layers]
-        steps = StepWeights(*(torch.stack(rows) for rows in zip(*(la.mixer.step_weights() for la in layers), strict=True)))
+        steps = StepWeights(
+            *(torch.stack(rows) for rows in zip(*(la.mixer.step_weights() for la in layers), strict=True))
+        )
         return Packed(
             table=table,
             head=head,
@@ -123,9 +125,14 @@ def _tensor(matrix: Matrix, dtype: torch.dtype) -> Tensor:
 
 
 def _has_numba() -> bool:
-    return find_spec("numba") is not None
+    try:
+        return find_spec("numba") is not None
+    except ValueError:  # a module whose import was barred
+        return False
 
 
 @cache
 def _tell_once() -> None:
-    log.warning('numba is not installed: words are decoded by torch, several times slower; pip install "sonopsis[fast]"')
+    log.warning(
+        'numba is not installed: words are decoded by torch, several times slower; pip install "sonopsis[fast]"'
+    )
