@@ -308,7 +308,7 @@ def _normed(x, weight, eps, groups, out):  # type: ignore[no-untyped-def]
                 out[b, k] = x[b, k] * factor * weight[k]
 
 
-@compiled(fastmath=FAST)
+@compiled(fastmath={"contract"})  # in order: vector code for so few terms would double what is to be compiled
 def _remainder(w, x, start):  # type: ignore[no-untyped-def]
     """The product of two vectors from `start` on."""
     total = ZERO
