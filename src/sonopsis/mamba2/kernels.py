@@ -1,7 +1,7 @@
 """One decoding step of Mamba-2 as machine code, compiled by numba on first use and kept in its cache. No torch.
 
 All threads of a step run `step` at once, each with its own number: rows of the weights and heads of the state are dealt
-out, and a barrier stands wherever one thread reads what another wrote, three times a layer. Weights are float32, or
+out as they get done, and a barrier stands wherever one thread reads what another wrote, three times a layer. Weights are float32, or
 read as they are multiplied from bfloat16 (held as uint16), float16 (held as int16) or int8 with a scale per row; all
 arithmetic and all state is float32.
 """
@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
+ROWS = 64  # of a matrix that a thread takes at once; whoever is done takes the next, since cores are not alike
 SPINS = 4000  # polls of a barrier before the thread offers its core to others
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
 ONE, HALF, ZERO = np.float32(1), np.float32(0.5), np.float32(0)
@@ -414,39 +415,40 @@ def _head(state, x, b, c, z, dt, decay, skip, out):  # type: ignore[no-untyped-d
 def step(  # type: ignore[no-untyped-def]
     ids, table, table_scale, head, head_scale, norm_f,
     norms, in_weights, in_scales, taps, biases, dt_biases, decays, skips, gate_norms, out_weights, out_scales,
-    conv, ssm, eps, groups, x, wide, y, normed, rows, logits, counter, thread, threads,
+    conv, ssm, eps, groups, x, wide, y, normed, rows, logits, counters, thread, threads,
 ):  # fmt: skip
     """One position for ids (B,), as thread `thread` of `threads`: logits (B, V), conv and ssm in place.
 
     x (B, E), wide (B, projected), y (B, inner) are shared; normed (threads, B, inner) and rows (threads, 4, inner) are
-    each thread's own. `logits` and `counter` start as zeros. Weights: see `sonopsis.mamba2.packed.Packed`.
+    each thread's own. `logits` and `counters` (1 + 3 layers + 1, 8) start as zeros. Weights: see `sonopsis.mamba2.packed.Packed`.
     """
     batch, width = x.shape
     layers, projected = in_weights.shape[0], in_weights.shape[1]
     heads, head_dim, size = ssm.shape[2], ssm.shape[3], ssm.shape[4]
     inner = heads * head_dim
-    goal = 0
     own = normed[thread]
     narrow = own.reshape(-1)[: batch * width].reshape((batch, width))
     wides = rows[thread]
-    deal = (projected + threads - 1) // threads
-    first, last = min(thread * deal, projected), min((thread + 1) * deal, projected)
-    deal = (width + threads - 1) // threads
-    out_first, out_last = min(thread * deal, width), min((thread + 1) * deal, width)
-    for b in range(batch):
-        for k in range(out_first, out_last):
+    barrier, deal = counters[0], 1
+    for b in range(thread, batch, threads):
+        for k in range(width):
             x[b, k] = _float(table[ids[b], k]) * table_scale[ids[b]]
-    goal += threads
-    _barrier(counter, goal)
+    goal = threads
+    _barrier(barrier, goal)
     for layer in range(layers):
         _normed(x, norms[layer], eps, 1, narrow)
-        for b in range(batch):
-            wide[b, first:last] = ZERO
-        _project(in_weights[layer], in_scales[layer], narrow, wide, first, last, wides)
-        _inputs(wide, conv[layer], taps[layer], biases[layer], dt_biases[layer], inner, first, last)
+        first = _arrive(counters[deal]) * ROWS
+        while first < projected:
+            last = min(first + ROWS, projected)
+            for b in range(batch):
+                wide[b, first:last] = ZERO
+            _project(in_weights[layer], in_scales[layer], narrow, wide, first, last, wides)
+            _inputs(wide, conv[layer], taps[layer], biases[layer], dt_biases[layer], inner, first, last)
+            first = _arrive(counters[deal]) * ROWS
         goal += threads
-        _barrier(counter, goal)
-        for item in range(thread, batch * heads, threads):
+        _barrier(barrier, goal)
+        item = _arrive(counters[deal + 1])
+        while item < batch * heads:
             b, h = item // heads, item % heads
             row = wide[b]
             at, after = inner + h * head_dim, 2 * inner + (h // (heads // groups)) * size
@@ -461,17 +463,22 @@ def step(  # type: ignore[no-untyped-def]
                 skips[layer, h],
                 y[b, h * head_dim : (h + 1) * head_dim],
             )
+            item = _arrive(counters[deal + 1])
         goal += threads
-        _barrier(counter, goal)
+        _barrier(barrier, goal)
         _normed(y, gate_norms[layer], eps, groups, own)
-        _project(out_weights[layer], out_scales[layer], own, x, out_first, out_last, wides)
+        first = _arrive(counters[deal + 2]) * ROWS
+        while first < width:
+            last = min(first + ROWS, width)
+            _project(out_weights[layer], out_scales[layer], own, x, first, last, wides)
+            first = _arrive(counters[deal + 2]) * ROWS
         goal += threads
-        _barrier(counter, goal)
+        _barrier(barrier, goal)
+        deal += 3
     _normed(x, norm_f, eps, 1, narrow)
-    rows_each = (head.shape[0] + threads - 1) // threads
-    _project(
-        head, head_scale, narrow, logits, min(thread * rows_each, head.shape[0]),
-        min((thread + 1) * rows_each, head.shape[0]), wides,
-    )  # fmt: skip
+    first = _arrive(counters[deal]) * ROWS
+    while first < head.shape[0]:
+        _project(head, head_scale, narrow, logits, first, min(first + ROWS, head.shape[0]), wides)
+        first = _arrive(counters[deal]) * ROWS
     goal += threads
-    _barrier(counter, goal)
+    _barrier(barrier, goal)

@@ -142,7 +142,7 @@ class Packed:
             np.float32(self.eps), self.groups,
             np.empty((batch, width), np.float32), np.empty((batch, self.inputs.data.shape[1]), np.float32),
             np.empty((batch, inner), np.float32), np.empty((threads, batch, widest), np.float32),
-            np.empty((threads, 4, widest), np.float32), logits, np.zeros(1, np.int64),
+            np.empty((threads, 4, widest), np.float32), logits, np.zeros((3 * len(self.norms) + 2, 8), np.int64),
         )  # fmt: skip
         team(threads).run(kernels.step, arguments)
         return logits
