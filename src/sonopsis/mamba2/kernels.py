@@ -1,9 +1,9 @@
 """One decoding step of Mamba-2 as machine code, compiled by numba on first use and kept in its cache. No torch.
 
 All threads of a step run `step` at once, each with its own number: rows of the weights and heads of the state are dealt
-out as they get done, and a barrier stands wherever one thread reads what another wrote, three times a layer. Weights are float32, or
-read as they are multiplied from bfloat16 (held as uint16), float16 (held as int16) or int8 with a scale per row; all
-arithmetic and all state is float32.
+out as they get done, and a barrier stands wherever one thread reads what another wrote, three times a layer. Weights are
+float32, or read as they are multiplied from bfloat16 (held as uint16), float16 (held as int16) or int8 with a scale per
+row; all arithmetic and all state is float32.
 """
 
 from collections.abc import Callable
@@ -420,7 +420,8 @@ def step(  # type: ignore[no-untyped-def]
     """One position for ids (B,), as thread `thread` of `threads`: logits (B, V), conv and ssm in place.
 
     x (B, E), wide (B, projected), y (B, inner) are shared; normed (threads, B, inner) and rows (threads, 4, inner) are
-    each thread's own. `logits` and `counters` (1 + 3 layers + 1, 8) start as zeros. Weights: see `sonopsis.mamba2.packed.Packed`.
+    each thread's own. `logits` and `counters` (1 + 3 layers + 1, 8) start as zeros.
+    Weights: see `sonopsis.mamba2.packed.Packed`.
     """
     batch, width = x.shape
     layers, projected = in_weights.shape[0], in_weights.shape[1]
