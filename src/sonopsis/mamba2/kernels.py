@@ -1,9 +1,9 @@
 """One decoding step of Mamba-2 as machine code, compiled by numba on first use and kept in its cache. No torch.
 
-All threads of a step run `step` at once, each with its own number: rows of the weights and heads of the state are dealt
-out as they get done, and a barrier stands wherever one thread reads what another wrote, three times a layer. Weights are
-float32, or read as they are multiplied from bfloat16 (held as uint16), float16 (held as int16) or int8 with a scale per
-row; all arithmetic and all state is float32.
+All threads of a step run `step` at once, each with its own number: rows of the weights and heads of the state are
+dealt out as they get done, and a barrier stands wherever one thread reads what another wrote, three times a layer.
+Weights are float32, or read as they are multiplied from bfloat16 (held as uint16), float16 (held as int16) or int8 with
+a scale per row; all arithmetic and all state is float32.
 """
 
 from collections.abc import Callable
