@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.mamba2.sampling import Sampling
 from sonopsis.mamba2.search import Floats, Hypothesis, Ids, OnToken, search
 from sonopsis.mamba2.ssd import widen
+
+if TYPE_CHECKING:
+    from sonopsis.mamba2.prepared import PreparedLM
 
 SEGMENT = 512  # positions of a prompt read at once, which bounds the memory of a prefill whatever its length
 EMBEDDING_STD = 0.02
@@ -145,7 +148,26 @@ class Mamba2LM(nn.Module):
     @torch.no_grad()
     def step(self, ids: Tensor, cache: Cache) -> Tensor:
         """Append one token to each row, ids (B,) int64: logits (B, V) of what follows; no gradients."""
-        return Decoder(self, cache).advance(ids)
+        return self.decoder(cache).advance(ids)
+
+    def decoder(self, cache: Cache) -> "Decoder":
+        """What continues `cache`, in place."""
+        return Decoder(self, cache)
+
+    def prepare(
+        self,
+        precision: Literal["float32", "bfloat16", "float16", "int8"] = "float32",
+        kernels: Literal["auto", "torch", "numba"] = "auto",
+    ) -> "PreparedLM":
+        """A copy for generation alone, decoding by compiled kernels where numba is installed (`"auto"`, on a CPU).
+
+        `precision` is that of the projections, the embedding and the head; everything else stays float32. With
+        `"bfloat16"` and `"int8"` prompts are read in bfloat16. Raises ValueError for unknown names, and for
+        `kernels="numba"` where there are none.
+        """
+        from sonopsis.mamba2.prepared import PreparedLM
+
+        return PreparedLM(self, precision, kernels)
 
     def generate(
         self,
@@ -181,7 +203,7 @@ class Mamba2LM(nn.Module):
                 ids, lengths = _padded(ids, self.backbone.embedding.weight.device)
             prompt = _left_aligned(self._embeds(ids, embeds), lengths, padding)
             forbid = {*forbid_ids, *range(self.config.token_count or self.config.vocab_size, self.config.vocab_size)}
-            decoder = Decoder(self, self.new_cache(prompt.shape[0]) if cache is None else cache.fork())
+            decoder = self.decoder(self.new_cache(prompt.shape[0]) if cache is None else cache.fork())
             return search(
                 decoder,
                 (prompt, lengths),

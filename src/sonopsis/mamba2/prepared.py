@@ -1,0 +1,138 @@
+"""A Mamba-2 language model prepared for generation: weights in their final precision, steps as machine code."""
+
+import logging
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal, cast, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sonopsis.mamba2.block import Layer, StepWeights
+from sonopsis.mamba2.cache import Cache
+from sonopsis.mamba2.model import Decoder, Mamba2LM
+from sonopsis.mamba2.packed import PRECISIONS, Floats, Matrix, Packed, Precision
+
+Kernels = Literal["auto", "torch", "numba"]
+READ_IN = {"bfloat16": torch.bfloat16, "int8": torch.bfloat16}  # what torch multiplies by, float32 otherwise
+log = logging.getLogger(__name__)
+
+
+class PreparedLM(Mamba2LM):
+    """A copy of a language model that reads and generates but does not learn; `Mamba2LM.prepare` makes one.
+
+    Torch reads prompts; compiled kernels, or torch, decode. Weights keep the precision they were given: loading others
+    or moving to another device afterwards does not reach the kernels; prepare again instead.
+    """
+
+    def __init__(self, lm: Mamba2LM, precision: Precision = "float32", kernels: Kernels = "auto") -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}")
+        if kernels not in get_args(Kernels):
+            raise ValueError(f"kernels {kernels!r} are unknown; choose from {', '.join(get_args(Kernels))}")
+        device = lm.backbone.embedding.weight.device
+        compiled = kernels != "torch" and device.type == "cpu" and _has_numba()
+        if kernels == "numba" and not compiled:
+            raise ValueError('kernels="numba" need a model on the CPU and `pip install "sonopsis[fast]"`')
+        if kernels == "auto" and not compiled and device.type == "cpu":
+            _tell_once()
+        with torch.device("meta"):  # without the time and memory of random weights
+            super().__init__(lm.config)
+        state = {name: tensor.detach().float().cpu() for name, tensor in lm.state_dict().items()}
+        small = {name: tensor.clone() for name, tensor in state.items() if tensor.ndim == 1 or "conv1d" in name}
+        inputs, outputs = (
+            Matrix.pack(
+                np.stack([state[f"backbone.layers.{i}.mixer.{name}.weight"].numpy() for i in range(self.config.depth)]),
+                precision,
+            )
+            for name in ("in_proj", "out_proj")
+        )
+        table = Matrix.pack(state["backbone.embedding.weight"].numpy(), precision)
+        head = table if self.config.tie_embeddings else Matrix.pack(state["lm_head.weight"].numpy(), precision)
+        dtype = READ_IN.get(precision, torch.float32)
+        read = {"backbone.embedding.weight": _tensor(table, dtype)}
+        if not self.config.tie_embeddings:
+            read["lm_head.weight"] = _tensor(head, dtype)
+        for name, matrix in (("in_proj", inputs), ("out_proj", outputs)):
+            for i, weight in enumerate(_tensor(matrix, dtype)):
+                read[f"backbone.layers.{i}.mixer.{name}.weight"] = weight
+        self.load_state_dict({**small, **read}, assign=True)
+        self.requires_grad_(False).to(device).eval()
+        self.precision = precision
+        self.packed = self._pack(table, head, inputs, outputs) if compiled else None
+
+    @property
+    def kernels(self) -> str:
+        """What decodes, "numba" or "torch"."""
+        return "torch" if self.packed is None else "numba"
+
+    def decoder(self, cache: Cache) -> Decoder:
+        """What continues `cache`, in place."""
+        return Decoder(self, cache) if self.packed is None else PackedDecoder(self, self.packed, cache)
+
+    def _pack(self, table: Matrix, head: Matrix, inputs: Matrix, outputs: Matrix) -> Packed:
+        layers = [cast(Layer, layer) for layer in self.backbone.layers]
+        steps = StepWeights(
+            *(torch.stack(rows) for rows in zip(*(la.mixer.step_weights() for la in layers), strict=True))
+        )
+        return Packed(
+            table=table,
+            head=head,
+            norm_f=self.backbone.norm_f.weight.numpy(),
+            norms=torch.stack([layer.norm.weight for layer in layers]).numpy(),
+            inputs=inputs,
+            taps=steps.taps.numpy(),
+            biases=steps.bias.numpy(),
+            dt_biases=steps.dt_bias.numpy(),
+            decays=steps.A.numpy(),
+            skips=steps.D.numpy(),
+            gate_norms=torch.stack([layer.mixer.norm.weight for layer in layers]).numpy(),
+            outputs=outputs,
+            eps=self.config.norm_eps,
+            groups=self.config.groups,
+        )
+
+
+class PackedDecoder(Decoder):
+    """A `Decoder` whose steps are compiled."""
+
+    def __init__(self, model: Mamba2LM, packed: Packed, cache: Cache) -> None:
+        cache.check(model.config)
+        if cache.ssm.device.type != "cpu":
+            raise ValueError("the kernels decode on the CPU; give a cache on the CPU, or prepare with kernels='torch'")
+        self.model = model
+        self.cache = cache
+        self.packed = packed
+
+    def advance(self, ids: Tensor) -> Tensor:
+        """Append ids (B,) int64 to the sequences; logits (B, V) of what follows."""
+        return torch.from_numpy(self.step(ids.cpu().numpy()))
+
+    def step(self, ids: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Floats:
+        """`advance` for NumPy."""
+        self.cache.conv, self.cache.ssm = self.cache.conv.contiguous(), self.cache.ssm.contiguous()
+        return self.packed.step(ids, self.cache.conv.numpy(), self.cache.ssm.numpy(), torch.get_num_threads())
+
+
+def _tensor(matrix: Matrix, dtype: torch.dtype) -> Tensor:
+    """The weights that decoding multiplies by as a tensor, without a copy where both store them alike."""
+    if matrix.data.dtype == np.float32:
+        return torch.from_numpy(matrix.data)
+    if matrix.data.dtype == np.uint16:
+        return torch.from_numpy(matrix.data.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(matrix.unpack()).to(dtype)
+
+
+def _has_numba() -> bool:
+    try:
+        return find_spec("numba") is not None
+    except ValueError:  # a module whose import was barred
+        return False
+
+
+@cache
+def _tell_once() -> None:
+    log.warning(
+        'numba is not installed: words are decoded by torch, several times slower; pip install "sonopsis[fast]"'
+    )
