@@ -1,10 +1,13 @@
 """Model folder <-> torch modules: build what a config.json describes, fill it with weights, write it out again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from sonopsis.captioner import Captioner
 from sonopsis.connector import ConnectorConfig
@@ -13,6 +16,23 @@ from sonopsis.folder import WEIGHTS, ModelConfig, ModelError, ModelFolder, write
 from sonopsis.mamba2 import Mamba2Config
 from sonopsis.mel import MelConfig
 from sonopsis.tagger import Tagger
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Modules made here have no initial weights, which take seconds to draw: for those that get theirs from a file.
+
+    The meta device would do the same, and would import torch's compiler for it, another two seconds.
+    """
+    names = [name for name in dir(nn.init) if name.endswith("_") and not name.startswith("_")]
+    before = {name: getattr(nn.init, name) for name in names}
+    try:
+        for name in names:
+            setattr(nn.init, name, lambda tensor, *arguments, **options: tensor)
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(nn.init, name, function)
 
 
 def build(config: ModelConfig) -> Tagger | Captioner:
@@ -27,7 +47,7 @@ def build(config: ModelConfig) -> Tagger | Captioner:
 def read_modules(folder: ModelFolder) -> Tagger | Captioner:
     """The modules that a model folder describes, with their weights; raises ModelError when they do not fit."""
     try:
-        with torch.device("meta"):  # without the time that random weights take
+        with unfilled():
             module = build(folder.config)
         encoder = module.tagger.encoder if isinstance(module, Captioner) else module.encoder
         for frames in (folder.mel.frames, folder.mel.multiple or folder.mel.frames):
@@ -47,19 +67,15 @@ def read_modules(folder: ModelFolder) -> Tagger | Captioner:
         raise ModelError(
             f"{folder.path}: weights do not fit config.json; missing {missing[:3]}, unexpected {unexpected[:3]}"
         )
-    if encoder.config.position == "sincos":
-        encoder.compute_positions()
     return module.eval()
 
 
 def from_checkpoint(checkpoint: Checkpoint) -> tuple[ModelFolder, Tagger]:
     """Another program's weights in our modules; without a classifier they only encode."""
     config = ModelConfig(checkpoint.labels, checkpoint.config.to_dict())
-    with torch.device("meta"):  # without the time that random weights take
+    with unfilled():
         module = Tagger(checkpoint.config, len(checkpoint.labels))
     module.load_state_dict(checkpoint.state, assign=True)
-    if checkpoint.config.position == "sincos":
-        module.encoder.compute_positions()
     return ModelFolder(checkpoint.path, config, checkpoint.mel, checkpoint.weights), module.eval()
 
 
