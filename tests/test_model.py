@@ -17,7 +17,7 @@ from sonopsis.consensus import consensus, tag_support
 from sonopsis.data.words import parse
 from sonopsis.folder import DEFAULT_MODEL, ModelError
 from sonopsis.mel import mel_input
-from sonopsis.modules import save
+from sonopsis.modules import save, unfilled
 
 RATE = 16_000
 
@@ -26,6 +26,17 @@ RATE = 16_000
 def copy(tiny_model: Path, tmp_path: Path) -> Path:
     """A copy of the tiny model, to be broken."""
     return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+def test_modules_for_weights_of_a_file_are_not_filled_first() -> None:
+    before = torch.nn.init.kaiming_uniform_
+    with unfilled():
+        torch.manual_seed(0)
+        assert torch.nn.Linear(4, 4) is not None
+        assert torch.equal(
+            torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(0))
+        )  # nothing was drawn
+    assert torch.nn.init.kaiming_uniform_ is before
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"])

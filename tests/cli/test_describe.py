@@ -81,6 +81,29 @@ def test_a_mac_budget_chooses_the_keep_rate(sonopsis: Run, tiny_model: Path, sou
     assert refused.exit_code == 2 and "cannot be met" in " ".join(refused.stderr.replace("│", " ").split())
 
 
+def test_a_time_budget_chooses_the_keep_rate_and_says_which(sonopsis: Run, tiny_model: Path, sounds: Path) -> None:
+    options = (sounds / "noise.wav", "--model", tiny_model, "-f", "json")
+    generous = sonopsis("tag", *options, "--latency", 60_000)
+    assert "keep rate 1 " in generous.stderr
+    assert parsed(generous) == parsed(sonopsis("tag", *options, "--keep-rate", 1))
+    refused = sonopsis("tag", *options, "--latency", 0.001)
+    assert refused.exit_code == 2 and "cannot be met" in " ".join(refused.stderr.replace("│", " ").split())
+    both = sonopsis("tag", *options, "--latency", 10, "--macs", 0.8)
+    assert both.exit_code == 2 and "give one" in both.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_several_recordings_at_once_keep_their_order(
+    sonopsis: Run, tiny_model: Path, sounds: Path, tmp_path: Path, workers: int
+) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"no sound")
+    paths = [sounds / "noise.wav", broken, sounds / "deep" / "tone.flac", sounds / "deep" / "silence.ogg"]
+    result = sonopsis("tag", *paths, "--model", tiny_model, "-f", "json", "--workers", workers)
+    assert result.exit_code == 1 and result.stderr.count("broken.wav") == 1
+    assert [found["path"] for found in json.loads(result.stdout)] == [str(path) for path in paths]
+
+
 def test_silence_is_said_to_be_silence(sonopsis: Run, tiny_model: Path, sounds: Path) -> None:
     (found,) = parsed(sonopsis("caption", sounds / "deep" / "silence.ogg", "--model", tiny_model, "-f", "json"))
     assert [(w["labels"], w["caption"]) for w in found["windows"]] == [

@@ -4,6 +4,7 @@ onnxruntime's dynamic quantisation, chosen over calibrating tools because it nee
 runs the graphs has it. It sees weights only as plain constants, so onnxruntime folds the graph first.
 """
 
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -32,5 +33,9 @@ def write_int8(folder: Path) -> Path:
         options.optimized_model_filepath = str(folded)
         onnxruntime.InferenceSession(folder / TAG, options, providers=["CPUExecutionProvider"])
         products = ["MatMul", "Gemm"]
-        quantize_dynamic(folded, folder / TAG_INT8, products, per_channel=True, weight_type=QuantType.QInt8)
+        logging.disable(logging.WARNING)  # it asks for a step that is for static quantisation
+        try:
+            quantize_dynamic(folded, folder / TAG_INT8, products, per_channel=True, weight_type=QuantType.QInt8)
+        finally:
+            logging.disable(logging.NOTSET)
     return folder / TAG_INT8
