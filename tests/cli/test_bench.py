@@ -46,6 +46,14 @@ def test_start(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untyped-d
     assert rows["sonopsis --help"]["torch"] is False and rows["sonopsis tag clip.wav, torch"]["torch"] is True
 
 
+def test_train_step(sonopsis) -> None:  # type: ignore[no-untyped-def]
+    few = ("--width", 64, "--depth", 1, "--batch", 2, "--length", 12, "--caption", 4, "--rounds", 1)
+    found = checked(sonopsis("bench", "train-step", "--trained", "all", *few, "--json"))
+    (row,) = found["rows"]  # type: ignore[misc]
+    assert row["name"] == found["baseline"] == "sonopsis, all parameters"
+    assert (row["batch"], row["length"], row["caption"]) == (2, 12, 4)
+
+
 @pytest.mark.parametrize("shape", ["--markdown", None])
 def test_tables_tell_the_machine(sonopsis, tiny_model: Path, shape: str | None) -> None:  # type: ignore[no-untyped-def]
     few = ("--engine", "torch", "--precision", "float32", "--keep-rate", 0.7, "--rounds", 1)
@@ -63,6 +71,7 @@ def test_tables_tell_the_machine(sonopsis, tiny_model: Path, shape: str | None) 
     [
         (["encoder", "--engine", "abacus"], "choose from torch, openvino, onnx"),
         (["encoder", "--precision", "float8"], "choose from float32, bfloat16, int8"),
+        (["train-step", "--length", "20"], "needs more tokens before it"),
         (["pipeline", "--clips", "10", "--at-once", "4"], "not a multiple of 4"),
     ],
 )

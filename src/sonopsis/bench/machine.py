@@ -21,7 +21,7 @@ FLAGS = (
     "bf16",
     "i8mm",
 )
-PACKAGES = ("numpy", "torch", "transformers", "openvino", "onnxruntime", "llama-cpp-python")
+PACKAGES = ("numpy", "torch", "transformers", "peft", "openvino", "onnxruntime", "llama-cpp-python")
 QUIET = 0.5  # load average up to which times of this machine mean something
 
 

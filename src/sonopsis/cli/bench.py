@@ -134,6 +134,33 @@ def start(
         _finish(_measured(found, rounds, None, isolated=False), as_json, as_markdown)
 
 
+@app.command("train-step")
+def train_step(
+    trained: Annotated[
+        list[str] | None, typer.Option(show_default="both", help="What is trained: all or lora; repeatable.")
+    ] = None,
+    peers: Peers = False,
+    width: Annotated[int, typer.Option(min=64, help="Width of the language model, a multiple of 32.")] = 768,
+    depth: Annotated[int, typer.Option(min=1, help="Its layers.")] = 24,
+    batch: Annotated[int, typer.Option(min=1, help="Sequences in one step.")] = 8,
+    length: Annotated[int, typer.Option(min=2, help="Tokens of a sequence.")] = 200,
+    caption: Annotated[int, typer.Option(min=1, help="Tokens at its end that are learned.")] = 30,
+    threads: Threads = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; in each every variant runs once.")] = 3,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
+) -> None:
+    """Time a step of training a captioner's Mamba-2 (random weights): forward and backward, without an optimiser."""
+    from sonopsis.bench.train_step import TRAINED, Shape, variants
+
+    chosen = _chosen(trained, TRAINED, "--trained")
+    try:
+        shape = Shape(width, depth, batch=batch, length=length, caption=caption)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--caption") from error
+    _finish(_measured(variants(shape, chosen, peers), rounds, threads), as_json, as_markdown)
+
+
 def _chosen_engines(engines: list[str] | None) -> list[str]:
     from sonopsis.bench.encoder import PRECISIONS
 

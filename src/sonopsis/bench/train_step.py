@@ -1,0 +1,129 @@
+"""The variants of `sonopsis bench train-step`: one step of training a captioner's language model, forward and backward.
+
+A step reads a batch of sequences and learns from the caption at their end alone; no optimiser moves the weights, whose
+cost is the same for all. Ours computes logits where there is a caption, as `sonopsis.captioner` does; transformers' is
+given labels of -100 elsewhere, as its users do.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sonopsis.bench.timing import Variant
+
+TRAINED = ("all", "lora")
+RANK = 8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The model, by default mamba2-130m, and the batch: sequences of `length` tokens whose last `caption` are learned.
+
+    Raises ValueError when there is nothing before the caption to predict it from.
+    """
+
+    width: int = 768
+    depth: int = 24
+    vocabulary: int = 50288
+    batch: int = 8
+    length: int = 200
+    caption: int = 30
+
+    def __post_init__(self) -> None:
+        if not 0 < self.caption < self.length:
+            raise ValueError(f"a caption of {self.caption} tokens needs more tokens before it than {self.length} allow")
+
+
+def variants(shape: Shape, trained: Sequence[str] = TRAINED, peers: bool = False) -> list[Variant]:
+    """Training all parameters, and adapters alone; with `peers` transformers', which is the baseline, before ours.
+
+    PEFT puts no adapters on `out_proj` of Mamba-2, so those of transformers are on `in_proj`; ours are on both, and
+    on `in_proj` alone to compare like with like.
+    """
+    found = []
+    extra = {"batch": shape.batch, "length": shape.length, "caption": shape.caption}
+    names = {"transformers": transformers_step, "sonopsis": sonopsis_step}
+    for engine, step in names.items():
+        if engine == "transformers" and not peers:
+            continue
+        if "all" in trained:
+            name = f"{engine}, all parameters"
+            found.append(Variant(name, engine, "float32", None, partial(step, shape, ()), extra))
+        if "lora" in trained:
+            for targets in (("in_proj",), ("in_proj", "out_proj")) if engine == "sonopsis" else (("in_proj",),):
+                name = f"{engine}, LoRA r={RANK} on {' and '.join(targets)}"
+                found.append(Variant(name, engine, "float32", None, partial(step, shape, targets), extra))
+    return found
+
+
+def sonopsis_step(shape: Shape, targets: tuple[str, ...]) -> Callable[[], float]:
+    """The step of `Mamba2LM`, of all parameters or of adapters on `targets`; it returns the loss."""
+    from torch.nn import functional as F
+
+    from sonopsis import lora
+
+    lm, ids = _model(shape)
+    lm.train()
+    if targets:
+        lora.attach(lm, lora.LoRAConfig(rank=RANK, targets=targets))
+
+    def step() -> float:
+        hidden = lm.hidden(lm.embed(ids))[:, -shape.caption - 1 : -1]  # (B, W, E), each predicts the next token
+        loss = F.cross_entropy(lm.lm_head(hidden).flatten(0, 1), ids[:, -shape.caption :].flatten())
+        loss.backward()
+        lm.zero_grad(set_to_none=True)
+        return loss.item()
+
+    return step
+
+
+def transformers_step(shape: Shape, targets: tuple[str, ...]) -> Callable[[], float]:
+    """The step of transformers' Mamba-2 with the same weights; adapters are PEFT's."""
+    import transformers
+
+    lm, ids = _model(shape)
+    config = lm.config
+    peer: Any = transformers.Mamba2ForCausalLM(
+        transformers.Mamba2Config(
+            hidden_size=config.width,
+            num_hidden_layers=config.depth,
+            vocab_size=config.vocab_size,
+            num_heads=config.heads,
+            head_dim=config.head_dim,
+            state_size=config.state,
+            n_groups=config.groups,
+            tie_word_embeddings=True,
+            use_cache=False,
+        )
+    )
+    state = lm.state_dict()
+    state["backbone.embeddings.weight"] = state["lm_head.weight"] = state.pop("backbone.embedding.weight")
+    peer.load_state_dict(state)
+    del lm, state
+    peer.train()
+    if targets:
+        import peft
+
+        peer = peft.get_peft_model(peer, peft.LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=list(targets)))
+    labels = ids.clone()
+    labels[:, : -shape.caption] = -100
+
+    def step() -> float:
+        loss = peer(input_ids=ids, labels=labels).loss
+        loss.backward()
+        peer.zero_grad(set_to_none=True)
+        return float(loss.item())
+
+    return step
+
+
+def _model(shape: Shape) -> Any:
+    """Random weights and token ids (B, L), the same in every process."""
+    import torch
+
+    from sonopsis.mamba2 import Mamba2Config, Mamba2LM
+
+    torch.manual_seed(0)
+    lm = Mamba2LM(Mamba2Config(width=shape.width, depth=shape.depth, vocab_size=shape.vocabulary))
+    return lm, torch.randint(shape.vocabulary, (shape.batch, shape.length))

@@ -1,0 +1,37 @@
+"""The training steps that are compared: the same work, and gradients for what is said to be trained."""
+
+import pytest
+
+from sonopsis.bench.train_step import Shape, sonopsis_step, transformers_step, variants
+
+TINY = Shape(width=64, depth=2, vocabulary=97, batch=2, length=17, caption=5)
+
+
+@pytest.mark.parametrize("targets", [(), ("in_proj",)])
+def test_both_learn_from_the_same_loss(targets: tuple[str, ...]) -> None:
+    pytest.importorskip("transformers")
+    if targets:
+        pytest.importorskip("peft")
+    ours, theirs = sonopsis_step(TINY, targets), transformers_step(TINY, targets)
+    assert ours() == pytest.approx(theirs(), rel=1e-5)
+    assert ours() == pytest.approx(theirs(), rel=1e-5)  # nothing has moved, nothing is left over
+
+
+def test_the_baseline_comes_first() -> None:
+    assert [v.name for v in variants(TINY, peers=True)] == [
+        "transformers, all parameters",
+        "transformers, LoRA r=8 on in_proj",
+        "sonopsis, all parameters",
+        "sonopsis, LoRA r=8 on in_proj",
+        "sonopsis, LoRA r=8 on in_proj and out_proj",
+    ]
+    assert [v.name for v in variants(TINY, ["lora"])] == [
+        "sonopsis, LoRA r=8 on in_proj",
+        "sonopsis, LoRA r=8 on in_proj and out_proj",
+    ]
+
+
+@pytest.mark.parametrize("caption", [0, 17])
+def test_captions_that_do_not_fit(caption: int) -> None:
+    with pytest.raises(ValueError, match="tokens"):
+        Shape(length=17, caption=caption)
