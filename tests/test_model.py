@@ -33,9 +33,7 @@ def test_modules_for_weights_of_a_file_are_not_filled_first() -> None:
     with unfilled():
         torch.manual_seed(0)
         assert torch.nn.Linear(4, 4) is not None
-        assert torch.equal(
-            torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(0))
-        )
+        assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(0)))
     assert torch.nn.init.kaiming_uniform_ is before
 
 

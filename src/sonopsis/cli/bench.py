@@ -134,6 +134,58 @@ def start(
         _finish(_measured(found, rounds, None, isolated=False), as_json, as_markdown)
 
 
+@app.command()
+def lm(
+    model: Annotated[
+        str,
+        typer.Option("--model", metavar="NAME", help="130m or 370m (random weights), `default`, or a model folder."),
+    ] = "130m",
+    peers: Peers = False,
+    lengths: Annotated[
+        list[int] | None,
+        typer.Option("--length", min=1, show_default="64, 512, 2048", help="Tokens of a prompt; repeatable."),
+    ] = None,
+    batches: Annotated[
+        list[int] | None,
+        typer.Option("--batch", min=1, show_default="1 and 16", help="Sequences in a step; repeatable."),
+    ] = None,
+    precisions: Precisions = None,
+    threads: Threads = None,
+    rounds: Rounds = 5,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
+) -> None:
+    """Time the language model: reading prompts and appending tokens; each piece of work is one run."""
+    from sonopsis.bench.lm import add_comparisons, bandwidth, find_lm, variants, works
+    from sonopsis.bench.machine import summary
+    from sonopsis.bench.report import Report, markdown, show
+    from sonopsis.mamba2 import Mamba2LM
+    from sonopsis.workers import cores
+
+    precisions = _chosen_precisions(precisions)
+    found: list[Report] = []
+    with tempfile.TemporaryDirectory(prefix="sonopsis-bench-") as scratch:
+        try:
+            folder = find_lm(model, Path(scratch))
+        except ValueError as error:
+            fail(str(error))
+        config, read = Mamba2LM.load(folder).config, bandwidth()
+        for work in works(lengths or [64, 512, 2048], batches or [1, 16]):
+            found.append(_measured(variants(folder, work, precisions, peers, threads or cores()), rounds, threads))
+            add_comparisons(found[-1].rows, config, read)
+    columns = {"tokens_per_s": "tokens/s", "over_llama": "× llama.cpp", "over_floor": "× floor"}
+    if as_json:
+        rows = [row for part in found for row in part.rows]
+        machine = {**found[0].machine, "read_gb_per_s": round(read / 1e9, 1)}
+        typer.echo(json.dumps(Report(machine, rows, found[0].baseline).to_dict(), indent=1))
+    elif as_markdown:
+        tables = "\n".join(markdown(part, columns) for part in found)
+        typer.echo(f"{summary(found[0].machine)}, reads {read / 1e9:.1f} GB/s\n\n{tables}", nl=False)
+    else:
+        for part in found:
+            show(part)
+
+
 @app.command("train-step")
 def train_step(
     trained: Annotated[
