@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -73,9 +73,9 @@ class PreparedLM(Mamba2LM):
         return Decoder(self, cache) if self.packed is None else PackedDecoder(self, self.packed, cache)
 
     def _through_layers(self, x: Tensor, cache: Cache | None, lengths: Tensor | None) -> Tensor:
-        """Torch multiplies by the projections, compiled code does what lies between them."""
+        """Torch multiplies by the projections; in float32 compiled code does what lies between them."""
         wanted = torch.is_grad_enabled() and x.requires_grad
-        if self.packed is None or wanted or x.dtype != torch.float32 or x.device.type != "cpu":
+        if self.packed is None or wanted or self.lm_head.weight.dtype != x.dtype or x.device.type != "cpu":
             return super()._through_layers(x, cache, lengths)
         if cache is None:
             cache = self.new_cache(x.shape[0])
@@ -86,7 +86,7 @@ class PreparedLM(Mamba2LM):
             mixer = layer.mixer
             projected = mixer.in_proj(layer.norm(x).to(mixer.in_proj.weight.dtype))  # (B, L, projected)
             conv, ssm = cache.layer(index)
-            y = self.packed.scan(index, _stored(projected), conv.numpy(), ssm.numpy(), ends.numpy(), threads)
+            y = self.packed.scan(index, projected.detach().numpy(), conv.numpy(), ssm.numpy(), ends.numpy(), threads)
             x += mixer.out_proj(torch.from_numpy(y).to(mixer.out_proj.weight.dtype))
         return x
 
@@ -141,12 +141,6 @@ def _tensor(matrix: Matrix, dtype: torch.dtype) -> Tensor:
     if matrix.data.dtype == np.uint16:
         return torch.from_numpy(matrix.data.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(matrix.unpack()).to(dtype)
-
-
-def _stored(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """The tensor's memory for the kernels: float32, or the bits of bfloat16 as uint16."""
-    tensor = tensor.detach()
-    return tensor.view(torch.int16).numpy().view(np.uint16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
 
 
 def _has_numba() -> bool:
