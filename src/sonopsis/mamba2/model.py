@@ -87,10 +87,14 @@ class Mamba2LM(nn.Module):
         _check(embeds, cache, lengths)
         if cache is not None:
             cache.check(self.config)
-        x = widen(embeds)  # the residual, (B, L, E)
+        x = self._through_layers(widen(embeds), cache, lengths)
+        return self.backbone.norm_f(x).to(self.lm_head.weight.dtype)
+
+    def _through_layers(self, x: Tensor, cache: Cache | None, lengths: Tensor | None) -> Tensor:
+        """The residual (B, L, E) before and after all layers."""
         for index, layer in enumerate(self.backbone.layers):
             x = layer(x, cache.layer(index) if cache is not None else None, lengths)
-        return self.backbone.norm_f(x).to(self.lm_head.weight.dtype)
+        return x
 
     def forward(
         self,

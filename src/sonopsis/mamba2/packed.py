@@ -14,6 +14,7 @@ Array = NDArray[Any]
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
+POSITIONS_A_THREAD = 4_000_000  # changes of numbers of the state, the same when a prompt is read
 WORTH_A_THREAD = 3_000_000  # weights that a second thread must save reading before waking it pays
 
 
@@ -146,3 +147,24 @@ class Packed:
         )  # fmt: skip
         team(threads).run(kernels.step, arguments)
         return logits
+
+    def scan(
+        self, layer: int, projected: Array, conv: Floats, ssm: Floats, lengths: NDArray[np.int64], threads: int = 1
+    ) -> Floats:
+        """What a layer does between its projections: [z | x B C | dt] (B, L, projected), float32 or bfloat16 bits as
+        uint16 -> (B, L, inner). The layer's conv (B, taps - 1, channels) and ssm (B, h, p, n) are moved on in place by
+        each row's first lengths (B,) positions; what lies behind them comes out as zero."""
+        from sonopsis.mamba2.scan import scan
+
+        batch, length = projected.shape[:2]
+        threads = max(1, min(threads, 1 + length * ssm.size // POSITIONS_A_THREAD))
+        heads, head_dim = ssm.shape[1:3]
+        y = np.empty((batch, length, heads * head_dim), np.float32)
+        arguments = (
+            projected, lengths, conv, ssm, self.taps[layer], self.biases[layer], self.dt_biases[layer],
+            self.decays[layer], self.skips[layer], self.gate_norms[layer], np.float32(self.eps), self.groups,
+            np.empty((batch, length, conv.shape[2]), np.float32), np.empty((batch, length, heads), np.float32), y,
+            np.zeros((4, 8), np.int64),
+        )  # fmt: skip
+        team(threads).run(scan, arguments)
+        return y

@@ -1,6 +1,7 @@
 """A Mamba-2 language model prepared for generation: weights in their final precision, steps as machine code."""
 
 import logging
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from typing import Literal, cast, get_args
@@ -70,6 +71,24 @@ class PreparedLM(Mamba2LM):
     def decoder(self, cache: Cache) -> Decoder:
         """What continues `cache`, in place."""
         return Decoder(self, cache) if self.packed is None else PackedDecoder(self, self.packed, cache)
+
+    def _through_layers(self, x: Tensor, cache: Cache | None, lengths: Tensor | None) -> Tensor:
+        """Torch multiplies by the projections; in float32 compiled code does what lies between them."""
+        wanted = torch.is_grad_enabled() and x.requires_grad
+        if self.packed is None or wanted or self.lm_head.weight.dtype != x.dtype or x.device.type != "cpu":
+            return super()._through_layers(x, cache, lengths)
+        if cache is None:
+            cache = self.new_cache(x.shape[0])
+        cache.conv, cache.ssm = cache.conv.contiguous(), cache.ssm.contiguous()
+        ends = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths.to("cpu", torch.int64)
+        x, threads = x.detach().clone(), torch.get_num_threads()
+        for index, layer in enumerate(cast(Iterable[Layer], self.backbone.layers)):
+            mixer = layer.mixer
+            projected = mixer.in_proj(layer.norm(x).to(mixer.in_proj.weight.dtype))  # (B, L, projected)
+            conv, ssm = cache.layer(index)
+            y = self.packed.scan(index, projected.detach().numpy(), conv.numpy(), ssm.numpy(), ends.numpy(), threads)
+            x += mixer.out_proj(torch.from_numpy(y).to(mixer.out_proj.weight.dtype))
+        return x
 
     def _pack(self, table: Matrix, head: Matrix, inputs: Matrix, outputs: Matrix) -> Packed:
         layers = [cast(Layer, layer) for layer in self.backbone.layers]
