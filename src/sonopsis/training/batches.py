@@ -202,6 +202,8 @@ def stream(batch: Callable[[int], Batch], first: int, last: int, workers: int) -
         _Steps(batch, first, last),
         batch_size=None,
         num_workers=workers,
+        # A fork would inherit the locks of compute libraries' threads, which do not survive it.
+        multiprocessing_context="forkserver" if workers else None,
         prefetch_factor=8 if workers else None,
     )
     yield from loader
