@@ -17,7 +17,8 @@ from sonopsis.consensus import consensus, tag_support
 from sonopsis.data.words import parse
 from sonopsis.folder import DEFAULT_MODEL, ModelError
 from sonopsis.mel import mel_input
-from sonopsis.modules import save, unfilled
+from sonopsis.modules import save
+from sonopsis.unfilled import unfilled
 
 RATE = 16_000
 

@@ -1,13 +1,10 @@
 """Model folder <-> torch modules: build what a config.json describes, fill it with weights, write it out again."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from sonopsis.captioner import Captioner
 from sonopsis.connector import ConnectorConfig
@@ -16,23 +13,7 @@ from sonopsis.folder import WEIGHTS, ModelConfig, ModelError, ModelFolder, write
 from sonopsis.mamba2 import Mamba2Config
 from sonopsis.mel import MelConfig
 from sonopsis.tagger import Tagger
-
-
-@contextmanager
-def unfilled() -> Iterator[None]:
-    """Modules made here have no initial weights, which take seconds to draw: for those that get theirs from a file.
-
-    The meta device would do the same, and would import torch's compiler for it, another two seconds.
-    """
-    names = [name for name in dir(nn.init) if name.endswith("_") and not name.startswith("_")]
-    before = {name: getattr(nn.init, name) for name in names}
-    try:
-        for name in names:
-            setattr(nn.init, name, lambda tensor, *arguments, **options: tensor)
-        yield
-    finally:
-        for name, function in before.items():
-            setattr(nn.init, name, function)
+from sonopsis.unfilled import unfilled
 
 
 def build(config: ModelConfig) -> Tagger | Captioner:

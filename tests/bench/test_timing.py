@@ -19,15 +19,16 @@ def sleeper(name: str, seconds: float, **fields: object) -> Variant:
 
 
 def test_processes_report_the_time_of_their_call_alone() -> None:
-    fast, slow = measure([sleeper("fast", 0.01), sleeper("slow", 0.04)], rounds=5, warmup=1)
-    assert len(fast.seconds) == len(slow.seconds) == 5
-    assert 10 <= fast.quantile(0.5) < 30 <= slow.quantile(0.5) < 80
+    """Without the start of the process. The least disturbed call counts: other work on the machine only adds."""
+    fast, slow = measure([sleeper("fast", 0.01), sleeper("slow", 0.04)], rounds=10, warmup=1)
+    assert len(fast.seconds) == len(slow.seconds) == 10
+    assert 0.01 <= min(fast.seconds) < 0.03 < 0.04 <= min(slow.seconds) < 0.08
     assert fast.quantile(0.1) <= fast.quantile(0.5) <= fast.quantile(0.9)
 
 
 def test_times_are_for_one_unit() -> None:
-    (measured,) = measure([sleeper("four clips", 0.04, units=4)], rounds=3)
-    assert 10 <= measured.quantile(0.5) < 20
+    (measured,) = measure([sleeper("four clips", 0.04, units=4)], rounds=10)
+    assert 10 <= measured.quantile(0) < 20
 
 
 def test_every_round_runs_every_variant_once_in_a_new_order(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_the_connector_is_that_of_torch(
     encoder = EncoderGraph(graph, config, "tagger.")
     mel, kept = encoder.inputs()
     tokens, _ = encoder.run(mel, kept, collect=layout == "concat")
-    prefix = ConnectorGraph(graph, encoder, fields.to_dict()).prefix(tokens, mel)
+    prefix = ConnectorGraph(graph, encoder, fields).prefix(tokens, mel)
     graph.output("prefix", prefix, ["batch", "length", 12])
     graph.save(tmp_path / "graph.onnx", "")
     for batch, frames, rate in ((2, 256, 0.6), (1, 112, 1.0)):

@@ -80,27 +80,12 @@ def sonopsis_step(shape: Shape, targets: tuple[str, ...]) -> Callable[[], float]
 
 def transformers_step(shape: Shape, targets: tuple[str, ...]) -> Callable[[], float]:
     """The step of transformers' Mamba-2 with the same weights; adapters are PEFT's."""
-    import transformers
+    from sonopsis.bench.lm import transformers_lm
 
     lm, ids = _model(shape)
-    config = lm.config
-    peer: Any = transformers.Mamba2ForCausalLM(
-        transformers.Mamba2Config(
-            hidden_size=config.width,
-            num_hidden_layers=config.depth,
-            vocab_size=config.vocab_size,
-            num_heads=config.heads,
-            head_dim=config.head_dim,
-            state_size=config.state,
-            n_groups=config.groups,
-            tie_word_embeddings=True,
-            use_cache=False,
-        )
-    )
-    state = lm.state_dict()
-    state["backbone.embeddings.weight"] = state["lm_head.weight"] = state.pop("backbone.embedding.weight")
-    peer.load_state_dict(state)
-    del lm, state
+    peer = transformers_lm(lm)
+    peer.config.use_cache = False
+    del lm
     peer.train()
     if targets:
         import peft

@@ -3,15 +3,16 @@
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from sonopsis.captioner import Captioner
 from sonopsis.encoder import EncoderConfig, read_checkpoint
 from sonopsis.encoder.config import PRESETS
 from sonopsis.folder import WEIGHTS, ModelConfig, is_foreign, open_folder, write_description
 from sonopsis.mel import MelConfig
+from sonopsis.modules import from_checkpoint, read_modules
 from sonopsis.tagger import Tagger
 
 RANDOM = ("ast", "ast_stride10", "audiomae", "eat")  # presets, built at full size
@@ -62,19 +63,5 @@ def write_random(config: EncoderConfig, labels: int, folder: Path, seed: int = 0
 
 def read_tagger(model: str | os.PathLike[str]) -> Tagger:
     """Encoder and head as plain torch modules in float32, whatever engine `sonopsis.load` would choose."""
-    state: dict[str, Any]
-    if is_foreign(model):
-        checkpoint = read_checkpoint(model)
-        config, labels, state = checkpoint.config, len(checkpoint.labels), checkpoint.state
-    else:
-        folder = open_folder(model)
-        config, labels = EncoderConfig.from_dict(folder.config.encoder), len(folder.config.labels)
-        whole = load_file(folder.weights)
-        tags = {name.removeprefix("tagger."): tensor.float() for name, tensor in whole.items()}
-        state = {name: tensor for name, tensor in tags.items() if name.startswith(("encoder.", "head."))}
-    with torch.device("meta"):  # without the time that random weights take
-        tagger = Tagger(config, labels)
-    tagger.load_state_dict(state, assign=True)
-    if config.position == "sincos":
-        tagger.encoder.compute_positions()
-    return tagger.eval()
+    module = from_checkpoint(read_checkpoint(model))[1] if is_foreign(model) else read_modules(open_folder(model))
+    return module.tagger if isinstance(module, Captioner) else module

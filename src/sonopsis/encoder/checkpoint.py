@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -24,6 +23,7 @@ from sonopsis.encoder.pickles import load_pickle
 from sonopsis.encoder.vit import Encoder
 from sonopsis.folder import CONFIG, FRONT_END, ModelError, read_json
 from sonopsis.mel import MELS, MelConfig
+from sonopsis.unfilled import unfilled
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in a folder, the first that is there
 
@@ -56,11 +56,9 @@ class Checkpoint:
 
     def encoder(self) -> Encoder:
         """The encoder, in evaluation mode; its weights are those of `state`, not copies."""
-        with torch.device("meta"):  # without the time that random weights take
+        with unfilled():
             encoder = Encoder(self.config)
         encoder.load_state_dict(_part(self.state, "encoder."), assign=True)
-        if self.config.position == "sincos":
-            encoder.compute_positions()
         return encoder.eval()
 
 
@@ -146,7 +144,7 @@ def _shorten(
 
 
 def _check(config: EncoderConfig, state: dict[str, Tensor]) -> None:
-    with torch.device("meta"):
+    with unfilled():
         wanted = {f"encoder.{name}": tensor for name, tensor in Encoder(config).state_dict().items()}
         if "head.linear.weight" in state:
             head = Head(config.width, len(state["head.linear.weight"]))

@@ -1,5 +1,6 @@
 """The connector as a graph: the mathematics of `sonopsis.connector`, checked against it by the tests."""
 
+from sonopsis.connector import ConnectorConfig
 from sonopsis.graphs.builder import Graph
 from sonopsis.graphs.encoder import EncoderGraph, Tokens
 
@@ -7,47 +8,45 @@ END = 2**31 - 1  # beyond every axis
 
 
 class ConnectorGraph:
-    """Adds a connector to a graph; `fields` are those of its config."""
+    """Adds a connector to a graph."""
 
-    def __init__(self, graph: Graph, encoder: EncoderGraph, fields: dict[str, object]) -> None:
+    def __init__(self, graph: Graph, encoder: EncoderGraph, config: ConnectorConfig) -> None:
         self.g = graph
         self.encoder = encoder
-        self.layout = str(fields.get("layout", "concat"))
-        self.rows = int(str(fields["frequency_rows"]))
-        self.width, self.inner = int(str(fields["width"])), int(str(fields["encoder_width"]))
-        self.summary, self.labels = bool(fields.get("summary", True)), bool(fields.get("labels", 0))
-        self.reduction = int(str(fields.get("reduction", 1)))
+        self.config = config
 
     def prefix(self, tokens: Tokens, mel: str) -> str:
         """Prefix vectors (B, L, E) of an encoder's tokens."""
         g = self.g
         vectors = self._vectors(tokens, mel)
-        if self.labels:
+        if self.config.labels:
             scores = g.op("Sigmoid", g.linear(vectors, "connector.score"))
             gated = g.op("Mul", g.weight("connector.gate"), vectors)
             vectors = g.op("Add", g.linear(scores, "connector.embed"), gated)
-        if self.reduction == 1:
+        if self.config.reduction == 1:
             return vectors
-        steps = g.slice(vectors, 1, 0, -1) if self.summary else vectors
+        steps = g.slice(vectors, 1, 0, -1) if self.config.summary else vectors
         means = g.op(
             "AveragePool",
             g.op("Transpose", steps, perm=[0, 2, 1]),
-            kernel_shape=[self.reduction],
-            strides=[self.reduction],
+            kernel_shape=[self.config.reduction],
+            strides=[self.config.reduction],
             ceil_mode=1,
             count_include_pad=0,
         )
         means = g.op("Transpose", means, perm=[0, 2, 1])
-        return g.op("Concat", means, g.slice(vectors, 1, -1, END), axis=1) if self.summary else means
+        return g.op("Concat", means, g.slice(vectors, 1, -1, END), axis=1) if self.config.summary else means
 
     def _vectors(self, tokens: Tokens, mel: str) -> str:
         g = self.g
-        if self.layout == "concat":
+        if self.config.layout == "concat":
             assert tokens.grid is not None
-            vectors = self._mlp(g.reshape(tokens.grid, 0, -1, self.rows * self.inner))  # (B, t, E)
+            vectors = self._mlp(
+                g.reshape(tokens.grid, 0, -1, self.config.frequency_rows * self.config.encoder_width)
+            )  # (B, t, E)
         else:
             vectors = self._ordered(self._mlp(self.encoder.patches(tokens.x)), tokens, mel)
-        if not self.summary:
+        if not self.config.summary:
             return vectors
         first = g.layer_norm(g.slice(tokens.x, 1, 0, 1), "connector.summary.0", 1e-5)
         return g.op("Concat", vectors, g.linear(first, "connector.summary.1"), axis=1)
@@ -60,15 +59,15 @@ class ConnectorGraph:
     def _ordered(self, vectors: str, tokens: Tokens, mel: str) -> str:
         """Survivors (B, K, E) with separators between groups, ordered by one sort over grid keys."""
         g = self.g
-        rows = g.constant(self.rows)
+        rows = g.constant(self.config.frequency_rows)
         assert tokens.index is not None  # the default blocks prune, be it nothing
         step, band = g.op("Div", tokens.index, rows), g.op("Mod", tokens.index, rows)
-        time = g.op("Div", self.encoder.cells, g.constant([self.rows]))
-        if self.layout == "time_major":
-            groups, size = time, g.constant([self.rows])
-            key = g.op("Add", g.op("Mul", step, g.constant(self.rows + 1)), band)
+        time = g.op("Div", self.encoder.cells, g.constant([self.config.frequency_rows]))
+        if self.config.layout == "time_major":
+            groups, size = time, g.constant([self.config.frequency_rows])
+            key = g.op("Add", g.op("Mul", step, g.constant(self.config.frequency_rows + 1)), band)
         else:
-            groups, size = g.constant([self.rows]), time
+            groups, size = g.constant([self.config.frequency_rows]), time
             key = g.op("Add", g.op("Mul", band, g.op("Add", time, g.constant([1]))), step)
         count = g.op("Squeeze", g.op("Sub", groups, g.constant([1])), g.constant([0]))
         ends = g.op("Range", g.constant(0), count, g.constant(1))
@@ -76,8 +75,8 @@ class ConnectorGraph:
         batch = g.slice(g.op("Shape", mel), 0, 0, 1)
         between = g.op("Concat", batch, g.op("Shape", ends), axis=0)
         keys = g.op("Concat", key, g.op("Expand", ends, between), axis=1)
-        separator = g.reshape(g.weight("connector.separator"), 1, 1, self.width)
-        shape = g.op("Concat", between, g.constant([self.width]), axis=0)
+        separator = g.reshape(g.weight("connector.separator"), 1, 1, self.config.width)
+        shape = g.op("Concat", between, g.constant([self.config.width]), axis=0)
         every = g.op("Concat", vectors, g.op("Expand", separator, shape), axis=1)
         _, order = g.ops("TopK", 2, keys, g.slice(g.op("Shape", keys), 0, 1, 2), axis=1, largest=0, sorted=1)
         return g.op("GatherND", every, g.op("Unsqueeze", order, g.constant([2])), batch_dims=1)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from sonopsis.connector import ConnectorConfig
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.folder import END_OF_TEXT, ModelConfig
 from sonopsis.graphs.builder import Graph
@@ -73,9 +74,10 @@ def _caption(graph: Graph, config: EncoderConfig, model: ModelConfig, lm: Mamba2
     assert model.connector is not None
     encoder = EncoderGraph(graph, config, "tagger.")
     mel, kept = encoder.inputs()
-    tokens, _ = encoder.run(mel, kept, collect=model.connector.get("layout", "concat") == "concat")
+    connector = ConnectorConfig.from_dict(model.connector)
+    tokens, _ = encoder.run(mel, kept, collect=connector.layout == "concat")
     graph.output("logits", encoder.logits(tokens), ["batch", len(model.labels)])
-    prefix = ConnectorGraph(graph, encoder, model.connector).prefix(tokens, mel)
+    prefix = ConnectorGraph(graph, encoder, connector).prefix(tokens, mel)
     batch = graph.op("Concat", graph.slice(graph.op("Shape", mel), 0, 0, 1), graph.constant([1]), axis=0)
     start = LMGraph(graph, lm, "lm.").embed(graph.op("Expand", graph.constant(END_OF_TEXT), batch))
     graph.output("prompt", graph.op("Concat", prefix, start, axis=1), ["batch", "length", lm.width])

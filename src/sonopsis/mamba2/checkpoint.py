@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonopsis.mamba2.config import Mamba2Config
+from sonopsis.unfilled import unfilled
 
 if TYPE_CHECKING:
     from sonopsis.mamba2.model import Mamba2LM
@@ -56,7 +57,7 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32) -> "Mamba2LM":
     state = read_weights(path)
     config = parse_config(fields, state, path)
     _check_tied(config, state, path)
-    with torch.device("meta"):
+    with unfilled():
         model = Mamba2LM(config)
     state = {name: tensor.to(dtype if name.endswith(PROJECTIONS) else torch.float32) for name, tensor in state.items()}
     _check_fit(model, state, path)

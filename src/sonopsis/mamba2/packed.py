@@ -61,9 +61,8 @@ class Team:
     def __init__(self, size: int) -> None:
         self.size = size
         self._queues: list[SimpleQueue[Any]] = [SimpleQueue() for _ in range(size - 1)]
-        self._order = (
-            threading.Lock()
-        )  # calls reach every thread in one order, or two of them would wait for each other
+        # Calls reach every thread in one order, or two of them would wait for each other.
+        self._order = threading.Lock()
         for number, queue in enumerate(self._queues, 1):
             threading.Thread(target=self._work, args=(number, queue), daemon=True).start()
 

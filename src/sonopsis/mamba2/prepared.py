@@ -14,6 +14,7 @@ from sonopsis.mamba2.block import Layer, StepWeights
 from sonopsis.mamba2.cache import Cache
 from sonopsis.mamba2.model import Decoder, Mamba2LM
 from sonopsis.mamba2.packed import PRECISIONS, Floats, Matrix, Packed, Precision
+from sonopsis.unfilled import unfilled
 
 Kernels = Literal["auto", "torch", "numba"]
 READ_IN = {"bfloat16": torch.bfloat16, "int8": torch.bfloat16}  # what torch multiplies by, float32 otherwise
@@ -23,8 +24,9 @@ log = logging.getLogger(__name__)
 class PreparedLM(Mamba2LM):
     """A copy of a language model that reads and generates but does not learn; `Mamba2LM.prepare` makes one.
 
-    Torch reads prompts; compiled kernels, or torch, decode. Weights keep the precision they were given: loading others
-    or moving to another device afterwards does not reach the kernels; prepare again instead.
+    Torch multiplies by the projections when a prompt is read; compiled kernels do the rest of that in float32, and
+    decode at every precision, or torch does. Weights keep the precision they were given: loading others or moving to
+    another device afterwards does not reach the kernels; prepare again instead.
     """
 
     def __init__(self, lm: Mamba2LM, precision: Precision = "float32", kernels: Kernels = "auto") -> None:
@@ -38,7 +40,7 @@ class PreparedLM(Mamba2LM):
             raise ValueError('kernels="numba" need a model on the CPU and `pip install "sonopsis[fast]"`')
         if kernels == "auto" and not compiled and device.type == "cpu":
             _tell_once()
-        with torch.device("meta"):  # without the time and memory of random weights
+        with unfilled():
             super().__init__(lm.config)
         state = {name: tensor.detach().float().cpu() for name, tensor in lm.state_dict().items()}
         small = {name: tensor.clone() for name, tensor in state.items() if tensor.ndim == 1 or "conv1d" in name}
