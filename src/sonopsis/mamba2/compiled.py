@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from sonopsis.mamba2.lanes import wide_registers
+from sonopsis.mamba2.lanes import narrowed, wide_registers
 
 F = TypeVar("F", bound=Callable[..., Any])
 LOG2E, LN2_HIGH, LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -63,15 +63,24 @@ def silu(x):  # type: ignore[no-untyped-def]
 
 
 @compiled(fastmath=FAST)
+def scale_to_norm(x, weight, eps, out):  # type: ignore[no-untyped-def]
+    """RMS norm of one vector; `out` may be x, or narrower."""
+    wide_registers()
+    total = ZERO
+    for k in range(x.shape[0]):
+        total += x[k] * x[k]
+    factor = ONE / np.sqrt(total / np.float32(x.shape[0]) + eps)
+    for k in range(x.shape[0]):
+        out[k] = narrowed(x[k] * factor * weight[k], out)
+
+
+@compiled(fastmath=FAST)
 def rms_norm(x, weight, eps, groups, out):  # type: ignore[no-untyped-def]
     """RMS norm of each row of x (B, width) in equal groups."""
     wide_registers()
     size = x.shape[1] // groups
     for b in range(x.shape[0]):
         for g in range(groups):
-            total = ZERO
-            for k in range(g * size, (g + 1) * size):
-                total += x[b, k] * x[b, k]
-            factor = ONE / np.sqrt(total / np.float32(size) + eps)
-            for k in range(g * size, (g + 1) * size):
-                out[b, k] = x[b, k] * factor * weight[k]
+            # Slices, since the compiler takes an index for one that may count from the end, and gathers.
+            first, last = g * size, (g + 1) * size
+            scale_to_norm(x[b, first:last], weight[first:last], eps, out[b, first:last])

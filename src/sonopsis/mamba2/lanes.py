@@ -56,12 +56,39 @@ def as_float(context: Any, value: Any) -> Any:
     return types.float32(value), generate
 
 
-def _multiply_add(builder: Any, vector: Any) -> Any:
+@intrinsic
+def narrowed(context: Any, value: Any, out: Any) -> Any:
+    """A float32 as the array `out` stores it: as it is, or the nearest bfloat16's bits (uint16)."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if out.dtype == types.float32:
+            return arguments[0]
+        i32 = ir.IntType(32)
+        bits = builder.bitcast(arguments[0], i32)
+        odd = builder.and_(builder.lshr(bits, ir.Constant(i32, 16)), ir.Constant(i32, 1))
+        rounded = builder.add(builder.add(bits, ir.Constant(i32, 0x7FFF)), odd)
+        broken = builder.fcmp_unordered("uno", arguments[0], arguments[0])  # NaN would be rounded to a number
+        kept = builder.select(broken, ir.Constant(i32, 0x7FC00000), rounded)
+        return builder.trunc(builder.lshr(kept, ir.Constant(i32, 16)), ir.IntType(16))
+
+    return out.dtype(value, out), generate
+
+
+def multiply_add(builder: Any, vector: Any) -> Any:
+    """The function a * b + c of three vectors."""
     kind = ir.FunctionType(vector, [vector] * 3)
     return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32")
 
 
-def _sum(builder: Any, vector: Any) -> Any:
+def spread(builder: Any, value: Any) -> Any:
+    """A float32 in all lanes of a vector."""
+    i32, zero = ir.IntType(32), ir.Constant(ir.VectorType(ir.FloatType(), LANES), [0.0] * LANES)
+    one = builder.insert_element(zero, value, ir.Constant(i32, 0))
+    return builder.shuffle_vector(one, zero, ir.Constant(ir.VectorType(i32, LANES), [0] * LANES))
+
+
+def sum_lanes(builder: Any, vector: Any) -> Any:
+    """The sum of a vector's lanes."""
     kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), vector.type])
     reduce = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{LANES}f32")
     return builder.call(reduce, [ir.Constant(ir.FloatType(), 0.0), vector], fastmath=("reassoc",))
@@ -75,7 +102,7 @@ def _prefetch(builder: Any, pointer: Any) -> Any:
     builder.call(fetch, [builder.bitcast(pointer, i8p), *(ir.Constant(i32, value) for value in (0, 3, 1))])
 
 
-def _row_pointer(context: Any, builder: Any, kind: Any, array: Any, row: Any) -> Any:
+def row_pointer(context: Any, builder: Any, kind: Any, array: Any, row: Any) -> Any:
     """Where a row of a two-dimensional array begins, as i8*."""
     view = context.make_array(kind)(context, builder, array)
     stride = cgutils.unpack_tuple(builder, view.strides)[0]
@@ -95,11 +122,11 @@ def _tile(rows: int, columns: int) -> Any:
             stored = ir.VectorType(context.get_data_type(weight.dtype), LANES)
             at = [builder.add(arguments[1], ir.Constant(i64, i)) for i in range(rows)]
             to = [builder.add(arguments[3], ir.Constant(i64, i)) for i in range(columns)]
-            weights = [_row_pointer(context, builder, kinds[0], arguments[0], i) for i in at]
-            inputs = [_row_pointer(context, builder, kinds[2], arguments[2], i) for i in to]
+            weights = [row_pointer(context, builder, kinds[0], arguments[0], i) for i in at]
+            inputs = [row_pointer(context, builder, kinds[2], arguments[2], i) for i in to]
             view = context.make_array(kinds[0])(context, builder, arguments[0])
             ahead = builder.mul(cgutils.unpack_tuple(builder, view.strides)[0], ir.Constant(i64, rows))
-            multiply = _multiply_add(builder, vector)
+            multiply = multiply_add(builder, vector)
             zero = ir.Constant(vector, [0.0] * LANES)
             before = builder.block
             loop, done = builder.append_basic_block("tile"), builder.append_basic_block("tiled")
@@ -136,7 +163,7 @@ def _tile(rows: int, columns: int) -> Any:
                 total.add_incoming(zero, before)
                 total.add_incoming(last, loop)
                 results.append(total)
-            return context.make_tuple(builder, signature.return_type, [_sum(builder, total) for total in results])
+            return context.make_tuple(builder, signature.return_type, [sum_lanes(builder, total) for total in results])
 
         return types.UniTuple(types.float32, rows * columns)(weight, types.intp, x, types.intp, types.intp), generate
 
@@ -155,18 +182,14 @@ def state_rows(context: Any, state: Any, p: Any, b: Any, c: Any, keep: Any, writ
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         i64, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), LANES)
         at = [builder.add(arguments[1], ir.Constant(i64, i)) for i in range(rows)]
-        pointers = [_row_pointer(context, builder, signature.args[0], arguments[0], i) for i in at]
+        pointers = [row_pointer(context, builder, signature.args[0], arguments[0], i) for i in at]
         pointers = [builder.bitcast(pointer, ir.FloatType().as_pointer()) for pointer in pointers]
         others = [context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (2, 3)]
-        multiply = _multiply_add(builder, vector)
+        multiply = multiply_add(builder, vector)
         zero = ir.Constant(vector, [0.0] * LANES)
 
-        def spread(value: Any) -> Any:
-            one = builder.insert_element(zero, value, ir.Constant(ir.IntType(32), 0))
-            return builder.shuffle_vector(one, zero, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
-
-        keeps = spread(arguments[4])
-        factors = [spread(write) for write in cgutils.unpack_tuple(builder, arguments[5])]
+        keeps = spread(builder, arguments[4])
+        factors = [spread(builder, write) for write in cgutils.unpack_tuple(builder, arguments[5])]
         before = builder.block
         loop, done = builder.append_basic_block("state"), builder.append_basic_block("read")
         builder.cbranch(builder.icmp_signed(">", arguments[6], ir.Constant(i64, 0)), loop, done)
@@ -196,7 +219,7 @@ def state_rows(context: Any, state: Any, p: Any, b: Any, c: Any, keep: Any, writ
             result.add_incoming(zero, before)
             result.add_incoming(last, loop)
             results.append(result)
-        return context.make_tuple(builder, signature.return_type, [_sum(builder, result) for result in results])
+        return context.make_tuple(builder, signature.return_type, [sum_lanes(builder, result) for result in results])
 
     kinds = (state, types.intp, b, c, types.float32, types.UniTuple(types.float32, rows), types.intp)
     return types.UniTuple(types.float32, rows)(*kinds), generate

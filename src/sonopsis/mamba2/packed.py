@@ -1,13 +1,12 @@
-"""Weights laid out for decoding, and the threads that decode with them. NumPy only, so that it serves without torch."""
+"""Weights laid out for decoding. NumPy only, so that it serves without torch."""
 
-import os
-import threading
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sonopsis.mamba2.threads import run_beside_torch, team
 
 Floats = NDArray[np.float32]
 Array = NDArray[Any]
@@ -15,6 +14,7 @@ Precision = Literal["float32", "bfloat16", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 POSITIONS_A_THREAD = 4_000_000  # changes of numbers of the state, the same when a prompt is read
+NUMBERS_A_THREAD = 30_000  # of the residual
 WORTH_A_THREAD = 3_000_000  # weights that a second thread must save reading before waking it pays
 
 
@@ -53,43 +53,6 @@ class Matrix:
     def nbytes(self) -> int:
         """Bytes of weights and scales."""
         return self.data.nbytes + self.scale.nbytes
-
-
-class Team:
-    """Threads that run one compiled function together, the caller among them."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._queues: list[SimpleQueue[Any]] = [SimpleQueue() for _ in range(size - 1)]
-        # Calls reach every thread in one order, or two of them would wait for each other.
-        self._order = threading.Lock()
-        for number, queue in enumerate(self._queues, 1):
-            threading.Thread(target=self._work, args=(number, queue), daemon=True).start()
-
-    def _work(self, number: int, queue: "SimpleQueue[Any]") -> None:
-        while True:
-            kernel, arguments = queue.get()
-            kernel(*arguments, number, self.size)
-            del kernel, arguments
-
-    def run(self, kernel: Any, arguments: tuple[Any, ...]) -> None:
-        """kernel(*arguments, thread, threads) on all threads; it waits for the others by itself."""
-        with self._order:
-            for queue in self._queues:
-                queue.put((kernel, arguments))
-        kernel(*arguments, 0, self.size)
-
-
-_teams: dict[int, Team] = {}
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_teams.clear)  # threads do not survive a fork
-
-
-def team(size: int) -> Team:
-    """The process's team of `size` threads."""
-    if size not in _teams:
-        _teams[size] = Team(size)
-    return _teams[size]
 
 
 @dataclass(frozen=True)
@@ -147,23 +110,51 @@ class Packed:
         team(threads).run(kernels.step, arguments)
         return logits
 
+    def enter(self, layer: int, x: Floats, added: Array, normed: Array, threads: int = 1) -> None:
+        """x (N, E) += added (N, E) and its norm into `normed` (N, E); all but x are float32, or bfloat16 bits as
+        uint16."""
+        from sonopsis.mamba2.scan import enter
+
+        threads = max(1, min(threads, 1 + x.size // NUMBERS_A_THREAD))
+        counters = np.zeros((2, 8), np.int64)
+        arguments = (x, added, self.norms[layer], np.float32(self.eps), normed, counters)
+        run_beside_torch(enter, arguments, threads)
+
     def scan(
-        self, layer: int, projected: Array, conv: Floats, ssm: Floats, lengths: NDArray[np.int64], threads: int = 1
-    ) -> Floats:
+        self,
+        layer: int,
+        projected: Array,
+        conv: Floats,
+        ssm: Floats,
+        lengths: NDArray[np.int64],
+        scratch: "Scratch",
+        threads: int = 1,
+    ) -> None:
         """What a layer does between its projections: [z | x B C | dt] (B, L, projected), float32 or bfloat16 bits as
-        uint16 -> (B, L, inner). The layer's conv (B, taps - 1, channels) and ssm (B, h, p, n) are moved on in place by
-        each row's first lengths (B,) positions; what lies behind them comes out as zero."""
+        uint16 -> scratch.out (B, L, inner). The layer's conv (B, taps - 1, channels) and ssm (B, h, p, n) are moved on
+        in place by each row's first lengths (B,) positions; what lies behind them comes out as zero."""
         from sonopsis.mamba2.scan import scan
 
-        batch, length = projected.shape[:2]
-        threads = max(1, min(threads, 1 + length * ssm.size // POSITIONS_A_THREAD))
-        heads, head_dim = ssm.shape[1:3]
-        y = np.empty((batch, length, heads * head_dim), np.float32)
+        threads = max(1, min(threads, 1 + projected.shape[1] * ssm.size // POSITIONS_A_THREAD))
         arguments = (
             projected, lengths, conv, ssm, self.taps[layer], self.biases[layer], self.dt_biases[layer],
             self.decays[layer], self.skips[layer], self.gate_norms[layer], np.float32(self.eps), self.groups,
-            np.empty((batch, length, conv.shape[2]), np.float32), np.empty((batch, length, heads), np.float32), y,
-            np.zeros((4, 8), np.int64),
+            *scratch, np.zeros((4, 8), np.int64),
         )  # fmt: skip
-        team(threads).run(scan, arguments)
-        return y
+        run_beside_torch(scan, arguments, threads)
+
+
+class Scratch(NamedTuple):
+    """Memory for `Packed.scan`, the same for all layers: pages are given out once."""
+
+    xbc: Floats  # (B, L, channels)
+    dts: Floats  # (B, L, h)
+    keeps: Floats  # (B, L, h)
+    y: Floats  # (B, L, inner)
+    out: Array  # (B, L, inner), float32 or bfloat16 bits as uint16
+
+    @classmethod
+    def new(cls, batch: int, length: int, channels: int, heads: int, inner: int, narrow: bool) -> "Scratch":
+        """For a batch of prompts, whose projections are float32 or `narrow`, bfloat16."""
+        xbc, dts, keeps, y = (np.empty((batch, length, size), np.float32) for size in (channels, heads, heads, inner))
+        return cls(xbc, dts, keeps, y, np.empty(y.shape, np.uint16) if narrow else y)

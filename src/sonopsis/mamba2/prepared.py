@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from sonopsis.mamba2.block import Layer, StepWeights
 from sonopsis.mamba2.cache import Cache
 from sonopsis.mamba2.model import Decoder, Mamba2LM
-from sonopsis.mamba2.packed import PRECISIONS, Floats, Matrix, Packed, Precision
+from sonopsis.mamba2.packed import PRECISIONS, Floats, Matrix, Packed, Precision, Scratch
 from sonopsis.unfilled import unfilled
 
 Kernels = Literal["auto", "torch", "numba"]
@@ -75,22 +75,31 @@ class PreparedLM(Mamba2LM):
         return Decoder(self, cache) if self.packed is None else PackedDecoder(self, self.packed, cache)
 
     def _through_layers(self, x: Tensor, cache: Cache | None, lengths: Tensor | None) -> Tensor:
-        """Torch multiplies by the projections; in float32 compiled code does what lies between them."""
+        """Torch multiplies by the projections; compiled code does what lies between them."""
         wanted = torch.is_grad_enabled() and x.requires_grad
-        if self.packed is None or wanted or self.lm_head.weight.dtype != x.dtype or x.device.type != "cpu":
+        if self.packed is None or wanted or x.device.type != "cpu":
             return super()._through_layers(x, cache, lengths)
-        if cache is None:
-            cache = self.new_cache(x.shape[0])
+        config, packed = self.config, self.packed
+        cache = self.new_cache(x.shape[0]) if cache is None else cache
         cache.conv, cache.ssm = cache.conv.contiguous(), cache.ssm.contiguous()
-        ends = torch.full((x.shape[0],), x.shape[1]) if lengths is None else lengths.to("cpu", torch.int64)
-        x, threads = x.detach().clone(), torch.get_num_threads()
+        batch, length, width = x.shape
+        ends = (torch.full((batch,), length) if lengths is None else lengths.to("cpu", torch.int64)).numpy()
+        rows, dtype, threads = batch * length, self.lm_head.weight.dtype, torch.get_num_threads()
+        projected_width = config.inner + config.conv_channels + config.heads
+        normed, added, projected = (
+            torch.zeros(rows, size, dtype=dtype) for size in (width, width, projected_width)
+        )  # (B L, E), (B L, E), (B L, projected)
+        narrow = dtype == torch.bfloat16
+        scratch = Scratch.new(batch, length, config.conv_channels, config.heads, config.inner, narrow)
+        y = torch.from_numpy(scratch.out).view(dtype).view(rows, config.inner)
+        x = x.detach().clone(memory_format=torch.contiguous_format).view(rows, width)
         for index, layer in enumerate(cast(Iterable[Layer], self.backbone.layers)):
-            mixer = layer.mixer
-            projected = mixer.in_proj(layer.norm(x).to(mixer.in_proj.weight.dtype))  # (B, L, projected)
-            conv, ssm = cache.layer(index)
-            y = self.packed.scan(index, projected.detach().numpy(), conv.numpy(), ssm.numpy(), ends.numpy(), threads)
-            x += mixer.out_proj(torch.from_numpy(y).to(mixer.out_proj.weight.dtype))
-        return x
+            packed.enter(index, x.numpy(), _bits(added), _bits(normed), threads)
+            torch.mm(normed, layer.mixer.in_proj.weight.T, out=projected)
+            conv, ssm = (state.numpy() for state in cache.layer(index))
+            packed.scan(index, _bits(projected).reshape(batch, length, -1), conv, ssm, ends, scratch, threads)
+            torch.mm(y, layer.mixer.out_proj.weight.T, out=added)
+        return x.add_(added).view(batch, length, width)
 
     def _pack(self, table: Matrix, head: Matrix, inputs: Matrix, outputs: Matrix) -> Packed:
         layers = [cast(Layer, layer) for layer in self.backbone.layers]
@@ -143,6 +152,11 @@ def _tensor(matrix: Matrix, dtype: torch.dtype) -> Tensor:
     if matrix.data.dtype == np.uint16:
         return torch.from_numpy(matrix.data.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(matrix.unpack()).to(dtype)
+
+
+def _bits(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
+    """A float32 tensor as it is; the bits of a bfloat16 one as uint16, since NumPy has no such numbers."""
+    return tensor.view(torch.uint16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
 
 
 def _has_numba() -> bool:

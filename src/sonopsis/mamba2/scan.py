@@ -1,17 +1,34 @@
-"""What a layer of Mamba-2 does between its two projections, over many positions, as machine code. No torch.
+"""What a layer of Mamba-2 does around its two projections, over many positions, as machine code. No torch.
 
-All threads run `scan` at once: positions are dealt out for the convolution and for the gated norm, heads for the
-recurrence between them, which is followed position by position: a head's state lies in the nearest cache throughout,
-and the steps cost a small part of the projections.
+All threads run `enter` before the first projection, and `scan` between the two. There positions are dealt out for the
+convolution and for the gated norm, heads for the recurrence between them, which is followed position by position: a
+head's state lies in the nearest cache throughout, and the steps cost less than the projections.
 """
 
 import numpy as np
 
 from sonopsis.mamba2.barrier import arrive, wait
-from sonopsis.mamba2.compiled import FAST, ONE, ZERO, compiled, exp, silu
-from sonopsis.mamba2.lanes import LANES, as_float, state_rows, wide_registers
+from sonopsis.mamba2.compiled import FAST, ZERO, compiled, exp, scale_to_norm, silu
+from sonopsis.mamba2.lanes import LANES, as_float, wide_registers
+from sonopsis.mamba2.registers import COLUMNS, VECTORS, recur_block, recur_single, recur_vector
 
 POSITIONS = 16  # that a thread takes at once
+
+
+@compiled(fastmath=FAST)
+def enter(x, added, weight, eps, out, counters, thread, threads):  # type: ignore[no-untyped-def]
+    """x (N, E) += added (N, E), float32 or bfloat16 bits, and its norm into `out` (N, E), of either; all threads at
+    once. `counters` (2, 8) start as zeros."""
+    wide_registers()
+    item = arrive(counters[1])
+    while item * POSITIONS < x.shape[0]:
+        for r in range(item * POSITIONS, min((item + 1) * POSITIONS, x.shape[0])):
+            row, more = x[r], added[r]
+            for k in range(row.shape[0]):
+                row[k] += as_float(more[k])
+            scale_to_norm(row, weight, eps, out[r])
+        item = arrive(counters[1])
+    wait(counters[0], threads)
 
 
 @compiled(fastmath=FAST)
@@ -22,8 +39,9 @@ def _add_tap(row, tap, out):  # type: ignore[no-untyped-def]
 
 
 @compiled(fastmath=FAST)
-def _convolve(projected, window, taps, bias, dt_bias, inner, first, last, xbc, dts):  # type: ignore[no-untyped-def]
-    """Positions first..last of one sequence: SiLU of the convolution of [x B C] into `xbc`, softplus of dt."""
+def _convolve(projected, window, taps, bias, dt_bias, decays, inner, first, last, xbc, dts, keeps):  # type: ignore[no-untyped-def]
+    """Positions first..last of one sequence: SiLU of the convolution of [x B C] into `xbc`, softplus of dt, and
+    what the step leaves of the state."""
     wide_registers()
     count, channels = window.shape
     for t in range(first, last):
@@ -40,72 +58,83 @@ def _convolve(projected, window, taps, bias, dt_bias, inner, first, last, xbc, d
         for h in range(dts.shape[1]):
             dt = as_float(projected[t, inner + channels + h]) + dt_bias[h]
             dts[t, h] = dt if dt > np.float32(20) else np.float32(np.log1p(np.exp(dt)))
+            keeps[t, h] = exp(dts[t, h] * decays[h])
+
+
+@compiled()
+def _aligned(rows, columns):  # type: ignore[no-untyped-def]
+    """Zeros (rows, columns) that begin with a line of the cache: vectors across two lines cost twice."""
+    raw = np.zeros(rows * columns + 16, np.float32)
+    start = -(raw.ctypes.data // 4) % 16
+    return raw[start : start + rows * columns].reshape((rows, columns))
 
 
 @compiled(fastmath=FAST)
-def _last_columns(row, b, c, keep, write, start):  # type: ignore[no-untyped-def]
-    """`state_rows` for one row from column `start` on."""
-    total = ZERO
-    for n in range(start, row.shape[0]):
-        value = row[n] * keep + write * b[n]
-        row[n] = value
-        total += value * c[n]
-    return total
-
-
-@compiled(fastmath=FAST)
-def _recur(state, xbc, dts, h, at, after, written, decay, skip, length, y):  # type: ignore[no-untyped-def]
+def _recur(state, xbc, at, after, written, dts, keeps, h, skip, length, y):  # type: ignore[no-untyped-def]
     """One head of one sequence through all its positions: its state (p, n) moved on, y before the gate.
 
     x, B and C of the head begin at `at`, `after` and `written` in the rows of `xbc`.
     """
     wide_registers()
     head_dim, size = state.shape
-    even, fours = size - size % LANES, head_dim - head_dim % 4
-    for t in range(length):
-        dt = dts[t, h]
-        keep = exp(dt * decay)
-        x = xbc[t, at : at + head_dim]
-        b, c = xbc[t, after : after + size], xbc[t, written : written + size]
-        for p in range(0, fours, 4):
-            writes = (dt * x[p], dt * x[p + 1], dt * x[p + 2], dt * x[p + 3])
-            totals = state_rows(state, p, b, c, keep, writes, even)
-            for i in range(4):
-                rest = _last_columns(state[p + i], b, c, keep, writes[i], even) if even < size else ZERO
-                y[t, at + p + i] = totals[i] + rest + skip * x[p + i]
-        for p in range(fours, head_dim):
-            (total,) = state_rows(state, p, b, c, keep, (dt * x[p],), even)
-            rest = _last_columns(state[p], b, c, keep, dt * x[p], even)
-            y[t, at + p] = total + rest + skip * x[p]
+    whole = (head_dim + LANES - 1) // LANES * LANES
+    turned = _aligned(size, whole)
+    for p in range(head_dim):
+        for n in range(size):
+            turned[n, p] = state[p, n]
+    writes, sums = _aligned(POSITIONS, whole), _aligned(POSITIONS, whole)
+    for first in range(0, length, POSITIONS):
+        count = min(POSITIONS, length - first)
+        for i in range(count):
+            for p in range(head_dim):
+                writes[i, p] = dts[first + i, h] * xbc[first + i, at + p]
+        sums[:] = ZERO
+        n = 0
+        while n + COLUMNS <= size:
+            p = 0
+            while p + VECTORS * LANES <= whole:
+                recur_block(turned, n, p, xbc, after, written, writes, keeps, h, first, count, sums)
+                p += VECTORS * LANES
+            while p < whole:
+                recur_vector(turned, n, p, xbc, after, written, writes, keeps, h, first, count, sums)
+                p += LANES
+            n += COLUMNS
+        while n < size:
+            for p in range(0, whole, LANES):
+                recur_single(turned, n, p, xbc, after, written, writes, keeps, h, first, count, sums)
+            n += 1
+        for i in range(count):
+            for p in range(head_dim):
+                y[first + i, at + p] = sums[i, p] + skip * xbc[first + i, at + p]
+    for p in range(head_dim):
+        for n in range(size):
+            state[p, n] = turned[n, p]
 
 
 @compiled(fastmath=FAST)
-def _gate(y, projected, weight, eps, groups, first, last):  # type: ignore[no-untyped-def]
-    """Positions first..last: y (L, inner) times SiLU of z, normed in equal groups, in place."""
+def _gate(y, projected, weight, eps, groups, first, last, out):  # type: ignore[no-untyped-def]
+    """Positions first..last: y (L, inner) times SiLU of z, normed in equal groups into `out` (L, inner)."""
     wide_registers()
     size = y.shape[1] // groups
     for t in range(first, last):
-        row, z = y[t], projected[t]
+        row, z = y[t], projected[t, : y.shape[1]]
+        for k in range(row.shape[0]):
+            row[k] *= silu(as_float(z[k]))
         for g in range(groups):
-            total = ZERO
-            for k in range(g * size, (g + 1) * size):
-                value = row[k] * silu(as_float(z[k]))
-                row[k] = value
-                total += value * value
-            factor = ONE / np.sqrt(total / np.float32(size) + eps)
-            for k in range(g * size, (g + 1) * size):
-                row[k] *= factor * weight[k]
+            start, end = g * size, (g + 1) * size
+            scale_to_norm(row[start:end], weight[start:end], eps, out[t, start:end])
 
 
 @compiled()
 def scan(  # type: ignore[no-untyped-def]
     projected, lengths, conv, ssm, taps, bias, dt_bias, decays, skips, gate_norm, eps, groups,
-    xbc, dts, y, counters, thread, threads,
+    xbc, dts, keeps, y, out, counters, thread, threads,
 ):  # fmt: skip
-    """[z | x B C | dt] (B, L, projected), float32 or bfloat16 bits -> y (B, L, inner) as thread `thread` of `threads`.
+    """[z | x B C | dt] (B, L, projected) -> out (B, L, inner), each float32 or bfloat16 bits; all threads at once.
 
     conv (B, taps - 1, channels) and ssm (B, h, p, n) are moved on in place by the first lengths (B,) positions of each
-    row; y is zero behind them. xbc (B, L, channels) and dts (B, L, h) are scratch, `counters` (4, 8) start as zeros.
+    row; out is zero behind them. xbc (B, L, channels), dts and keeps (B, L, h) and y (B, L, inner), which may be `out`,
+    are float32 scratch; `counters` (4, 8) start as zeros.
     """
     batch, length = projected.shape[0], projected.shape[1]
     heads, head_dim, size = ssm.shape[1], ssm.shape[2], ssm.shape[3]
@@ -115,7 +144,9 @@ def scan(  # type: ignore[no-untyped-def]
     while item < batch * blocks:
         b, first = item // blocks, item % blocks * POSITIONS
         last = min(first + POSITIONS, lengths[b])
-        _convolve(projected[b], conv[b], taps, bias, dt_bias, inner, first, last, xbc[b], dts[b])
+        _convolve(
+            projected[b], conv[b], taps, bias, dt_bias, decays, inner, first, last, xbc[b], dts[b], keeps[b]
+        )  # fmt: skip
         item = arrive(counters[1])
     wait(counters[0], threads)
     item = arrive(counters[2])
@@ -124,7 +155,7 @@ def scan(  # type: ignore[no-untyped-def]
         after = inner + h // (heads // groups) * size
         written = after + groups * size
         _recur(
-            ssm[b, h], xbc[b], dts[b], h, h * head_dim, after, written, decays[h], skips[h], lengths[b], y[b]
+            ssm[b, h], xbc[b], h * head_dim, after, written, dts[b], keeps[b], h, skips[h], lengths[b], y[b]
         )  # fmt: skip
         item = arrive(counters[2])
     wait(counters[0], 2 * threads)
@@ -132,8 +163,8 @@ def scan(  # type: ignore[no-untyped-def]
     while item < batch * blocks:
         b, first = item // blocks, item % blocks * POSITIONS
         last = min(first + POSITIONS, lengths[b])
-        _gate(y[b], projected[b], gate_norm, eps, groups, first, last)
-        y[b, max(first, lengths[b]) : min(first + POSITIONS, length)] = ZERO
+        _gate(y[b], projected[b], gate_norm, eps, groups, first, last, out[b])
+        out[b, max(first, lengths[b]) : min(first + POSITIONS, length)] = 0
         if first == 0:
             for j in range(count):
                 at = lengths[b] - count + j
