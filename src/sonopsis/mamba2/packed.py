@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.mamba2.threads import run_beside_torch, team
 
 Floats = NDArray[np.float32]
@@ -149,12 +150,16 @@ class Scratch(NamedTuple):
 
     xbc: Floats  # (B, L, channels)
     dts: Floats  # (B, L, h)
-    keeps: Floats  # (B, L, h)
+    scores: Floats  # (B, L, g, positions of a block)
     y: Floats  # (B, L, inner)
     out: Array  # (B, L, inner), float32 or bfloat16 bits as uint16
 
     @classmethod
-    def new(cls, batch: int, length: int, channels: int, heads: int, inner: int, narrow: bool) -> "Scratch":
+    def new(cls, config: Mamba2Config, batch: int, length: int, narrow: bool) -> "Scratch":
         """For a batch of prompts, whose projections are float32 or `narrow`, bfloat16."""
-        xbc, dts, keeps, y = (np.empty((batch, length, size), np.float32) for size in (channels, heads, heads, inner))
-        return cls(xbc, dts, keeps, y, np.empty(y.shape, np.uint16) if narrow else y)
+        from sonopsis.mamba2.scan import POSITIONS
+
+        sizes = (config.conv_channels, config.heads, config.groups * POSITIONS, config.inner)
+        xbc, dts, scores, y = (np.empty((batch, length, size), np.float32) for size in sizes)
+        out = np.empty(y.shape, np.uint16) if narrow else y
+        return cls(xbc, dts, scores.reshape(batch, length, config.groups, POSITIONS), y, out)

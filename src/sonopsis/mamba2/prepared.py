@@ -89,8 +89,7 @@ class PreparedLM(Mamba2LM):
         normed, added, projected = (
             torch.zeros(rows, size, dtype=dtype) for size in (width, width, projected_width)
         )  # (B L, E), (B L, E), (B L, projected)
-        narrow = dtype == torch.bfloat16
-        scratch = Scratch.new(batch, length, config.conv_channels, config.heads, config.inner, narrow)
+        scratch = Scratch.new(config, batch, length, narrow=dtype == torch.bfloat16)
         y = torch.from_numpy(scratch.out).view(dtype).view(rows, config.inner)
         x = x.detach().clone(memory_format=torch.contiguous_format).view(rows, width)
         for index, layer in enumerate(cast(Iterable[Layer], self.backbone.layers)):
