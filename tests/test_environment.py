@@ -60,7 +60,7 @@ def requirement_name(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower().replace("_", "-")
 
 
-INSTALLED = ("dev", "train", "hf", "data", "hub", "export", "openvino", "fast")  # by `make test`
+INSTALLED = ("dev", "train", "hf", "data", "hub", "export", "openvino", "fast", "report")  # by `make test`
 
 
 def test_constraints_pin_every_requirement_of_make_test_exactly() -> None:

@@ -67,6 +67,12 @@ def test_a_cause_that_no_row_shows_is_not_guessed(report: Report) -> None:
     assert str(split(lone, lone.rows[1])) == ""
 
 
+def test_other_work_than_the_baseline_has_no_causes() -> None:
+    rows = [measured(name, "torch", "float32", None, 10, work=name) for name in ("64 tokens", "512 tokens")]
+    found = make_report({}, rows, "64 tokens")
+    assert found.rows[1]["ratio"] == 1 and str(split(found, found.rows[1])) == ""
+
+
 def test_efficiency_is_time_saved_over_macs_saved(report: Report) -> None:
     efficiency = split(report, row(report, "ours 0.7")).efficiency
     assert efficiency == pytest.approx((1 - 500 / 800) / (1 - 30 / 45))

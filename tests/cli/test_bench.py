@@ -54,6 +54,29 @@ def test_train_step(sonopsis) -> None:  # type: ignore[no-untyped-def]
     assert (row["batch"], row["length"], row["caption"]) == (2, 12, 4)
 
 
+def test_growth(sonopsis) -> None:  # type: ignore[no-untyped-def]
+    few = ("--context", 16, "--width", 64, "--depth", 2, "--rounds", 1)
+    found = checked(sonopsis("bench", "growth", *few, "--json"))
+    (row,) = found["rows"]  # type: ignore[misc]
+    assert row["name"] == found["baseline"] == "sonopsis Mamba-2, 16 tokens"
+    assert row["model"] == "sonopsis Mamba-2" and row["context"] == 16
+    assert row["cache_mib"] > 0 and row["parameters_m"] > 3  # the vocabulary alone
+
+
+@pytest.mark.slow
+def test_growth_beside_a_transformer(sonopsis) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("transformers")
+    few = ("--context", 16, "--peers", "--width", 64, "--depth", 2, "--rounds", 1)
+    result = sonopsis("bench", "growth", *few, "--markdown")
+    heading, _, *rows = result.stdout.splitlines()[2:]
+    assert "× baseline" in heading and heading.endswith("| context | cache MiB |") and "of which" not in heading
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| sonopsis Mamba-2, 16 tokens",
+        "| transformer, growing cache, 16 tokens",
+        "| transformer, preallocated cache, 16 tokens",
+    ]
+
+
 @pytest.mark.parametrize("shape", ["--markdown", None])
 def test_tables_tell_the_machine(sonopsis, tiny_model: Path, shape: str | None) -> None:  # type: ignore[no-untyped-def]
     few = ("--engine", "torch", "--precision", "float32", "--keep-rate", 0.7, "--rounds", 1)
@@ -72,6 +95,7 @@ def test_tables_tell_the_machine(sonopsis, tiny_model: Path, shape: str | None) 
         (["encoder", "--engine", "abacus"], "choose from torch, openvino, onnx"),
         (["encoder", "--precision", "float8"], "choose from float32, bfloat16, int8"),
         (["train-step", "--length", "20"], "needs more tokens before it"),
+        (["growth", "--depth", "3"], "a Transformer of equal size has whole heads and layers"),
         (["pipeline", "--clips", "10", "--at-once", "4"], "not a multiple of 4"),
     ],
 )

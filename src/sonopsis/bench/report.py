@@ -74,9 +74,12 @@ def split(report: Report, row: Row) -> Split:
     """What the row's speed-up over the baseline is made of.
 
     A row's relatives have its engine and its `method` (an extra column: the same code on the same work). One that
-    differs from another method only where it prunes names it in the extra column `unpruned`.
+    differs from another method only where it prunes names it in the extra column `unpruned`. A row of other `work` (an
+    extra column too) than the baseline's has no causes.
     """
     base = next(other for other in report.rows if other["name"] == report.baseline)
+    if row.get("work") != base.get("work"):
+        return Split(row["engine"], None, None, None, None)
     whole = row if row["keep_rate"] in (None, 1) else _relative(report.rows, row, row["precision"])
     exact = _relative(report.rows, row, base["precision"])
     pruning = efficiency = precision = engine = None
@@ -159,19 +162,24 @@ def _is_number(cell: str) -> bool:
     return not cell or cell.replace(".", "", 1).replace("-", "", 1).isdigit()
 
 
-def show(report: Report) -> None:
-    """The figures on standard output, for people; a line for each speed-up tells what it is made of."""
+def show(report: Report, extra: Mapping[str, str] | None = None) -> None:
+    """The figures on standard output, for people; a line for each speed-up tells what it is made of.
+
+    Columns that no row fills are left out, as in `table`, which says what `extra` is.
+    """
     from rich.console import Console
     from rich.table import Table
 
     from sonopsis.bench.machine import summary
 
     drawn = Table("variant", title=f"baseline: {report.baseline}", title_justify="left")
-    for heading in ("ms", "p10 to p90", "× base", "G MACs", "MiB"):
+    columns = {"ratio": "× base", "macs_g": "G MACs", "peak_mib": "MiB", **(extra or {})}
+    columns = {key: heading for key, heading in columns.items() if any(row.get(key) is not None for row in report.rows)}
+    for heading in ("ms", "p10 to p90", *columns.values()):
         drawn.add_column(heading, justify="right", no_wrap=True)
     for row in report.rows:
         spread = " - ".join(_cell(key, row[key]) for key in ("p10_ms", "p90_ms"))
-        figures = (_cell(key, row.get(key)) for key in ("ratio", "macs_g", "peak_mib"))
+        figures = (_cell(key, row.get(key)) for key in columns)
         drawn.add_row(row["name"], _cell("median_ms", row["median_ms"]), spread, *figures)
     console = Console(highlight=False)
     console.print(summary(report.machine), markup=False, soft_wrap=True)

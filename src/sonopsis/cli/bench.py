@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -213,6 +213,37 @@ def train_step(
     _finish(_measured(variants(shape, chosen, peers), rounds, threads), as_json, as_markdown)
 
 
+@app.command()
+def growth(
+    contexts: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--context", min=1, show_default="64, 512, 2048, 8192, 32768", help="Tokens read before; repeatable."
+        ),
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers", help="Also measure transformers' GPT-NeoX of equal size.")] = False,
+    width: Annotated[int, typer.Option(min=64, help="Width of the language models, a multiple of 64.")] = 768,
+    depth: Annotated[int, typer.Option(min=2, help="Layers of Mamba-2; the Transformer has half as many.")] = 24,
+    threads: Threads = None,
+    rounds: Rounds = 10,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
+) -> None:
+    """Time one more token behind ever longer contexts (random weights); the shortest context is the baseline."""
+    from sonopsis.bench.growth import CONTEXTS, Shape, variants
+
+    try:
+        shape = Shape(width, depth)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--width and --depth") from error
+    try:
+        found = variants(shape, contexts or CONTEXTS, peers)
+    except ValueError as error:
+        fail(str(error))
+    columns = {"context": "context", "cache_mib": "cache MiB"}
+    _finish(_measured(found, rounds, threads), as_json, as_markdown, columns)
+
+
 def _chosen_engines(engines: list[str] | None) -> list[str]:
     from sonopsis.bench.encoder import PRECISIONS
 
@@ -269,13 +300,14 @@ def _measured(variants: "Sequence[Variant]", rounds: int, threads: int | None, i
     return make_report(machine, measured, measured[0].variant.name)
 
 
-def _finish(found: "Report", as_json: bool, as_markdown: bool) -> None:
+def _finish(found: "Report", as_json: bool, as_markdown: bool, columns: Mapping[str, str] | None = None) -> None:
+    """Print a report; `columns` of its rows are shown besides the usual ones."""
     from sonopsis.bench.machine import summary
     from sonopsis.bench.report import markdown, show
 
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
     elif as_markdown:
-        typer.echo(f"{summary(found.machine)}\n\n{markdown(found)}", nl=False)
+        typer.echo(f"{summary(found.machine)}\n\n{markdown(found, columns)}", nl=False)
     else:
-        show(found)
+        show(found, columns)
