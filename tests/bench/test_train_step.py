@@ -2,6 +2,8 @@
 
 import pytest
 
+from sonopsis.bench.report import make_report, split
+from sonopsis.bench.timing import Measured
 from sonopsis.bench.train_step import Shape, sonopsis_step, transformers_step, variants
 
 TINY = Shape(width=64, depth=2, vocabulary=97, batch=2, length=17, caption=5)
@@ -29,6 +31,12 @@ def test_the_baseline_comes_first() -> None:
         "sonopsis, LoRA r=8 on in_proj",
         "sonopsis, LoRA r=8 on in_proj and out_proj",
     ]
+
+
+def test_what_a_speed_up_is_made_of() -> None:
+    measured = [Measured(v, ((1 + i) / 10,), None, None) for i, v in enumerate(variants(TINY, ["lora"], peers=True))]
+    report = make_report({}, measured, measured[0].variant.name)
+    assert [str(split(report, row)) for row in report.rows] == ["", "0.50 (sonopsis)", "0.33 (sonopsis)"]
 
 
 @pytest.mark.parametrize("caption", [0, 17])

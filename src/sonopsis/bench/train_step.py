@@ -41,19 +41,22 @@ def variants(shape: Shape, trained: Sequence[str] = TRAINED, peers: bool = False
     PEFT puts no adapters on `out_proj` of Mamba-2, so those of transformers are on `in_proj`; ours are on both, and
     on `in_proj` alone to compare like with like.
     """
-    found = []
-    extra = {"batch": shape.batch, "length": shape.length, "caption": shape.caption}
-    names = {"transformers": transformers_step, "sonopsis": sonopsis_step}
-    for engine, step in names.items():
-        if engine == "transformers" and not peers:
-            continue
+    found: list[Variant] = []
+
+    def add(engine: str, targets: tuple[str, ...]) -> None:
+        method = f"LoRA r={RANK} on {' and '.join(targets)}" if targets else "all parameters"
+        run = partial(transformers_step if engine == "transformers" else sonopsis_step, shape, targets)
+        extra = {"batch": shape.batch, "length": shape.length, "caption": shape.caption, "method": method}
+        work = "adapters" if targets else method
+        found.append(Variant(f"{engine}, {method}", engine, "float32", None, run, {**extra, "work": work}))
+
+    for engine in ("transformers", "sonopsis") if peers else ("sonopsis",):
         if "all" in trained:
-            name = f"{engine}, all parameters"
-            found.append(Variant(name, engine, "float32", None, partial(step, shape, ()), extra))
+            add(engine, ())
         if "lora" in trained:
-            for targets in (("in_proj",), ("in_proj", "out_proj")) if engine == "sonopsis" else (("in_proj",),):
-                name = f"{engine}, LoRA r={RANK} on {' and '.join(targets)}"
-                found.append(Variant(name, engine, "float32", None, partial(step, shape, targets), extra))
+            add(engine, ("in_proj",))
+            if engine == "sonopsis":
+                add(engine, ("in_proj", "out_proj"))
     return found
 
 

@@ -183,7 +183,7 @@ def lm(
         typer.echo(f"{summary(found[0].machine)}, reads {read / 1e9:.1f} GB/s\n\n{tables}", nl=False)
     else:
         for part in found:
-            show(part)
+            show(part, columns)
 
 
 @app.command("train-step")
