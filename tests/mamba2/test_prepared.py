@@ -69,6 +69,11 @@ def test_odd_sizes(make_lm: Callable[..., Mamba2LM], sizes: dict[str, object]) -
         check_steps(make_lm(**sizes), "float32", batch, 4)
 
 
+def test_sums_longer_than_a_cache_holds(make_lm: Callable[..., Mamba2LM]) -> None:
+    """Widths beyond `registers.TERMS`, and vectors that fill a register and begin another."""
+    check_steps(make_lm(width=168, head_dim=24, vocab_size=131), "float32", 17, 3)
+
+
 def test_threads_share_one_step(lm: Mamba2LM, ids: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three threads, more than some matrices have rows to deal out, say what one says; so do two callers at once."""
     pytest.importorskip("numba")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sonopsis.bench.growth import TOKENS
 from sonopsis.bench.llama import KINDS, run_llama
 from sonopsis.bench.timing import Variant
 from sonopsis.mamba2.config import Mamba2Config
@@ -76,7 +77,7 @@ def step_bytes(config: Mamba2Config, batch: int, precision: str) -> float:
 
 
 def works(lengths: Sequence[int], batches: Sequence[int]) -> list[Work]:
-    """What is measured: prompts of these lengths read, and a token appended to so many sequences."""
+    """What is measured: prompts of these lengths read, and tokens appended to so many sequences."""
     return [Work("prefill", 1, length) for length in lengths] + [Work("decode", batch, 1) for batch in batches]
 
 
@@ -87,8 +88,9 @@ def variants(model: Path, work: Work, precisions: Sequence[str], peers: bool, th
 
     def add(name: str, engine: str, precision: str, run: Callable[..., Callable[[], object]], *arguments: Any) -> None:
         extra = {"work": work.name, "batch": work.batch, "length": work.length, "method": engine}
-        call = partial(run, *shape, *arguments)
-        found.append(Variant(f"{name}, {work.name}", engine, precision, None, call, extra))
+        prepare, units = partial(run, *shape, *arguments), 1 if work.kind == "prefill" else TOKENS
+        call = partial(_repeated, prepare, units)
+        found.append(Variant(f"{name}, {work.name}", engine, precision, None, call, extra, units=units))
 
     for precision in ("float32", "bfloat16") if peers else ():
         if precision in precisions or precision == "float32":
@@ -105,6 +107,18 @@ def variants(model: Path, work: Work, precisions: Sequence[str], peers: bool, th
         for engine in ("onnx", "openvino"):
             add(f"sonopsis {engine} fp32", engine, "float32", run_exported, engine, threads)
     return found
+
+
+def _repeated(prepare: Callable[[], Callable[[], object]], times: int) -> Callable[[], object]:
+    """A call that does so many of what `prepare` returns: nobody decodes one token alone, with cold caches."""
+    call = prepare()
+
+    def calls() -> object:
+        for _ in range(times - 1):
+            call()
+        return call()
+
+    return calls
 
 
 def run_exported(model: str, kind: str, batch: int, length: int, engine: str, threads: int) -> Callable[[], object]:

@@ -143,11 +143,21 @@ def lm(
     peers: Peers = False,
     lengths: Annotated[
         list[int] | None,
-        typer.Option("--length", min=1, show_default="64, 512, 2048", help="Tokens of a prompt; repeatable."),
+        typer.Option(
+            "--length",
+            min=1,
+            show_default="64, 512, 2048; with --batch none",
+            help="Read a prompt of so many tokens; repeatable.",
+        ),
     ] = None,
     batches: Annotated[
         list[int] | None,
-        typer.Option("--batch", min=1, show_default="1 and 16", help="Sequences in a step; repeatable."),
+        typer.Option(
+            "--batch",
+            min=1,
+            show_default="1 and 16; with --length none",
+            help="Append tokens to so many sequences; repeatable.",
+        ),
     ] = None,
     precisions: Precisions = None,
     threads: Threads = None,
@@ -170,7 +180,8 @@ def lm(
         except ValueError as error:
             fail(str(error))
         config, read = Mamba2LM.load(folder).config, bandwidth()
-        for work in works(lengths or [64, 512, 2048], batches or [1, 16]):
+        everything = not (lengths or batches)
+        for work in works([64, 512, 2048] if everything else lengths or [], [1, 16] if everything else batches or []):
             found.append(_measured(variants(folder, work, precisions, peers, threads or cores()), rounds, threads))
             add_comparisons(found[-1].rows, config, read)
     columns = {"tokens_per_s": "tokens/s", "over_llama": "× llama.cpp", "over_floor": "× floor"}

@@ -10,62 +10,41 @@ import numpy as np
 
 from sonopsis.mamba2.barrier import arrive, wait
 from sonopsis.mamba2.compiled import FAST, ZERO, compiled, exp, rms_norm, silu
-from sonopsis.mamba2.lanes import LANES, STEP, as_float, state_rows, tile1, tile4, wide_registers
-
-ROWS = 64  # of a matrix that a thread takes at once; whoever is done takes the next, since cores are not alike
-
-
-@compiled(fastmath={"contract"})  # in order: vector code for so few terms would double what is to be compiled
-def _remainder(w, x, start):  # type: ignore[no-untyped-def]
-    """The product of two vectors from `start` on."""
-    total = ZERO
-    for k in range(start, w.shape[0]):
-        total += as_float(w[k]) * x[k]
-    return total
+from sonopsis.mamba2.lanes import LANES, as_float, state_rows, wide_registers
+from sonopsis.mamba2.products import ROWS, project, turn
 
 
 @compiled(fastmath=FAST)
-def _four(weight, scale, row, x, out, out_row):  # type: ignore[no-untyped-def]
-    """Four rows of weight by every x (B, K), added to `out` (B, rows) from `out_row` on."""
-    batch, size = x.shape[0], weight.shape[1]
-    even = size - size % STEP
-    b = 0
-    while b + 4 <= batch:
-        sums = tile4(weight, row, x, b, even)
-        for j in range(4):
-            for i in range(4):
-                rest = _remainder(weight[row + i], x[b + j], even) if even < size else ZERO
-                out[b + j, out_row + i] += (sums[4 * i + j] + rest) * scale[i]
-        b += 4
-    while b < batch:
-        column = tile1(weight, row, x, b, even)
-        for i in range(4):
-            rest = _remainder(weight[row + i], x[b], even) if even < size else ZERO
-            out[b, out_row + i] += (column[i] + rest) * scale[i]
-        b += 1
+def _convolve(x, window, taps, bias, first, last):  # type: ignore[no-untyped-def]
+    """The channels first..last of one sequence, convolved and through SiLU in place: x is the first of them on.
 
-
-@compiled(fastmath=FAST)
-def _project(weight, scale, x, out, first, last, wide):  # type: ignore[no-untyped-def]
-    """out (B, rows) += x (B, K) @ weight (rows, K)^T for the rows first..last.
-
-    From eight x on, narrow weights are widened into `wide` (4, at least K) before they are used many times.
+    window (taps - 1, channels) is moved on. Loops run over channels, so that they become vector code; the sum is made
+    where the oldest of the window stood.
     """
-    batch, size = x.shape[0], weight.shape[1]
-    row = first
-    while row + 4 <= last:
-        if batch >= 8:
-            for i in range(4):
-                for k in range(size):
-                    wide[i, k] = as_float(weight[row + i, k])
-            _four(wide[:, :size], scale[row : row + 4], 0, x, out, row)
-        else:
-            _four(weight, scale[row : row + 4], row, x, out, row)
-        row += 4
-    while row < last:
-        for b in range(batch):
-            out[b, row] += _remainder(weight[row], x[b], 0) * scale[row]
-        row += 1
+    wide_registers()
+    count = window.shape[0]
+    weight, shift = taps[count, first:last], bias[first:last]
+    if count:
+        total, tap = window[0, first:last], taps[0, first:last]
+        for c in range(total.shape[0]):
+            total[c] = shift[c] + tap[c] * total[c]
+        for j in range(1, count):
+            value, tap = window[j, first:last], taps[j, first:last]
+            for c in range(total.shape[0]):
+                total[c] += tap[c] * value[c]
+        for c in range(total.shape[0]):
+            new = x[c]
+            x[c] = silu(total[c] + weight[c] * new)
+            total[c] = new
+        for j in range(count - 1):
+            this, following = window[j, first:last], window[j + 1, first:last]
+            for c in range(this.shape[0]):
+                new = this[c]
+                this[c] = following[c]
+                following[c] = new
+    else:
+        for c in range(x.shape[0]):
+            x[c] = silu(shift[c] + weight[c] * x[c])
 
 
 @compiled(fastmath=FAST)
@@ -76,28 +55,18 @@ def _inputs(wide, conv, taps, bias, dt_bias, inner, first, last):  # type: ignor
     """
     wide_registers()
     channels = conv.shape[2]
-    count = conv.shape[1]
-    c0, c1 = max(first - inner, 0), min(last - inner, channels)
+    # Slices, since the compiler takes an index for one that may count from the end, and gathers.
+    c0, c1 = min(max(first - inner, 0), channels), max(min(last - inner, channels), 0)
+    d0, d1 = max(first - inner - channels, 0), max(last - inner - channels, 0)
     for b in range(wide.shape[0]):
-        row = wide[b]
-        for r in range(first, min(last, inner)):
-            row[r] = silu(row[r])
-        window = conv[b]
-        for c in range(c0, c1):
-            new = row[inner + c]
-            total = bias[c] + taps[count, c] * new
-            for j in range(count):
-                total += taps[j, c] * window[j, c]
-            for j in range(count - 1):
-                window[j, c] = window[j + 1, c]
-            if count:
-                window[count - 1, c] = new
-            row[inner + c] = total
-        for r in range(inner + c0, inner + c1):
-            row[r] = silu(row[r])
-        for r in range(max(first, inner + channels), last):
-            dt = row[r] + dt_bias[r - inner - channels]
-            row[r] = dt if dt > np.float32(20) else np.float32(np.log1p(np.exp(dt)))
+        gate = wide[b, min(first, inner) : min(last, inner)]
+        for r in range(gate.shape[0]):
+            gate[r] = silu(gate[r])
+        _convolve(wide[b, inner + c0 : inner + c1], conv[b], taps, bias, c0, c1)
+        dts, shift = wide[b, inner + channels + d0 : inner + channels + d1], dt_bias[d0:d1]
+        for r in range(dts.shape[0]):
+            dt = dts[r] + shift[r]
+            dts[r] = dt if dt > np.float32(20) else np.float32(np.log1p(np.exp(dt)))
 
 
 @compiled(fastmath=FAST)
@@ -121,13 +90,13 @@ def _head(state, x, b, c, z, dt, decay, skip, out):  # type: ignore[no-untyped-d
 def step(  # type: ignore[no-untyped-def]
     ids, table, table_scale, head, head_scale, norm_f,
     norms, in_weights, in_scales, taps, biases, dt_biases, decays, skips, gate_norms, out_weights, out_scales,
-    conv, ssm, eps, groups, x, wide, y, normed, rows, logits, counters, thread, threads,
+    conv, ssm, eps, groups, x, wide, y, normed, turned, rows, sums, logits, counters, thread, threads,
 ):  # fmt: skip
     """One position for ids (B,), as thread `thread` of `threads`: logits (B, V), conv and ssm in place.
 
-    x (B, E), wide (B, projected), y (B, inner) are shared; normed (threads, B, inner) and rows (threads, 4, inner) are
-    each thread's own. `logits` and `counters` (1 + 3 layers + 1, 8) start as zeros.
-    Weights: see `sonopsis.mamba2.packed.Packed`.
+    x (B, E), wide (B, projected), y (B, inner) are shared; normed (threads, B, inner) and turned, rows, sums (threads,
+    ...; see `sonopsis.mamba2.products`) are each thread's own. All but `x`, `wide` and `y` start as zeros; counters are
+    (1 + 3 layers + 1, 8). Weights: see `sonopsis.mamba2.packed.Packed`.
     """
     batch, width = x.shape
     layers, projected = in_weights.shape[0], in_weights.shape[1]
@@ -135,7 +104,7 @@ def step(  # type: ignore[no-untyped-def]
     inner = heads * head_dim
     own = normed[thread]
     narrow = own.reshape(-1)[: batch * width].reshape((batch, width))
-    wides = rows[thread]
+    mine, widened, total = turned[thread], rows[thread], sums[thread]
     barrier, deal = counters[0], 1
     for b in range(thread, batch, threads):
         for k in range(width):
@@ -144,12 +113,13 @@ def step(  # type: ignore[no-untyped-def]
     wait(barrier, goal)
     for layer in range(layers):
         rms_norm(x, norms[layer], eps, 1, narrow)
+        turn(narrow, mine)
         first = arrive(counters[deal]) * ROWS
         while first < projected:
             last = min(first + ROWS, projected)
             for b in range(batch):
                 wide[b, first:last] = ZERO
-            _project(in_weights[layer], in_scales[layer], narrow, wide, first, last, wides)
+            project(in_weights[layer], in_scales[layer], narrow, mine, wide, first, last, widened, total)
             _inputs(wide, conv[layer], taps[layer], biases[layer], dt_biases[layer], inner, first, last)
             first = arrive(counters[deal]) * ROWS
         goal += threads
@@ -174,18 +144,21 @@ def step(  # type: ignore[no-untyped-def]
         goal += threads
         wait(barrier, goal)
         rms_norm(y, gate_norms[layer], eps, groups, own)
+        turn(own, mine)
         first = arrive(counters[deal + 2]) * ROWS
         while first < width:
             last = min(first + ROWS, width)
-            _project(out_weights[layer], out_scales[layer], own, x, first, last, wides)
+            project(out_weights[layer], out_scales[layer], own, mine, x, first, last, widened, total)
             first = arrive(counters[deal + 2]) * ROWS
         goal += threads
         wait(barrier, goal)
         deal += 3
     rms_norm(x, norm_f, eps, 1, narrow)
+    turn(narrow, mine)
     first = arrive(counters[deal]) * ROWS
     while first < head.shape[0]:
-        _project(head, head_scale, narrow, logits, first, min(first + ROWS, head.shape[0]), wides)
+        last = min(first + ROWS, head.shape[0])
+        project(head, head_scale, narrow, mine, logits, first, last, widened, total)
         first = arrive(counters[deal]) * ROWS
     goal += threads
     wait(barrier, goal)

@@ -94,7 +94,7 @@ def sum_lanes(builder: Any, vector: Any) -> Any:
     return builder.call(reduce, [ir.Constant(ir.FloatType(), 0.0), vector], fastmath=("reassoc",))
 
 
-def _prefetch(builder: Any, pointer: Any) -> Any:
+def prefetch(builder: Any, pointer: Any) -> None:
     """Ask for a cache line of weights: rows are too short for the processor to see where reading goes on."""
     i32, i8p = ir.IntType(32), ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [i8p, i32, i32, i32])
@@ -145,7 +145,7 @@ def _tile(rows: int, columns: int) -> Any:
                     pointer = builder.gep(pointer, [builder.mul(k, ir.Constant(i64, size))])
                     value = builder.load(builder.bitcast(pointer, stored.as_pointer()), align=size)
                     if columns == 1 and turn * LANES * size % 64 == 0:
-                        _prefetch(builder, builder.gep(pointer, [ahead]))
+                        prefetch(builder, builder.gep(pointer, [ahead]))
                     value = _widened(builder, value, weight.dtype)
                     for j, other in enumerate(xs):
                         n = i * columns + j

@@ -89,6 +89,9 @@ class Packed:
         """Append ids (B,) to sequences with states conv (layers, B, taps - 1, channels) and ssm (layers, B, h, p, n),
         updated in place; logits (B, V). Raises ValueError for ids outside of the vocabulary or of another number."""
         from sonopsis.mamba2 import kernels
+        from sonopsis.mamba2.lanes import LANES
+        from sonopsis.mamba2.products import MANY_VECTORS, ROWS
+        from sonopsis.mamba2.registers import MANY, PITCH
 
         batch = len(ids)
         if batch != ssm.shape[1]:
@@ -98,6 +101,7 @@ class Packed:
         width, inner = self.outputs.data.shape[1:]
         widest = max(inner, width)
         threads = max(1, min(threads, 1 + self.weights * min(batch, 4) // WORTH_A_THREAD))
+        lanes = -(-batch // LANES) * LANES if batch >= MANY_VECTORS else 0
         logits = np.zeros((batch, self.head.data.shape[0]), np.float32)
         arguments = (
             np.ascontiguousarray(ids), self.table.data, self.table.scale, self.head.data, self.head.scale, self.norm_f,
@@ -106,7 +110,8 @@ class Packed:
             np.float32(self.eps), self.groups,
             np.empty((batch, width), np.float32), np.empty((batch, self.inputs.data.shape[1]), np.float32),
             np.empty((batch, inner), np.float32), np.empty((threads, batch, widest), np.float32),
-            np.empty((threads, 4, widest), np.float32), logits, np.zeros((3 * len(self.norms) + 2, 8), np.int64),
+            np.zeros((threads, widest, lanes), np.float32), np.zeros((threads, MANY, PITCH), np.float32),
+            np.zeros((threads, ROWS, lanes), np.float32), logits, np.zeros((3 * len(self.norms) + 2, 8), np.int64),
         )  # fmt: skip
         team(threads).run(kernels.step, arguments)
         return logits
