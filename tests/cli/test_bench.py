@@ -54,6 +54,14 @@ def test_train_step(sonopsis) -> None:  # type: ignore[no-untyped-def]
     assert (row["batch"], row["length"], row["caption"]) == (2, 12, 4)
 
 
+def test_lm(sonopsis) -> None:  # type: ignore[no-untyped-def]
+    few = ("--batch", 2, "--precision", "int8", "--rounds", 1, "--threads", 1)
+    reports = json.loads(sonopsis("bench", "lm", "--model", "default", *few, "--json").stdout)
+    (row,) = (row for row in reports["rows"] if row["engine"] == "torch")
+    assert row["name"] == "sonopsis int8, decode batch 2" and row["batch"] == 2
+    assert row["tokens_per_s"] > 0 and row["over_floor"] > 0
+
+
 def test_growth(sonopsis) -> None:  # type: ignore[no-untyped-def]
     few = ("--context", 16, "--width", 64, "--depth", 2, "--rounds", 1)
     found = checked(sonopsis("bench", "growth", *few, "--json"))

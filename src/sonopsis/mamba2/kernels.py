@@ -95,8 +95,8 @@ def step(  # type: ignore[no-untyped-def]
     """One position for ids (B,), as thread `thread` of `threads`: logits (B, V), conv and ssm in place.
 
     x (B, E), wide (B, projected), y (B, inner) are shared; normed (threads, B, inner) and turned, rows, sums (threads,
-    ...; see `sonopsis.mamba2.products`) are each thread's own. All but `x`, `wide` and `y` start as zeros; counters are
-    (1 + 3 layers + 1, 8). Weights: see `sonopsis.mamba2.packed.Packed`.
+    ...; see `sonopsis.mamba2.products`) are each thread's own. turned, rows, sums, logits and counters, which are
+    (1 + 3 layers + 1, 8), start as zeros. Weights: see `sonopsis.mamba2.packed.Packed`.
     """
     batch, width = x.shape
     layers, projected = in_weights.shape[0], in_weights.shape[1]
