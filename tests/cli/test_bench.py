@@ -55,11 +55,14 @@ def test_train_step(sonopsis) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_lm(sonopsis) -> None:  # type: ignore[no-untyped-def]
-    few = ("--batch", 2, "--precision", "int8", "--rounds", 1, "--threads", 1)
-    reports = json.loads(sonopsis("bench", "lm", "--model", "default", *few, "--json").stdout)
-    (row,) = (row for row in reports["rows"] if row["engine"] == "torch")
-    assert row["name"] == "sonopsis int8, decode batch 2" and row["batch"] == 2
-    assert row["tokens_per_s"] > 0 and row["over_floor"] > 0
+    few = ("--length", 5, "--batch", 2, "--precision", "int8", "--rounds", 1, "--threads", 1)
+    result = sonopsis("bench", "lm", "--model", "default", *few, "--json")
+    found = json.loads(result.stdout)
+    rows = [row for row in found["rows"] if row["engine"] == "torch"]
+    assert [row["name"] for row in rows] == ["sonopsis int8, prefill 5", "sonopsis int8, decode batch 2"]
+    assert all(row["baseline"] == row["name"] and row["ratio"] == 1 for row in rows)  # each piece of work has its own
+    assert all(row["tokens_per_s"] > 0 for row in rows) and rows[1]["over_floor"] > 0
+    assert found["machine"]["read_gb_per_s"] > 0 and result.stderr.count("warning: load average") <= 1
 
 
 def test_growth(sonopsis) -> None:  # type: ignore[no-untyped-def]

@@ -2,17 +2,14 @@
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sonopsis.cli.console import fail, file_progress, report
-
-if TYPE_CHECKING:
-    from sonopsis.bench.report import Report
-    from sonopsis.bench.timing import BenchError, Variant
+from sonopsis.cli.console import fail, report
+from sonopsis.cli.measuring import finish, measured, this_machine
 
 app = typer.Typer(no_args_is_help=True, help="Measure speed: variants interleaved in one run, each in its own process.")
 
@@ -69,7 +66,7 @@ def encoder(
             fail(str(error))
         there = _without(engines, missing)
         found = variants(work, there, keep_rates or [1.0, 0.7], precisions, peers)
-        _finish(_measured(found, rounds, threads), as_json, as_markdown)
+        finish(measured(this_machine(threads), found, rounds, threads), as_json, as_markdown)
 
 
 @app.command()
@@ -105,7 +102,7 @@ def pipeline(
             fail(str(error))
         there = _without(engines, missing)
         found = variants(subject, written, at_once, there, keep_rates or [1.0, 0.7], precisions, peers)
-        _finish(_measured(found, clips // at_once, threads), as_json, as_markdown)
+        finish(measured(this_machine(threads), found, clips // at_once, threads), as_json, as_markdown)
 
 
 @app.command()
@@ -131,7 +128,7 @@ def start(
             fail(str(error))
         (clip,) = write_clips(Path(scratch), 1)
         found = variants(str(subject.path), clip, _without(engines, missing))
-        _finish(_measured(found, rounds, None, isolated=False), as_json, as_markdown)
+        finish(measured(this_machine(), found, rounds, isolated=False), as_json, as_markdown)
 
 
 @app.command()
@@ -179,19 +176,20 @@ def lm(
             folder = find_lm(model, Path(scratch))
         except ValueError as error:
             fail(str(error))
-        config, read = Mamba2LM.load(folder).config, bandwidth()
+        machine, config, read = this_machine(threads), Mamba2LM.load(folder).config, bandwidth()
         everything = not (lengths or batches)
         for work in works([64, 512, 2048] if everything else lengths or [], [1, 16] if everything else batches or []):
-            found.append(_measured(variants(folder, work, precisions, peers, threads or cores()), rounds, threads))
+            todo = variants(folder, work, precisions, peers, threads or cores())
+            found.append(measured(machine, todo, rounds, threads))
             add_comparisons(found[-1].rows, config, read)
     columns = {"tokens_per_s": "tokens/s", "over_llama": "× llama.cpp", "over_floor": "× floor"}
     if as_json:
-        rows = [row for part in found for row in part.rows]
-        machine = {**found[0].machine, "read_gb_per_s": round(read / 1e9, 1)}
+        rows = [{**row, "baseline": part.baseline} for part in found for row in part.rows]
+        machine["read_gb_per_s"] = round(read / 1e9, 1)
         typer.echo(json.dumps(Report(machine, rows, found[0].baseline).to_dict(), indent=1))
     elif as_markdown:
         tables = "\n".join(markdown(part, columns) for part in found)
-        typer.echo(f"{summary(found[0].machine)}, reads {read / 1e9:.1f} GB/s\n\n{tables}", nl=False)
+        typer.echo(f"{summary(machine)}, reads {read / 1e9:.1f} GB/s\n\n{tables}", nl=False)
     else:
         for part in found:
             show(part, columns)
@@ -221,7 +219,8 @@ def train_step(
         shape = Shape(width, depth, batch=batch, length=length, caption=caption)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--caption") from error
-    _finish(_measured(variants(shape, chosen, peers), rounds, threads), as_json, as_markdown)
+    found = variants(shape, chosen, peers)
+    finish(measured(this_machine(threads), found, rounds, threads), as_json, as_markdown)
 
 
 @app.command()
@@ -252,7 +251,7 @@ def growth(
     except ValueError as error:
         fail(str(error))
     columns = {"context": "context", "cache_mib": "cache MiB"}
-    _finish(_measured(found, rounds, threads), as_json, as_markdown, columns)
+    finish(measured(this_machine(threads), found, rounds, threads), as_json, as_markdown, columns)
 
 
 def _chosen_engines(engines: list[str] | None) -> list[str]:
@@ -276,49 +275,3 @@ def _without(engines: Sequence[str], missing: dict[str, str]) -> list[str]:
     for engine, reason in missing.items():
         report(f"engine {engine} is left out: {' '.join(reason.split())}")
     return [engine for engine in engines if engine not in missing]
-
-
-def _measured(variants: "Sequence[Variant]", rounds: int, threads: int | None, isolated: bool = True) -> "Report":
-    """The report on all that could be prepared; the first of them is the baseline."""
-    from sonopsis.bench.machine import describe_machine, warn_if_busy
-    from sonopsis.bench.report import make_report
-    from sonopsis.bench.timing import measure
-
-    machine = describe_machine()
-    if threads is not None:
-        machine["threads"] = str(threads)
-    if (warning := warn_if_busy(machine)) is not None:
-        report(warning)
-
-    def left_out(variant: "Variant", error: "BenchError") -> None:
-        report(f"left out: {' '.join(str(error).split())}")
-
-    with file_progress(rounds + 1, quiet=False, results_on_terminal=False) as advance:
-        try:
-            measured = measure(
-                variants,
-                rounds=rounds,
-                warmup=1,
-                isolated=isolated,
-                threads=threads,
-                on_round=lambda done: advance(),
-                on_failure=left_out,
-            )
-        except ValueError as error:
-            fail(str(error))
-    if not measured:
-        fail("nothing could be measured")
-    return make_report(machine, measured, measured[0].variant.name)
-
-
-def _finish(found: "Report", as_json: bool, as_markdown: bool, columns: Mapping[str, str] | None = None) -> None:
-    """Print a report; `columns` of its rows are shown besides the usual ones."""
-    from sonopsis.bench.machine import summary
-    from sonopsis.bench.report import markdown, show
-
-    if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
-    elif as_markdown:
-        typer.echo(f"{summary(found.machine)}\n\n{markdown(found, columns)}", nl=False)
-    else:
-        show(found, columns)
