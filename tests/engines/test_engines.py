@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import sonopsis
 from sonopsis.engines import choice
+from sonopsis.engines import torch as torch_engine
 from sonopsis.export import export
 from sonopsis.folder import DEFAULT_MODEL, ModelError, open_folder
 from sonopsis.graphs.names import STAMP, stamp
@@ -46,6 +47,20 @@ def test_a_model_says_the_same_on_every_engine(exported: Path, sounds: Path, eng
             for window, other in zip(found.windows, expected.windows, strict=True):
                 assert dict(window.labels or []) == pytest.approx(dict(other.labels or []), abs=1e-5)
                 assert window.score == pytest.approx(other.score, abs=1e-4)
+
+
+def test_many_captions_are_written_by_compiled_kernels(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The texts stay the same; how many clips it takes is a matter of speed alone."""
+    pytest.importorskip("numba")
+    monkeypatch.setattr(torch_engine, "KERNELS_FROM", 1)
+    model = sonopsis.load(engine="torch")
+    files = [str(EXAMPLES / name) for name in ("arrow.wav", "helicopter.ogg")] + [str(sounds / "noise.wav")]
+    said = [model.caption(file)[0].text for file in files]
+    assert model.engine.module.lm.kernels == "numba"  # type: ignore[attr-defined]
+    monkeypatch.setattr(torch_engine, "KERNELS_FROM", 1000)
+    plain = sonopsis.load(engine="torch")
+    assert [plain.caption(file)[0].text for file in files] == said
+    assert not hasattr(plain.engine.module.lm, "kernels")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
