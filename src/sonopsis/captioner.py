@@ -51,22 +51,31 @@ class Captioner(nn.Module):
         return logits
 
     @torch.inference_mode()
-    def generate(self, encoded: Encoded, *, max_new_tokens: int, beams: int = 1) -> list[Hypothesis]:
-        """The best caption of each clip of the batch, as token ids with the mean log-probability of its tokens."""
-        return self.say(self.connector(encoded), max_new_tokens=max_new_tokens, beams=beams)
+    def generate(
+        self, encoded: Encoded, *, max_new_tokens: int, beams: int = 1, lm: Mamba2LM | None = None
+    ) -> list[Hypothesis]:
+        """The best caption of each clip of the batch, as token ids with the mean log-probability of its tokens.
+
+        `lm`, here and below, writes in place of the captioner's own language model: a copy of it, prepared.
+        """
+        return self.say(self.connector(encoded), max_new_tokens=max_new_tokens, beams=beams, lm=lm)
 
     @torch.inference_mode()
-    def say(self, prefix: Tensor, *, max_new_tokens: int, beams: int = 1) -> list[Hypothesis]:
+    def say(
+        self, prefix: Tensor, *, max_new_tokens: int, beams: int = 1, lm: Mamba2LM | None = None
+    ) -> list[Hypothesis]:
         """The best caption of each prefix (B, L, E)."""
-        found: Sequence[Sequence[Hypothesis]] = self.lm.generate(
+        found: Sequence[Sequence[Hypothesis]] = (lm or self.lm).generate(
             embeds=self._prompts(prefix), max_new_tokens=max_new_tokens, beams=beams, stop_ids=(END_OF_TEXT,)
         )
         return [hypotheses[0] for hypotheses in found]
 
     @torch.inference_mode()
-    def draw(self, encoded: Encoded, *, max_new_tokens: int, samples: int) -> Sequence[Sequence[Hypothesis]]:
+    def draw(
+        self, encoded: Encoded, *, max_new_tokens: int, samples: int, lm: Mamba2LM | None = None
+    ) -> Sequence[Sequence[Hypothesis]]:
         """Captions drawn at random for each clip of the batch, the same at each call: to choose from by `consensus`."""
-        return self.lm.generate(
+        return (lm or self.lm).generate(
             embeds=self._prompts(self.connector(encoded)),
             max_new_tokens=max_new_tokens,
             sampling=Sampling(TEMPERATURE, samples=samples),

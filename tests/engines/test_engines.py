@@ -14,12 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sonopsis
+from sonopsis import lora
 from sonopsis.engines import choice
 from sonopsis.engines import torch as torch_engine
 from sonopsis.export import export
 from sonopsis.folder import DEFAULT_MODEL, ModelError, open_folder
 from sonopsis.graphs.names import STAMP, stamp
 from sonopsis.graphs.write import write_graphs
+from sonopsis.mamba2 import Mamba2LM
+from sonopsis.mamba2.prepared import PreparedLM
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # Largest difference of a score in [0, 1] from torch in float32, on recordings; docs/engines.md states these.
@@ -52,15 +55,50 @@ def test_a_model_says_the_same_on_every_engine(exported: Path, sounds: Path, eng
 def test_many_captions_are_written_by_compiled_kernels(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The texts stay the same; how many clips it takes is a matter of speed alone."""
     pytest.importorskip("numba")
-    monkeypatch.setattr(torch_engine, "KERNELS_FROM", 1)
-    model = sonopsis.load(engine="torch")
+    prepared = counted(monkeypatch)
     files = [str(EXAMPLES / name) for name in ("arrow.wav", "helicopter.ogg")] + [str(sounds / "noise.wav")]
-    said = [model.caption(file)[0].text for file in files]
-    assert model.engine.module.lm.kernels == "numba"  # type: ignore[attr-defined]
-    monkeypatch.setattr(torch_engine, "KERNELS_FROM", 1000)
     plain = sonopsis.load(engine="torch")
-    assert [plain.caption(file)[0].text for file in files] == said
-    assert not hasattr(plain.engine.module.lm, "kernels")  # type: ignore[attr-defined]
+    said = [plain.caption(file)[0].text for file in files]
+    assert prepared == []
+    monkeypatch.setattr(torch_engine, "KERNELS_AFTER", 1)
+    model = sonopsis.load(engine="torch")
+    assert [model.caption(file)[0].text for file in files] == said
+    assert [lm.kernels for lm in prepared] == ["numba"]
+
+
+def test_kernels_leave_the_module_as_it_is(tiny_model: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be trained after any number of captions, and they are those of its weights at the time."""
+    prepared = counted(monkeypatch)
+    monkeypatch.setattr(torch_engine, "KERNELS_AFTER", 0)
+    model = sonopsis.load(tiny_model, engine="torch")
+    lm = model.module.lm
+    file = str(sounds / "noise.wav")
+    before = model.caption(file)[0]
+    assert model.module.lm is lm and all(parameter.requires_grad for parameter in lm.parameters())
+    model.module(torch.as_tensor(model.mel(file)), torch.tensor([[1, 2]]))[0].sum().backward()
+    torch.optim.SGD(lm.parameters(), lr=1.0).step()
+    after, again = model.caption(file)[0], model.caption(file)[0]
+    assert after == again != before
+    monkeypatch.setattr(torch_engine, "KERNELS_AFTER", 1000)
+    plain = model.caption(file)[0]
+    assert plain.text == after.text and plain.score == pytest.approx(after.score, abs=1e-4)
+    lora.attach(lm)
+    monkeypatch.setattr(torch_engine, "KERNELS_AFTER", 0)
+    assert model.caption(file)[0] == plain  # by torch again, adapters and all
+    assert len(prepared) == 2
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[PreparedLM]:
+    """The language models that are prepared from now on."""
+    prepared: list[PreparedLM] = []
+    prepare = Mamba2LM.prepare
+
+    def noted(lm: Mamba2LM) -> PreparedLM:
+        prepared.append(prepare(lm))
+        return prepared[-1]
+
+    monkeypatch.setattr(Mamba2LM, "prepare", noted)
+    return prepared
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])

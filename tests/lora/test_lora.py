@@ -123,6 +123,19 @@ def test_generation_and_steps_use_the_adapters(ids: Tensor) -> None:
     assert [h[0].ids for h in lm.generate(ids, max_new_tokens=9)] == [h[0].ids for h in adapted]
 
 
+def test_prepared_models_have_merged_adapters(ids: Tensor) -> None:
+    lm = make()
+    lora.attach(lm)
+    train(lm)
+    expected = lm(ids)
+    assert lora.has_unmerged(lm)
+    with pytest.raises(ValueError, match=r"sonopsis\.lora\.merge"):
+        lm.prepare()
+    lora.merge(lm)
+    assert not lora.has_unmerged(lm)
+    torch.testing.assert_close(lm.prepare()(ids), expected, atol=1e-4, rtol=0)
+
+
 def test_merged_adapters_refuse_to_train(ids: Tensor) -> None:
     lm = make()
     lora.attach(lm)

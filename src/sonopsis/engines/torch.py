@@ -1,5 +1,6 @@
 """The torch engine: the modules as they were trained, on a CPU or a GPU."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,14 +10,15 @@ from sonopsis.captioner import Captioner
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.packed import pack
 from sonopsis.engines.base import Floats, Wording
-from sonopsis.mamba2.prepared import PreparedLM
+from sonopsis.lora import has_unmerged
+from sonopsis.mamba2.model import Mamba2LM
 from sonopsis.mamba2.search import Hypothesis
 from sonopsis.pruning.config import Pruning
 from sonopsis.tagger import Tagger
 
-# Clips after which captions are written by compiled kernels. To load them takes a second, and to compile them half a
-# minute, once on a machine; they save 0.1 s on a clip.
-KERNELS_FROM = 200
+# Clips after which captions are written by compiled kernels: a few would not pay for the second that loading them takes,
+# and the half minute of compiling them, once on a machine.
+KERNELS_AFTER = 200
 
 
 class TorchEngine:
@@ -30,6 +32,8 @@ class TorchEngine:
         self.tagger = module.tagger if isinstance(module, Captioner) else module
         self.config = self.tagger.encoder.config
         self._captioned = 0
+        self._prepared: tuple[object, Mamba2LM] | None = None  # of which weights, and the kernels' copy of them
+        self._preparing = threading.Lock()  # recordings are captioned side by side
         pack(self.tagger.encoder)
 
     @torch.inference_mode()
@@ -49,14 +53,13 @@ class TorchEngine:
         """Normalised log-Mel (B, T, 128) -> tag logits (B, labels) and each clip's captions, best first."""
         assert isinstance(self.module, Captioner)
         self._captioned += len(mel)
-        if self._captioned > KERNELS_FROM:
-            _use_kernels(self.module)
+        lm = self._prepare(self.module.lm) if self._captioned > KERNELS_AFTER else self.module.lm
         encoded = self.module.encode(self._tensor(mel), pruning)
         logits = self.tagger.logits(encoded).float().cpu().numpy()
         if wording.samples:
-            drawn = self.module.draw(encoded, max_new_tokens=wording.max_new_tokens, samples=wording.samples)
+            drawn = self.module.draw(encoded, max_new_tokens=wording.max_new_tokens, samples=wording.samples, lm=lm)
             return logits, drawn
-        best = self.module.generate(encoded, max_new_tokens=wording.max_new_tokens, beams=wording.beams)
+        best = self.module.generate(encoded, max_new_tokens=wording.max_new_tokens, beams=wording.beams, lm=lm)
         return logits, [[hypothesis] for hypothesis in best]
 
     def use_threads(self, threads: int) -> None:
@@ -67,9 +70,16 @@ class TorchEngine:
         parameter = next(self.module.parameters())
         return torch.as_tensor(mel).to(device=parameter.device, dtype=parameter.dtype)
 
+    def _prepare(self, lm: Mamba2LM) -> Mamba2LM:
+        """A copy of the language model for compiled kernels, where they compute what it does; itself elsewhere.
 
-def _use_kernels(captioner: Captioner) -> None:
-    """Have the captions written by compiled kernels, where they compute what the module does."""
-    weight = captioner.lm.lm_head.weight
-    if not isinstance(captioner.lm, PreparedLM) and weight.device.type == "cpu" and weight.dtype == torch.float32:
-        captioner.lm = captioner.lm.prepare()
+        The module stays as it is, to be trained, moved or saved; once its weights have changed, they are copied again.
+        """
+        weight = lm.lm_head.weight
+        if weight.device.type != "cpu" or weight.dtype != torch.float32 or has_unmerged(lm):
+            return lm
+        with self._preparing:
+            state = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in lm.parameters()]
+            if self._prepared is None or self._prepared[0] != state:
+                self._prepared = (state, lm.prepare())
+            return self._prepared[1]

@@ -8,7 +8,7 @@ projections as modules, so both can be adapted, and so can one part of `in_proj`
 
 from sonopsis.lora.files import load, save
 from sonopsis.lora.layers import Adapter, LoRALinear
-from sonopsis.lora.model import attach, detach, merge, unmerge
+from sonopsis.lora.model import attach, detach, has_unmerged, merge, unmerge
 from sonopsis.lora.reach import Coverage, coverage
 from sonopsis.lora.targets import LoRAConfig, target_rows
 
@@ -20,6 +20,7 @@ __all__ = [
     "attach",
     "coverage",
     "detach",
+    "has_unmerged",
     "load",
     "merge",
     "save",

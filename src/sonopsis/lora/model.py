@@ -59,6 +59,11 @@ def add_adapters(lm: Mamba2LM, targets: dict[str, tuple[int, float]], dropout: f
             linear.adapters[part or "whole"] = adapter
 
 
+def has_unmerged(lm: Mamba2LM) -> bool:
+    """Whether adapters change what `lm` computes without being part of its weights."""
+    return any(linear.unmerged is None for _, linear in adapted_linears(lm))
+
+
 def adapted_linears(lm: Mamba2LM) -> Iterator[tuple[str, LoRALinear]]:
     """The projections that carry adapters, with their names."""
     for name, module in lm.named_modules():

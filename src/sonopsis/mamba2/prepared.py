@@ -34,6 +34,10 @@ class PreparedLM(Mamba2LM):
             raise ValueError(f"precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}")
         if kernels not in get_args(Kernels):
             raise ValueError(f"kernels {kernels!r} are unknown; choose from {', '.join(get_args(Kernels))}")
+        from sonopsis.lora.model import has_unmerged  # which imports this package
+
+        if has_unmerged(lm):
+            raise ValueError("adapters would be lost; make them part of the weights with sonopsis.lora.merge first")
         device = lm.backbone.embedding.weight.device
         compiled = kernels != "torch" and device.type == "cpu" and _has_numba()
         if kernels == "numba" and not compiled:
