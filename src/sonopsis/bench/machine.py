@@ -47,9 +47,10 @@ def summary(machine: Mapping[str, Any]) -> str:
     flags = ", ".join(machine["flags"])
     versions = ", ".join(f"{name} {found}" for name, found in machine["versions"].items())
     cores, threads = machine["cores"], machine["threads"]
+    read = f", reads {machine['read_gb_per_s']} GB/s" if "read_gb_per_s" in machine else ""
     return (
         f"{machine['cpu']}{f' ({flags})' if flags else ''}, {cores} cores, threads {threads}, "
-        f"load {machine['load']}; Python {machine['python']}, sonopsis {machine['sonopsis']}, {versions}"
+        f"load {machine['load']}; Python {machine['python']}, sonopsis {machine['sonopsis']}, {versions}{read}"
     )
 
 

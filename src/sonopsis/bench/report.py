@@ -32,10 +32,15 @@ def make_report(machine: dict[str, Any], measured: Sequence[Measured], baseline:
     medians = {m.variant.name: m.quantile(0.5) for m in measured}
     if baseline not in medians:
         raise ValueError(f"the baseline {baseline!r} was not measured; choose one of {list(medians)}")
-    return Report(machine, [_row(m, medians[baseline]) for m in measured], baseline)
+    return Report(machine, [_row(m, baseline, medians[baseline]) for m in measured], baseline)
 
 
-def _row(measured: Measured, baseline_ms: float) -> Row:
+def joined(reports: Sequence[Report]) -> Report:
+    """Reports of one machine on several pieces of work as one, with the first's baseline; each row names its own."""
+    return Report(reports[0].machine, [row for report in reports for row in report.rows], reports[0].baseline)
+
+
+def _row(measured: Measured, baseline: str, baseline_ms: float) -> Row:
     variant, median = measured.variant, measured.quantile(0.5)
     peak, idle = measured.peak_mib, measured.idle_mib
     return {
@@ -49,6 +54,7 @@ def _row(measured: Measured, baseline_ms: float) -> Row:
         "peak_mib": None if peak is None else round(peak, 1),
         "above_idle_mib": None if peak is None or idle is None else round(peak - idle, 1),
         "ratio": baseline_ms / median,
+        "baseline": baseline,
         "rounds": len(measured.seconds),
         **variant.extra,
     }
@@ -170,8 +176,6 @@ def show(report: Report, extra: Mapping[str, str] | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sonopsis.bench.machine import summary
-
     drawn = Table("variant", title=f"baseline: {report.baseline}", title_justify="left")
     columns = {"ratio": "× base", "macs_g": "G MACs", "peak_mib": "MiB", **(extra or {})}
     columns = {key: heading for key, heading in columns.items() if any(row.get(key) is not None for row in report.rows)}
@@ -182,7 +186,6 @@ def show(report: Report, extra: Mapping[str, str] | None = None) -> None:
         figures = (_cell(key, row.get(key)) for key in columns)
         drawn.add_row(row["name"], _cell("median_ms", row["median_ms"]), spread, *figures)
     console = Console(highlight=False)
-    console.print(summary(report.machine), markup=False, soft_wrap=True)
     console.print(drawn)
     for row in report.rows if report.comparable else ():
         parts = split(report, row)

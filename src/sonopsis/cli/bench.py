@@ -1,6 +1,5 @@
 """`sonopsis bench`: how fast this machine is with it, and with what else there is, side by side in one run."""
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +65,7 @@ def encoder(
             fail(str(error))
         there = _without(engines, missing)
         found = variants(work, there, keep_rates or [1.0, 0.7], precisions, peers)
-        finish(measured(this_machine(threads), found, rounds, threads), as_json, as_markdown)
+        finish([measured(this_machine(threads), found, rounds, threads)], as_json, as_markdown)
 
 
 @app.command()
@@ -102,7 +101,7 @@ def pipeline(
             fail(str(error))
         there = _without(engines, missing)
         found = variants(subject, written, at_once, there, keep_rates or [1.0, 0.7], precisions, peers)
-        finish(measured(this_machine(threads), found, clips // at_once, threads), as_json, as_markdown)
+        finish([measured(this_machine(threads), found, clips // at_once, threads)], as_json, as_markdown)
 
 
 @app.command()
@@ -128,7 +127,7 @@ def start(
             fail(str(error))
         (clip,) = write_clips(Path(scratch), 1)
         found = variants(str(subject.path), clip, _without(engines, missing))
-        finish(measured(this_machine(), found, rounds, isolated=False), as_json, as_markdown)
+        finish([measured(this_machine(), found, rounds, isolated=False)], as_json, as_markdown)
 
 
 @app.command()
@@ -164,35 +163,25 @@ def lm(
 ) -> None:
     """Time the language model: reading prompts and appending tokens; each piece of work is one run."""
     from sonopsis.bench.lm import add_comparisons, bandwidth, find_lm, variants, works
-    from sonopsis.bench.machine import summary
-    from sonopsis.bench.report import Report, markdown, show
     from sonopsis.mamba2 import Mamba2LM
     from sonopsis.workers import cores
 
     precisions = _chosen_precisions(precisions)
-    found: list[Report] = []
+    found = []
     with tempfile.TemporaryDirectory(prefix="sonopsis-bench-") as scratch:
         try:
             folder = find_lm(model, Path(scratch))
         except ValueError as error:
             fail(str(error))
         machine, config, read = this_machine(threads), Mamba2LM.load(folder).config, bandwidth()
+        machine["read_gb_per_s"] = round(read / 1e9, 1)
         everything = not (lengths or batches)
         for work in works([64, 512, 2048] if everything else lengths or [], [1, 16] if everything else batches or []):
             todo = variants(folder, work, precisions, peers, threads or cores())
             found.append(measured(machine, todo, rounds, threads))
             add_comparisons(found[-1].rows, config, read)
     columns = {"tokens_per_s": "tokens/s", "over_llama": "× llama.cpp", "over_floor": "× floor"}
-    if as_json:
-        rows = [{**row, "baseline": part.baseline} for part in found for row in part.rows]
-        machine["read_gb_per_s"] = round(read / 1e9, 1)
-        typer.echo(json.dumps(Report(machine, rows, found[0].baseline).to_dict(), indent=1))
-    elif as_markdown:
-        tables = "\n".join(markdown(part, columns) for part in found)
-        typer.echo(f"{summary(machine)}, reads {read / 1e9:.1f} GB/s\n\n{tables}", nl=False)
-    else:
-        for part in found:
-            show(part, columns)
+    finish(found, as_json, as_markdown, columns)
 
 
 @app.command("train-step")
@@ -220,7 +209,7 @@ def train_step(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--caption") from error
     found = variants(shape, chosen, peers)
-    finish(measured(this_machine(threads), found, rounds, threads), as_json, as_markdown)
+    finish([measured(this_machine(threads), found, rounds, threads)], as_json, as_markdown)
 
 
 @app.command()
@@ -251,7 +240,7 @@ def growth(
     except ValueError as error:
         fail(str(error))
     columns = {"context": "context", "cache_mib": "cache MiB"}
-    finish(measured(this_machine(threads), found, rounds, threads), as_json, as_markdown, columns)
+    finish([measured(this_machine(threads), found, rounds, threads)], as_json, as_markdown, columns)
 
 
 def _chosen_engines(engines: list[str] | None) -> list[str]:

@@ -57,14 +57,19 @@ def measured(
     return make_report(machine, found, found[0].variant.name)
 
 
-def finish(found: "Report", as_json: bool, as_markdown: bool, columns: Mapping[str, str] | None = None) -> None:
-    """Print a report; `columns` of its rows are shown besides the usual ones."""
+def finish(
+    found: "Sequence[Report]", as_json: bool, as_markdown: bool, columns: Mapping[str, str] | None = None
+) -> None:
+    """Print reports of one machine, in JSON as one; `columns` of their rows are shown besides the usual ones."""
     from sonopsis.bench.machine import summary
-    from sonopsis.bench.report import markdown, show
+    from sonopsis.bench.report import joined, markdown, show
 
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
-    elif as_markdown:
-        typer.echo(f"{summary(found.machine)}\n\n{markdown(found, columns)}", nl=False)
-    else:
-        show(found, columns)
+        typer.echo(json.dumps(joined(found).to_dict(), indent=1))
+        return
+    typer.echo(summary(found[0].machine))
+    for part in found:
+        if as_markdown:
+            typer.echo(f"\n{markdown(part, columns)}", nl=False)
+        else:
+            show(part, columns)

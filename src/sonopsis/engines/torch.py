@@ -16,8 +16,8 @@ from sonopsis.mamba2.search import Hypothesis
 from sonopsis.pruning.config import Pruning
 from sonopsis.tagger import Tagger
 
-# Clips after which captions are written by compiled kernels: a few would not pay for the second that loading them takes,
-# and the half minute of compiling them, once on a machine.
+# Clips after which captions are written by compiled kernels: a few would not pay for the second that loading them
+# takes, and the half minute of compiling them, once on a machine.
 KERNELS_AFTER = 200
 
 
