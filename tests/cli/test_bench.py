@@ -67,14 +67,17 @@ def test_lm(sonopsis, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[
     assert found["machine"]["read_gb_per_s"] > 0 and result.stderr.count("warning: load average 9.0") == 1
 
 
-def test_the_machine_is_told_once(sonopsis) -> None:  # type: ignore[no-untyped-def]
-    few = ("--length", 5, "--batch", 2, "--precision", "int8", "--rounds", 1, "--threads", 1)
+def test_what_holds_for_all_tables_is_told_once(sonopsis, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("transformers")
+    monkeypatch.setattr("sonopsis.bench.lm.has_llama", lambda: False)
+    few = ("--length", 5, "--batch", 2, "--precision", "int8", "--rounds", 1, "--threads", 1, "--peers")
     result = sonopsis("bench", "lm", "--model", "default", *few)
+    assert result.stderr.count("llama.cpp is left out") == 1 and 'pip install "sonopsis[peers]"' in result.stderr
     machine, *tables = result.stdout.splitlines()
     assert "cores" in machine and machine.endswith(" GB/s") and "GB/s" not in "".join(tables)
     assert [line.rstrip() for line in tables if line.startswith("baseline: ")] == [
-        "baseline: sonopsis int8, prefill 5",
-        "baseline: sonopsis int8, decode batch 2",
+        "baseline: transformers fp32, prefill 5",
+        "baseline: transformers fp32, decode batch 2",
     ]
 
 

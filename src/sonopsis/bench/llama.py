@@ -10,11 +10,9 @@ CONTEXT = 4096  # positions for each sequence
 
 
 def write_gguf(lm: Any, file: Path, kind: str) -> None:
-    """A Mamba2LM as a file for llama.cpp, its matrices as `kind`; raises ValueError without the package gguf."""
-    try:
-        import gguf
-    except ModuleNotFoundError as error:
-        raise ValueError("llama.cpp needs a model file: pip install gguf") from error
+    """A Mamba2LM as a file for llama.cpp, its matrices as `kind`."""
+    import gguf
+
     config, quantised = lm.config, getattr(gguf.GGMLQuantizationType, kind)
     writer = gguf.GGUFWriter(str(file), "mamba2")
     writer.add_context_length(1 << 20)

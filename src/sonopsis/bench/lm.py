@@ -41,6 +41,11 @@ def installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
+def has_llama() -> bool:
+    """Whether llama.cpp can be measured: its library, and what writes model files for it."""
+    return installed("llama_cpp") and installed("gguf")
+
+
 def write_random(config: Mamba2Config, folder: Path, seed: int = 0) -> Path:
     """A language model with random weights, and its graphs."""
     import torch
@@ -95,7 +100,7 @@ def variants(model: Path, work: Work, precisions: Sequence[str], peers: bool, th
     for precision in ("float32", "bfloat16") if peers else ():
         if precision in precisions or precision == "float32":
             add(f"transformers {SHORT[precision]}", "transformers", precision, run_transformers, precision)
-    for precision in KINDS if peers and installed("llama_cpp") and installed("gguf") else ():
+    for precision in KINDS if peers and has_llama() else ():
         # Its 8-bit weights are left out of batches and prompts: 0.3.36 ends with a segmentation fault there.
         if precision in precisions and (precision != "int8" or work == Work("decode", 1, 1)):
             add(f"llama.cpp {KINDS[precision]}", "llama.cpp", precision, run_llama, precision, threads)

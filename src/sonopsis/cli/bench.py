@@ -162,11 +162,13 @@ def lm(
     as_markdown: Markdown = False,
 ) -> None:
     """Time the language model: reading prompts and appending tokens; each piece of work is one run."""
-    from sonopsis.bench.lm import add_comparisons, bandwidth, find_lm, variants, works
+    from sonopsis.bench.lm import add_comparisons, bandwidth, find_lm, has_llama, variants, works
     from sonopsis.mamba2 import Mamba2LM
     from sonopsis.workers import cores
 
     precisions = _chosen_precisions(precisions)
+    if peers and not has_llama():
+        report('llama.cpp is left out; to measure it too: pip install "sonopsis[peers]"')
     found = []
     with tempfile.TemporaryDirectory(prefix="sonopsis-bench-") as scratch:
         try:
