@@ -1,0 +1,30 @@
+"""What the shipped model says of examples/, window by window, on every processor: tests/golden/examples.json.
+
+`scripts/same_output.py COMMIT` is the stricter check, byte for byte, for one machine.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sonopsis
+
+ROOT = Path(__file__).parent.parent
+GOLDEN: list[dict[str, Any]] = json.loads((ROOT / "tests" / "golden" / "examples.json").read_text(encoding="utf-8"))
+TOLERANCE = 1e-3  # of a score; processors differ by some 1e-6
+
+
+@pytest.mark.parametrize("expected", GOLDEN, ids=lambda entry: Path(entry["path"]).stem)
+def test_the_shipped_model_says_of_an_example_what_it_said_before(expected: dict[str, Any]) -> None:
+    model = sonopsis.load(engine="onnx")
+    found = model.describe(str(ROOT / expected["path"]), captions=True).to_dict()
+    assert found["duration"] == pytest.approx(expected["duration"])
+    for ours, theirs in zip(found["windows"], expected["windows"], strict=True):
+        assert ours["caption"] == theirs["caption"]
+        assert ours["score"] == pytest.approx(theirs["score"], abs=TOLERANCE)
+        assert [entry["label"] for entry in ours["labels"]] == [entry["label"] for entry in theirs["labels"]]
+        assert [entry["score"] for entry in ours["labels"]] == pytest.approx(
+            [entry["score"] for entry in theirs["labels"]], abs=TOLERANCE
+        )
