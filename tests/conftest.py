@@ -1,7 +1,11 @@
-"""What every test shares: one thread for each process, hypothesis without a clock, a tiny model, recordings for it."""
+"""What tests of several rooms share: one thread a process, hypothesis without a clock, tiny models, recordings."""
 
+import hashlib
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: pytest-xdist fills the cores
 
@@ -9,7 +13,11 @@ import hypothesis
 import numpy as np
 import pytest
 import soundfile
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from sonopsis.encoder import Encoder, EncoderConfig
+from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 
 hypothesis.settings.register_profile("sonopsis", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("sonopsis")
@@ -20,13 +28,9 @@ LABELS = ["dog", "cat", "water", "speech", "bird", "horn"]
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model that tags and captions 2.56 s at once."""
-    import torch
-
-    from sonopsis.captioner import Captioner
-    from sonopsis.connector import ConnectorConfig
-    from sonopsis.encoder import EncoderConfig
+    from sonopsis.captioning.captioner import Captioner
+    from sonopsis.captioning.connector import ConnectorConfig
     from sonopsis.folder import TOKENIZER, ModelConfig
-    from sonopsis.mamba2 import Mamba2Config
     from sonopsis.mel import MelConfig
     from sonopsis.modules import save
 
@@ -59,4 +63,107 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(folder / "deep" / "tone.flac", tone, 44_100)
     soundfile.write(folder / "deep" / "silence.ogg", np.zeros(16_000), 16_000)
     (folder / "notes.txt").write_text("not a recording\n")
+    return folder
+
+
+@pytest.fixture
+def make_encoder() -> Callable[..., Encoder]:
+    """Keyword arguments of EncoderConfig -> an encoder in evaluation mode with random weights."""
+
+    def make(**changes: Any) -> Encoder:
+        fields: dict[str, Any] = {"family": "sonopsis", "width": 32, "depth": 3, "heads": 4, "frames": 64}
+        torch.manual_seed(0)
+        encoder = Encoder(EncoderConfig(**{**fields, **changes}))
+        with torch.no_grad():
+            for parameter in encoder.parameters():  # biases and norms start as constants, which would hide errors
+                parameter += 0.15 * torch.randn_like(parameter)
+        return encoder.eval()
+
+    return make
+
+
+SIZES = {"width": 32, "depth": 3, "vocab_size": 61, "state": 16, "head_dim": 16, "chunk": 8}
+
+
+@pytest.fixture
+def make_lm() -> Callable[..., Mamba2LM]:
+    """A model of 3 layers whose parameters are all random, so that no term hides behind a zero or a one."""
+
+    def make(seed: int = 0, **sizes: object) -> Mamba2LM:
+        torch.manual_seed(seed)
+        model = Mamba2LM(Mamba2Config.from_dict({**SIZES, **sizes}))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.2)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def lm(make_lm: Callable[..., Mamba2LM]) -> Mamba2LM:
+    return make_lm()
+
+
+@pytest.fixture
+def ids() -> torch.Tensor:
+    """Two sequences of 21 tokens: three chunks, the last one short."""
+    return torch.randint(0, SIZES["vocab_size"], (2, 21), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def peer() -> Callable[[Mamba2LM], torch.nn.Module]:
+    """Makes transformers' model with the weights of ours."""
+    transformers = pytest.importorskip("transformers")
+
+    def build(lm: Mamba2LM) -> torch.nn.Module:
+        config = lm.config
+        other = transformers.Mamba2ForCausalLM(
+            transformers.Mamba2Config(
+                hidden_size=config.width,
+                num_hidden_layers=config.depth,
+                vocab_size=config.vocab_size,
+                num_heads=config.heads,
+                head_dim=config.head_dim,
+                state_size=config.state,
+                n_groups=config.groups,
+                expand=config.expand,
+                conv_kernel=config.conv,
+                tie_word_embeddings=config.tie_embeddings,
+                pad_token_id=0,
+                bos_token_id=0,
+                eos_token_id=0,
+            )
+        )
+        other.load_state_dict({**lm.state_dict(), "lm_head.weight": lm.lm_head.weight})
+        return other.eval()
+
+    return build
+
+
+PITCHES = {"dog": 300.0, "cow": 150.0, "bird": 2500.0, "water": 0.0, "horn": 600.0, "speech": 1000.0}
+RATE = 16_000
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data root, with manifest.jsonl."""
+    folder = tmp_path_factory.mktemp("data")
+    rows: list[dict[str, Any]] = []
+    for split in ("train", "validation", "test"):
+        for i, (label, pitch) in enumerate(PITCHES.items()):
+            for take in range(3):
+                rng = np.random.default_rng([len(rows), i])
+                seconds = 0.8 + 0.3 * take
+                time = np.arange(int(seconds * RATE)) / RATE
+                wave = np.sin(2 * np.pi * pitch * (1 + 0.03 * take) * time) if pitch else rng.standard_normal(len(time))
+                path = f"audio/{split}/{label}-{take}.wav"
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(folder / path, 0.2 * wave + 0.001 * rng.standard_normal(len(time)), RATE)
+                rows.append(
+                    {"path": path, "start": 0.0, "end": seconds, "labels": [label], "captions": [], "source": split}
+                    | {"family": f"{split}:{label}{take}", "licence": "CC0", "split": split}
+                    | {"sha256": hashlib.sha256((folder / path).read_bytes()).hexdigest()}
+                )
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder

@@ -12,8 +12,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 import sonopsis
+from sonopsis.checkpoints import read_checkpoint
 from sonopsis.cli.main import app
-from sonopsis.encoder import Head, read_checkpoint
+from sonopsis.encoder import Head
 from sonopsis.encoder.positions import sincos_table
 from sonopsis.folder import ModelError
 from sonopsis.modules import save

@@ -90,7 +90,7 @@ def test_the_package_and_its_command_line_import_nothing_heavy(statement: str) -
 
 
 @pytest.mark.parametrize(
-    "module", ["audio", "mel", "results", "writers", "metrics", "data.manifest", "data.compose", "cli.describe"]
+    "module", ["audio", "mel", "results", "writers", "metrics", "data.manifest", "scenes.compose", "cli.describe"]
 )
 def test_what_needs_no_torch_does_not_import_it(module: str) -> None:
     assert "torch" not in modules_after(f"import sonopsis.{module}")

@@ -12,12 +12,12 @@ import soundfile
 import torch
 
 import sonopsis
-from sonopsis.captioner import Captioner
-from sonopsis.consensus import consensus, tag_support
-from sonopsis.data.words import parse
+from sonopsis.captioning.captioner import Captioner
+from sonopsis.decoding.consensus import consensus, tag_support
 from sonopsis.folder import DEFAULT_MODEL, ModelError
 from sonopsis.mel import mel_input
 from sonopsis.modules import save
+from sonopsis.scenes.words import parse
 from sonopsis.unfilled import unfilled
 
 RATE = 16_000

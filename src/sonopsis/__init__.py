@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sonopsis.model import load
-    from sonopsis.pruning.live import prune, restore
+    from sonopsis.pruning.huggingface import prune, restore
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "prune", "restore"]
@@ -25,9 +25,9 @@ def __getattr__(name: str) -> Any:
 
         return load
     if name in ("prune", "restore"):
-        from sonopsis.pruning import live
+        from sonopsis.pruning import huggingface
 
-        return getattr(live, name)
+        return getattr(huggingface, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

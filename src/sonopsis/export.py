@@ -55,7 +55,7 @@ def write_huggingface(model: "Model", folder: Path) -> None:
     """A folder for transformers' ASTForAudioClassification (without classifier: ASTModel) and ASTFeatureExtractor."""
     from safetensors.torch import save_file
 
-    from sonopsis.encoder import ast_write
+    from sonopsis.checkpoints import ast_write
 
     config, labels = model.engine.config, model.labels
     if model.engine.captions:

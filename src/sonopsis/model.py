@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows, probe
-from sonopsis.consensus import consensus, tag_support
+from sonopsis.decoding.consensus import consensus, tag_support
+from sonopsis.decoding.search import Hypothesis
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.engines.base import Engine, Wording
 from sonopsis.engines.choice import open_model
 from sonopsis.export import export
 from sonopsis.folder import ModelError, ModelFolder
 from sonopsis.hub import local_path
-from sonopsis.mamba2.search import Hypothesis
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
 from sonopsis.results import Caption, FileResult, Tags, WindowResult
@@ -205,7 +205,7 @@ class Model:
         """The caption of one clip: of several drawn ones that on which they and the tags agree."""
         if len(found) == 1:
             return found[0]
-        from sonopsis.data.words import parse  # its many patterns take a while to compile
+        from sonopsis.scenes.words import parse  # its many patterns take a while to compile
 
         tags = dict(zip(self.labels, scores.tolist(), strict=True))
         support = [tag_support(parse(self.decode(list(hypothesis.ids))), tags) for hypothesis in found]

@@ -6,13 +6,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from sonopsis.captioner import Captioner
-from sonopsis.connector import ConnectorConfig
-from sonopsis.encoder import Checkpoint, EncoderConfig
+from sonopsis.captioning.captioner import Captioner
+from sonopsis.captioning.connector import ConnectorConfig
+from sonopsis.checkpoints import Checkpoint
+from sonopsis.encoder import EncoderConfig
+from sonopsis.encoder.tagger import Tagger
 from sonopsis.folder import WEIGHTS, ModelConfig, ModelError, ModelFolder, write_description
 from sonopsis.mamba2 import Mamba2Config
 from sonopsis.mel import MelConfig
-from sonopsis.tagger import Tagger
 from sonopsis.unfilled import unfilled
 
 

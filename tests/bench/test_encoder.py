@@ -10,9 +10,10 @@ import torch
 from sonopsis.bench.encoder import make_work, merging_at_equal_macs, variants
 from sonopsis.bench.peers import ReferenceTagger, to_transformers, transformers_ast
 from sonopsis.bench.weights import AST_NORM_EPS, Subject, find_subject, read_tagger, write_random
+from sonopsis.cost import encoder_macs
 from sonopsis.encoder.config import PRESETS
 from sonopsis.mel import mel_input
-from sonopsis.pruning import encoder_macs, uniform
+from sonopsis.pruning import uniform
 
 TINY = {"width": 32, "depth": 4, "heads": 4, "frames": 128}
 AST_NORMS = {"norm_eps": AST_NORM_EPS, "head_norm_eps": AST_NORM_EPS}

@@ -65,7 +65,7 @@ def test_threshold_and_keep_rate_reach_the_model(sonopsis: Run, tiny_model: Path
 
 
 def test_a_mac_budget_chooses_the_keep_rate(sonopsis: Run, tiny_model: Path, sounds: Path) -> None:
-    from sonopsis.pruning import for_budget
+    from sonopsis.cost import for_budget
 
     model = package.load(tiny_model)
     pruning = for_budget(model.engine.config, model.folder.mel.frames, 0.8, len(model.labels))

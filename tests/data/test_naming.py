@@ -5,9 +5,9 @@ from fnmatch import fnmatchcase
 import pytest
 
 from sonopsis.data.catalogue import list_sources
-from sonopsis.data.labels import LEAVES
 from sonopsis.data.naming import LEFT_OUT, family_stem, name_clip, rules
-from sonopsis.data.words import parse
+from sonopsis.scenes.vocabulary import LEAVES
+from sonopsis.scenes.words import parse
 
 KNOWN = [
     ("0ad-data", "attack/impact/arrow_metal_03.ogg", ["arrow"], ["an arrow hitting metal"]),

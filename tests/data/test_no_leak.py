@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonopsis.data import manifest
+from sonopsis.data.clips import ClipBank
 from sonopsis.data.splits import STRICTNESS, load_splits
 from sonopsis.training import run
-from sonopsis.training.clips import ClipBank
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.loop import Task
 

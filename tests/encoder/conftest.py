@@ -15,22 +15,6 @@ Make = Callable[..., Encoder]
 
 
 @pytest.fixture
-def make_encoder() -> Make:
-    """Keyword arguments of EncoderConfig -> an encoder in evaluation mode with random weights."""
-
-    def make(**changes: Any) -> Encoder:
-        fields: dict[str, Any] = {"family": "sonopsis", "width": 32, "depth": 3, "heads": 4, "frames": 64}
-        torch.manual_seed(0)
-        encoder = Encoder(EncoderConfig(**{**fields, **changes}))
-        with torch.no_grad():
-            for parameter in encoder.parameters():  # biases and norms start as constants, which would hide errors
-                parameter += 0.15 * torch.randn_like(parameter)
-        return encoder.eval()
-
-    return make
-
-
-@pytest.fixture
 def plain_encode() -> Callable[..., dict[str, Any]]:
     """(state, config, clip (T, M), {block: patches that survive it}, score) -> what the encoder should return."""
     return _plain_encode

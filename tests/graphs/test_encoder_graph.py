@@ -11,14 +11,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sonopsis.connector import Connector, ConnectorConfig
+from sonopsis.captioning.connector import Connector, ConnectorConfig
 from sonopsis.encoder import PRESETS, EncoderConfig
 from sonopsis.encoder.encoded import Encoded
+from sonopsis.encoder.tagger import Tagger
 from sonopsis.graphs.builder import Graph
 from sonopsis.graphs.connector import ConnectorGraph
 from sonopsis.graphs.encoder import EncoderGraph
 from sonopsis.pruning import default_blocks, kept_count, uniform
-from sonopsis.tagger import Tagger
 
 LABELS = 7
 CONFIGS = {

@@ -8,11 +8,12 @@ import onnxruntime
 import pytest
 import torch
 
+from sonopsis.decoding import Sampling, search
 from sonopsis.engines.exported import ExportedDecoder
 from sonopsis.engines.runners import OnnxRunner, OpenVinoRunner, Runner
 from sonopsis.graphs.names import PREFILL, STEP
 from sonopsis.graphs.write import write_lm_graphs
-from sonopsis.mamba2 import Mamba2Config, Mamba2LM, Sampling, search
+from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 
 CONFIGS = {
     "one group": Mamba2Config(width=32, depth=3, vocab_size=40, state=16, head_dim=8),

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sonopsis.mamba2 import Mamba2LM, Sampling
+from sonopsis.decoding import Sampling
+from sonopsis.mamba2 import Mamba2LM
 
 MakeLM = Callable[..., Mamba2LM]
 Peer = Callable[[Mamba2LM], torch.nn.Module]

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sonopsis.mamba2 import Cache, Mamba2LM, packed
-from sonopsis.mamba2.packed import PRECISIONS, Matrix, Precision
+from sonopsis.mamba2 import Cache, Mamba2LM
+from sonopsis.mamba2.kernels import packed
+from sonopsis.mamba2.kernels.packed import PRECISIONS, Matrix, Precision
 
 STATES = {"atol": 1e-4, "rtol": 0}
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sonopsis.connector import LAYOUTS, Connector, ConnectorConfig, fill_grid
+from sonopsis.captioning.connector import LAYOUTS, Connector, ConnectorConfig, fill_grid
 from sonopsis.encoder import Encoded, Encoder
 from sonopsis.pruning import REDUCERS, SCORES, Candidates, Pruning
 

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from sonopsis.data.labels import LEAVES
+from sonopsis.data.clips import ClipBank
 from sonopsis.data.manifest import read
+from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training.batches import PADDING, Mixtures, Scenes, encode_captions, sounding_labels, stack, stream
 from sonopsis.training.captioning import train_tokenizer
-from sonopsis.training.clips import ClipBank
 from sonopsis.training.config import DataConfig
 from sonopsis.training.tagging import MEL
 

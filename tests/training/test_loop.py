@@ -85,7 +85,7 @@ def test_the_loss_falls_on_what_can_be_learnt(root: Path, tmp_path: Path) -> Non
     still = ["data.speed=0", "data.reverb=0", "data.band_limit=0", "data.time_masks=0", "data.frequency_masks=0"]
     path = config(tmp_path, root, f"stage: tagging\noutput: {tmp_path / 'run'}")
     folder = train(path, [*still, "steps=150", "validate_every=150", "batch_size=16", "ema=0.9", "learning_rate=3e-3"])
-    from sonopsis.training.evaluate import evaluate
+    from sonopsis.metrics.evaluate import evaluate
 
     figures = evaluate(sonopsis.load(folder), root / "manifest.jsonl", root=root)["tagging"]
     assert figures["clips"] == 18

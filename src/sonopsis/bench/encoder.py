@@ -13,13 +13,14 @@ from sonopsis.bench.peers import run_reference, run_tagger, run_transformers
 from sonopsis.bench.sounds import LONGEST, sound
 from sonopsis.bench.timing import Variant
 from sonopsis.bench.weights import Subject
+from sonopsis.cost import encoder_macs
+from sonopsis.cost.macs import patch_counts
 from sonopsis.encoder import EncoderConfig
 from sonopsis.engines.runners import PRECISIONS as EXPORTED
 from sonopsis.folder import is_foreign, open_folder
 from sonopsis.graphs.names import STAMP
 from sonopsis.mel import mel_input
-from sonopsis.pruning import Pruning, encoder_macs, uniform
-from sonopsis.pruning.macs import patch_counts
+from sonopsis.pruning import Pruning, uniform
 
 OURS = "sonopsis"
 # What each engine computes in; float16 is left out, which CPUs only store.

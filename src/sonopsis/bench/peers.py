@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sonopsis.bench.weights import read_tagger
+from sonopsis.checkpoints.ast import BODY, IN_MEMORY
+from sonopsis.checkpoints.keys import Table
 from sonopsis.encoder import EncoderConfig
-from sonopsis.encoder.ast_keys import BODY, IN_MEMORY
-from sonopsis.encoder.keys import Table
-from sonopsis.tagger import Tagger
+from sonopsis.encoder.tagger import Tagger
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -50,7 +50,7 @@ def run_ours(model: str, parts: list[list[str]], engine: str, precision: str, ke
     import sonopsis
     from sonopsis.cli.describe import Settings, describe_inputs
     from sonopsis.cli.inputs import collect
-    from sonopsis.workers import cores
+    from sonopsis.many import cores
 
     loaded = sonopsis.load(model, engine=engine, dtype=precision)
     settings = Settings(False, TOP_K, None, None, None, 1, keep_rate)

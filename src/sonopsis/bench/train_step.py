@@ -1,8 +1,8 @@
 """The variants of `sonopsis bench train-step`: one step of training a captioner's language model, forward and backward.
 
 A step reads a batch of sequences and learns from the caption at their end alone; no optimiser moves the weights, whose
-cost is the same for all. Ours computes logits where there is a caption, as `sonopsis.captioner` does; transformers' is
-given labels of -100 elsewhere, as its users do.
+cost is the same for all. Ours computes logits where there is a caption, as `Captioner` does; transformers' is given
+labels of -100 elsewhere, as its users do.
 """
 
 from collections.abc import Callable, Sequence

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from sonopsis.captioner import Captioner
-from sonopsis.encoder import EncoderConfig, read_checkpoint
+from sonopsis.captioning.captioner import Captioner
+from sonopsis.checkpoints import read_checkpoint
+from sonopsis.encoder import EncoderConfig
 from sonopsis.encoder.config import PRESETS
+from sonopsis.encoder.tagger import Tagger
 from sonopsis.folder import WEIGHTS, ModelConfig, is_foreign, open_folder, write_description
 from sonopsis.mel import MelConfig
 from sonopsis.modules import from_checkpoint, read_modules
-from sonopsis.tagger import Tagger
 
 RANDOM = ("ast", "ast_stride10", "audiomae", "eat")  # presets, built at full size
 LABELS = 527  # AudioSet's

@@ -164,7 +164,7 @@ def lm(
     """Time the language model: reading prompts and appending tokens; each piece of work is one run."""
     from sonopsis.bench.lm import add_comparisons, bandwidth, find_lm, has_llama, variants, works
     from sonopsis.mamba2 import Mamba2LM
-    from sonopsis.workers import cores
+    from sonopsis.many import cores
 
     precisions = _chosen_precisions(precisions)
     if peers and not has_llama():

@@ -115,11 +115,11 @@ def compose(
     ] = None,
 ) -> None:
     """Compose scenes of real clips, with captions that are facts, and write their recipes."""
-    from sonopsis.data.compose import compose as run
-    from sonopsis.data.compose import write_scenes
+    from sonopsis.data.clips import ClipBank
     from sonopsis.data.fetch import default_root
     from sonopsis.data.manifest import read
-    from sonopsis.training.clips import ClipBank
+    from sonopsis.scenes.compose import compose as run
+    from sonopsis.scenes.compose import write_scenes
 
     if not output.name.endswith(".jsonl.gz"):
         raise typer.BadParameter("scenes are gzipped JSON Lines: NAME.jsonl.gz", param_hint="--output")
@@ -141,7 +141,7 @@ def _write_audio(scenes: list[dict[str, Any]], read: Callable[[str], Any], folde
     import soundfile
 
     from sonopsis.audio import SAMPLE_RATE
-    from sonopsis.data.compose import render
+    from sonopsis.scenes.compose import render
 
     folder.mkdir(parents=True, exist_ok=True)
     for scene in scenes:

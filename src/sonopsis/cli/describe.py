@@ -12,7 +12,7 @@ import typer
 
 from sonopsis.cli.console import fail, file_progress, report
 from sonopsis.cli.inputs import STDIN, Input, collect, targets
-from sonopsis.workers import cores, in_order
+from sonopsis.many import cores, in_order
 
 if TYPE_CHECKING:
     from sonopsis.model import Model
@@ -107,7 +107,7 @@ def _load(name: str, engine: str, precision: str | None, settings: Settings) -> 
 
 def _affordable(model: "Model", macs: float) -> float:
     """The keep rate with which a window of the model's full length costs at most a share `macs` of its MACs."""
-    from sonopsis.pruning import for_budget
+    from sonopsis.cost import for_budget
 
     try:
         pruning = for_budget(model.engine.config, model.folder.mel.frames, macs, len(model.labels))
@@ -120,8 +120,8 @@ def _in_time(model: "Model", milliseconds: float) -> float:
     """The highest keep rate with which tagging a window of the model's full length takes so long at most."""
     import numpy as np
 
+    from sonopsis.cost.latency import for_latency
     from sonopsis.mel import MELS
-    from sonopsis.pruning.latency import for_latency
 
     mel = np.random.default_rng(0).standard_normal((1, model.folder.mel.frames, MELS)).astype(np.float32)
     try:

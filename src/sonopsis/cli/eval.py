@@ -26,7 +26,7 @@ def evaluate(
 ) -> None:
     """Measure a model on held-out recordings."""
     try:
-        from sonopsis.training.evaluate import evaluate as run
+        from sonopsis.metrics.evaluate import evaluate as run
     except ModuleNotFoundError as error:
         fail(f"evaluation needs {error.name}; install it with: pip install 'sonopsis[train]'")
     from sonopsis.model import load

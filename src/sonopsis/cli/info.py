@@ -42,7 +42,7 @@ def describe_model(model: "Model") -> dict[str, Any]:
 
     `reference` counts as arXiv 2504.01690 does, `executed` what is really computed.
     """
-    from sonopsis.pruning import encoder_macs
+    from sonopsis.cost import encoder_macs
 
     config, frames = model.engine.config, model.folder.mel.frames
     macs = {}

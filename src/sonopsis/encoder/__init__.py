@@ -1,4 +1,4 @@
-"""Log-Mel -> tokens: one ViT for AST, AudioMAE, EAT and the models of this package.
+"""Log-Mel -> tokens and tags: one ViT for AST, AudioMAE, EAT and the models of this package.
 
 What describes an encoder loads without torch; what needs torch is imported when it is first asked for.
 """
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from sonopsis.encoder.config import PRESETS, EncoderConfig
 from sonopsis.encoder.encoded import Encoded
+from sonopsis.encoder.trace import Trace
 
 if TYPE_CHECKING:
-    from sonopsis.encoder.checkpoint import Checkpoint, read_checkpoint
     from sonopsis.encoder.head import Head
+    from sonopsis.encoder.tagger import Tagger
     from sonopsis.encoder.vit import Encoder
 
-__all__ = ["PRESETS", "Checkpoint", "Encoded", "Encoder", "EncoderConfig", "Head", "read_checkpoint"]
+__all__ = ["PRESETS", "Encoded", "Encoder", "EncoderConfig", "Head", "Tagger", "Trace"]
 
 _TORCH = {
-    "Checkpoint": "sonopsis.encoder.checkpoint",
     "Encoder": "sonopsis.encoder.vit",
     "Head": "sonopsis.encoder.head",
-    "read_checkpoint": "sonopsis.encoder.checkpoint",
+    "Tagger": "sonopsis.encoder.tagger",
 }
 
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sonopsis.decoding.search import Hypothesis
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
-from sonopsis.mamba2.search import Hypothesis
 from sonopsis.pruning.config import Pruning
 
 Floats = NDArray[np.float32]

@@ -10,7 +10,7 @@ from sonopsis.engines.exported import ExportedEngine
 from sonopsis.engines.runners import EXTRAS, PACKAGES, PRECISIONS, installed
 from sonopsis.folder import ModelError, ModelFolder, is_foreign, open_folder
 from sonopsis.graphs.names import STAMP, stamp
-from sonopsis.workers import cores
+from sonopsis.many import cores
 
 # Bytes of weights under which onnxruntime is taken before OpenVINO: it is up in 0.3 s where the other compiles for a
 # second, and the large matrix products in which OpenVINO is ahead are not there.
@@ -74,7 +74,7 @@ def _torch(folder: ModelFolder, device: str | None, precision: str) -> tuple[Mod
 
 
 def _foreign(model: str | os.PathLike[str], device: str | None, precision: str) -> tuple[ModelFolder, Engine]:
-    from sonopsis.encoder.checkpoint import read_checkpoint
+    from sonopsis.checkpoints.checkpoint import read_checkpoint
     from sonopsis.modules import from_checkpoint
 
     folder, module = from_checkpoint(read_checkpoint(model))

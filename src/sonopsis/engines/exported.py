@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonopsis.consensus import TEMPERATURE
+from sonopsis.decoding.consensus import TEMPERATURE
+from sonopsis.decoding.sampling import Sampling
+from sonopsis.decoding.search import Hypothesis, Ids, search
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.engines.base import Floats, Wording
@@ -18,8 +20,6 @@ from sonopsis.engines.runners import Arrays, Runner, open_runner
 from sonopsis.folder import END_OF_TEXT, ModelError, ModelFolder
 from sonopsis.graphs.names import CAPTION, ENCODE, PREFILL, STEP, TAG, TAG_INT8
 from sonopsis.mamba2.config import Mamba2Config
-from sonopsis.mamba2.sampling import Sampling
-from sonopsis.mamba2.search import Hypothesis, Ids, search
 from sonopsis.pruning.config import Pruning, default_blocks
 
 SEGMENT = 512  # positions of a prompt read at once; sums of decays over many more lose digits

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.folder import WEIGHTS, ModelError
-from sonopsis.workers import cores
+from sonopsis.many import cores
 
 Arrays = dict[str, NDArray[Any]]
 

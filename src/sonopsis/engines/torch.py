@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from sonopsis.captioner import Captioner
+from sonopsis.captioning.captioner import Captioner
+from sonopsis.decoding.search import Hypothesis
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.packed import pack
+from sonopsis.encoder.tagger import Tagger
 from sonopsis.engines.base import Floats, Wording
 from sonopsis.lora import has_unmerged
 from sonopsis.mamba2.model import Mamba2LM
-from sonopsis.mamba2.search import Hypothesis
 from sonopsis.pruning.config import Pruning
-from sonopsis.tagger import Tagger
 
 # Clips after which captions are written by compiled kernels: a few would not pay for the second that loading them
 # takes, and the half minute of compiling them, once on a machine.

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from sonopsis.connector import ConnectorConfig
+from sonopsis.captioning.connector import ConnectorConfig
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.folder import END_OF_TEXT, ModelConfig
 from sonopsis.graphs.builder import Graph

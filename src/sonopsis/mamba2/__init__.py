@@ -1,33 +1,18 @@
 """Mamba-2 language models in plain torch: train, load, read a prompt once, continue it many times.
 
-The search and the configuration load without torch; what needs torch is imported when it is first asked for.
+The configuration loads without torch; what needs torch is imported when it is first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sonopsis.mamba2.config import Mamba2Config
-from sonopsis.mamba2.rules import Rules
-from sonopsis.mamba2.sampling import Sampling
-from sonopsis.mamba2.search import Hypothesis, Stepper, beam_search, greedy, sample, search
 
 if TYPE_CHECKING:
     from sonopsis.mamba2.cache import Cache
     from sonopsis.mamba2.model import Mamba2LM
 
-__all__ = [
-    "Cache",
-    "Hypothesis",
-    "Mamba2Config",
-    "Mamba2LM",
-    "Rules",
-    "Sampling",
-    "Stepper",
-    "beam_search",
-    "greedy",
-    "sample",
-    "search",
-]
+__all__ = ["Cache", "Mamba2Config", "Mamba2LM"]
 
 _TORCH = {"Cache": "sonopsis.mamba2.cache", "Mamba2LM": "sonopsis.mamba2.model"}
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sonopsis.decoding.sampling import Sampling
+from sonopsis.decoding.search import Floats, Hypothesis, Ids, OnToken, search
 from sonopsis.mamba2.block import Layer, RMSNorm
 from sonopsis.mamba2.cache import Cache
 from sonopsis.mamba2.config import Mamba2Config
-from sonopsis.mamba2.sampling import Sampling
-from sonopsis.mamba2.search import Floats, Hypothesis, Ids, OnToken, search
 from sonopsis.mamba2.ssd import widen
 
 if TYPE_CHECKING:
@@ -64,13 +64,13 @@ class Mamba2LM(nn.Module):
         Projections and embedding are held in `dtype`, the small parameters in float32. Raises ValueError (missing
         files, hybrids with attention, weights that do not fit), saying what is wrong.
         """
-        from sonopsis.mamba2.checkpoint import load
+        from sonopsis.checkpoints.mamba2 import load
 
         return load(folder, dtype)
 
     def save(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors, creating the folder."""
-        from sonopsis.mamba2.checkpoint import save
+        from sonopsis.checkpoints.mamba2 import save
 
         save(self, folder)
 
@@ -197,7 +197,7 @@ class Mamba2LM(nn.Module):
 
         Returns for each prompt its hypotheses, best first: one by default (greedy), up to `beams`, or
         `sampling.samples`; ids hold new tokens only, without the stop. For the other options see
-        `sonopsis.mamba2.search.search`. Padding rows of the vocabulary are never generated. `cache` holds what precedes
+        `sonopsis.decoding.search`. Padding rows of the vocabulary are never generated. `cache` holds what precedes
         the prompts and is left as it is.
         """
         with torch.inference_mode():

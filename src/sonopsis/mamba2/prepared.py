@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sonopsis.mamba2.block import Layer, StepWeights
 from sonopsis.mamba2.cache import Cache
+from sonopsis.mamba2.kernels.packed import PRECISIONS, Floats, Matrix, Packed, Precision, Scratch
 from sonopsis.mamba2.model import Decoder, Mamba2LM
-from sonopsis.mamba2.packed import PRECISIONS, Floats, Matrix, Packed, Precision, Scratch
 from sonopsis.unfilled import unfilled
 
 Kernels = Literal["auto", "torch", "numba"]

@@ -1,6 +1,6 @@
 """Captions against the facts of composed scenes: are the events named, in their order, and nothing else?
 
-What a caption names is read from its words by the published table (`sonopsis.data.words`), so that no model judges.
+What a caption names is read from its words by the published table (`sonopsis.scenes.words`), so that no model judges.
 """
 
 from collections import Counter
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonopsis.data.labels import broad_of
-from sonopsis.data.words import WORDS_VERSION, parse
 from sonopsis.metrics.captioning import bleu, cider_d, rouge_l
+from sonopsis.scenes.vocabulary import broad_of
+from sonopsis.scenes.words import WORDS_VERSION, parse
 
 RESAMPLES = 1000
 

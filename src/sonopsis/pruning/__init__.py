@@ -1,41 +1,30 @@
-"""Which tokens survive: scores, reducers, schedule, trace, and what it saves.
+"""Which tokens survive: scores, selection, reducers, schedule; `prune()` for live Hugging Face models.
 
-What counts and plans loads without torch; what needs torch is imported when it is first asked for.
+What plans loads without torch; what needs torch is imported when it is first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sonopsis.pruning.budget import for_budget
 from sonopsis.pruning.config import REDUCERS, SCORES, Pruning, default_blocks, kept_count, uniform
-from sonopsis.pruning.macs import Macs, encoder_macs
 from sonopsis.pruning.schedule import keep_rate_at
 
 if TYPE_CHECKING:
     from sonopsis.pruning.scores import Candidates, ScoreFunction
-    from sonopsis.pruning.trace import Trace
 
 __all__ = [
     "REDUCERS",
     "SCORES",
     "Candidates",
-    "Macs",
     "Pruning",
     "ScoreFunction",
-    "Trace",
     "default_blocks",
-    "encoder_macs",
-    "for_budget",
     "keep_rate_at",
     "kept_count",
     "uniform",
 ]
 
-_TORCH = {
-    "Candidates": "sonopsis.pruning.scores",
-    "ScoreFunction": "sonopsis.pruning.scores",
-    "Trace": "sonopsis.pruning.trace",
-}
+_TORCH = {"Candidates": "sonopsis.pruning.scores", "ScoreFunction": "sonopsis.pruning.scores"}
 
 
 def __getattr__(name: str) -> Any:

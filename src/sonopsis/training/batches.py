@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from sonopsis.audio import SAMPLE_RATE
-from sonopsis.data.compose import compose, render
+from sonopsis.data.clips import ClipBank
 from sonopsis.mel import MelConfig, mel_input
+from sonopsis.scenes.compose import compose, render
 from sonopsis.training.augment import augment_clip, augment_mel
-from sonopsis.training.clips import ClipBank
 from sonopsis.training.config import DataConfig
 
 # Lengths of batches come in steps: a matrix product of a new shape is compiled first, which takes longer than padding.

@@ -10,10 +10,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sonopsis.captioner import Captioner
-from sonopsis.connector import ConnectorConfig
-from sonopsis.data.compose import compose, render
-from sonopsis.data.labels import LEAVES
+from sonopsis.captioning.captioner import Captioner
+from sonopsis.captioning.connector import ConnectorConfig
+from sonopsis.data.clips import ClipBank
 from sonopsis.folder import TOKENIZER, ModelConfig
 from sonopsis.mamba2 import Mamba2Config
 from sonopsis.mel import MelConfig, mel_input
@@ -21,8 +20,9 @@ from sonopsis.metrics.events import score_captions
 from sonopsis.model import load
 from sonopsis.modules import save
 from sonopsis.pruning import uniform
+from sonopsis.scenes.compose import compose, render
+from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training.batches import PADDING, Batch, Scenes, stack, stream
-from sonopsis.training.clips import ClipBank
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.tagging import MEL, encoder_config, random_pruning, tag_loss
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from accelerate.utils import set_seed
 
-from sonopsis.data.compose import compose
+from sonopsis.data.clips import ClipBank
 from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import read
 from sonopsis.folder import write_description
+from sonopsis.metrics.evaluate import choose_threshold
 from sonopsis.model import load
+from sonopsis.scenes.compose import compose
 from sonopsis.training.captioning import VALIDATION_SCENES, Captioning, training_captions
-from sonopsis.training.clips import ClipBank
 from sonopsis.training.config import TrainConfig, load_config
-from sonopsis.training.evaluate import choose_threshold
 from sonopsis.training.loop import fit
 from sonopsis.training.tagging import Tagging
 from sonopsis.training.verbalising import Verbalising

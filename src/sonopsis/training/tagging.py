@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sonopsis.data.labels import LEAVES
+from sonopsis.data.clips import ClipBank
 from sonopsis.encoder import PRESETS, EncoderConfig
+from sonopsis.encoder.tagger import Tagger
 from sonopsis.folder import ModelConfig
 from sonopsis.mel import MelConfig, mel_input
 from sonopsis.metrics.tagging import balanced_accuracy, mean_average_precision
 from sonopsis.modules import save
 from sonopsis.pruning import Pruning, uniform
 from sonopsis.pruning.schedule import keep_rate_at
-from sonopsis.tagger import Tagger
+from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training.batches import Batch, Mixtures, stream
-from sonopsis.training.clips import ClipBank
 from sonopsis.training.config import PruningConfig, TrainConfig
 
 MEL = MelConfig(frames=1024, mean=-9.0, std=3.5, padding="clip_min", subtract_mean=True, multiple=16)

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from sonopsis.captioner import Captioner
-from sonopsis.data.compose import compose
+from sonopsis.captioning.captioner import Captioner
 from sonopsis.metrics.events import score_captions
+from sonopsis.scenes.compose import compose
 from sonopsis.training.batches import LENGTH_STEP, Batch, Scenes, sounding_labels, stream
 from sonopsis.training.captioning import LONGEST_CAPTION, VALIDATION_SCENES, Captioning, caption_loss
 from sonopsis.training.tagging import MEL

@@ -1,0 +1,1 @@
+"""Encoder tokens -> connector -> prefix -> language model -> sentence (arXiv 2509.15680)."""

@@ -1,0 +1,182 @@
+"""Published checkpoints of AST, AudioMAE and EAT -> our encoder: which layout a file is, its labels, its front end.
+
+A folder as Hugging Face has it (config.json beside the weights) or the file that a training program wrote. The tables
+of names are in the module of each family; nothing is unpickled but tensors.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sonopsis.audio import SAMPLE_RATE
+from sonopsis.checkpoints import ast, audiomae, eat
+from sonopsis.checkpoints.keys import check_shapes, expect, listed
+from sonopsis.checkpoints.pickles import load_pickle
+from sonopsis.encoder.config import EncoderConfig
+from sonopsis.encoder.head import Head
+from sonopsis.encoder.vit import Encoder
+from sonopsis.folder import CONFIG, FRONT_END, ModelError, read_json
+from sonopsis.mel import MELS, MelConfig
+from sonopsis.unfilled import unfilled
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in a folder, the first that is there
+
+# Mean and standard deviation of the data set a classifier was trained on, by its number of classes: original
+# checkpoints do not hold them. AudioSet's where there is no classifier. EAT rounds them.
+AUDIOSET = 527
+STATISTICS = {
+    AUDIOSET: (-4.2677393, 4.5689974),
+    50: (-6.6268077, 5.358466),  # ESC-50
+    35: (-6.845978, 5.5654526),  # Speech Commands v2
+    1251: (-6.370, 3.074),  # VoxCeleb-1
+}
+EAT_STATISTICS = {AUDIOSET: (-4.268, 4.569), 50: (-6.627, 5.359), 35: (-6.846, 5.565)}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in our terms.
+
+    `mel` is how the published weights want their input; those fine-tuned as arXiv 2504.01690 does it want
+    `dataclasses.replace(mel, padding="clip_min")`, which no file tells.
+    """
+
+    path: Path  # the file or folder it was read from
+    weights: Path  # the file with its tensors
+    config: EncoderConfig
+    mel: MelConfig
+    labels: list[str]  # empty: it has no classifier
+    state: dict[str, Tensor]  # float32, by the names of a `Tagger`: `encoder.*` and, with a classifier, `head.*`
+
+    def encoder(self) -> Encoder:
+        """The encoder, in evaluation mode; its weights are those of `state`, not copies."""
+        with unfilled():
+            encoder = Encoder(self.config)
+        encoder.load_state_dict(_part(self.state, "encoder."), assign=True)
+        return encoder.eval()
+
+
+def read_checkpoint(
+    path: str | os.PathLike[str], *, frames: int | None = None, crop: audiomae.Crop = "reference"
+) -> Checkpoint:
+    """Read a file or folder of AST, AudioMAE or EAT.
+
+    `frames` makes the encoder one for shorter inputs, its position table cut as the family's own code cuts it (EAT: or
+    for longer ones; the original AST: also the input length of a model trained with an unusual one). `crop="prefix"`
+    cuts AudioMAE's table so that tokens keep the codes they were pretrained with. Raises ModelError, in one line, for a
+    checkpoint that is incomplete, of another architecture, or holds more than tensors and settings.
+    """
+    source = Path(path)
+    try:
+        weights = _weights_file(source)
+        fields = read_json(source, CONFIG) if (source / CONFIG).is_file() else {}
+        config, state = _convert(_tensors(weights), fields, frames)
+        if frames is not None and frames != config.frames:
+            config, state = _shorten(config, state, frames, crop)
+        _check(config, state)
+        count = len(state["head.linear.weight"]) if "head.linear.weight" in state else 0
+        return Checkpoint(source, weights, config, _front_end(source, config, count), _labels(fields, count), state)
+    except ModelError:
+        raise
+    except (ValueError, OSError, SafetensorError) as error:
+        raise ModelError(f"{source}: {' '.join(str(error).split())}") from error
+    except (TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError) as error:  # sizes that make no sense
+        raise ModelError(f"{source}: damaged config.json or tensors ({' '.join(str(error).split())[:200]})") from error
+
+
+def _weights_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ValueError("no such checkpoint file or folder")
+    found = [path / name for name in WEIGHTS if (path / name).is_file()]
+    if not found:
+        raise ValueError(f"neither {' nor '.join(WEIGHTS)} is in this folder; give the folder that holds the weights")
+    return found[0]
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    """Every named tensor of a file, in float32, without what training programs put around them."""
+    loaded = load_file(file) if file.suffix == ".safetensors" else load_pickle(file)
+    for wrapper in ("model", "state_dict"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, Mapping):
+        raise ValueError(f"it holds a {type(loaded).__name__}, not tensors by name")
+    named = {str(name).removeprefix("module."): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    return {name: tensor.detach().float() for name, tensor in named.items()}
+
+
+def _convert(
+    tensors: dict[str, Tensor], fields: dict[str, Any], frames: int | None
+) -> tuple[EncoderConfig, dict[str, Tensor]]:
+    """The layout is told by names that no other has, so that an incomplete checkpoint is still recognised."""
+    if any(name.startswith(("v.cls_token", "v.patch_embed.", "v.blocks.")) for name in tensors):
+        return ast.from_original(tensors, frames)
+    if any("embeddings.patch_embeddings." in name or name.endswith(".distillation_token") for name in tensors):
+        if not fields:
+            raise ValueError(f"transformers' AST needs its {CONFIG}; give the folder that holds both")
+        config = ast.ast_config(fields)
+        return config, ast.from_huggingface(tensors, config)
+    if any("local_encoder.proj." in name or name.endswith("extra_tokens") for name in tensors):
+        return eat.from_eat(tensors, fields, frames)
+    if any(name.removeprefix(audiomae.WRAPPER).startswith(("patch_embed.", "blocks.")) for name in tensors):
+        return audiomae.from_audiomae(tensors)
+    raise ValueError(f"no checkpoint of AST, AudioMAE or EAT; its tensors are {listed(sorted(tensors)) or 'none'}")
+
+
+def _shorten(
+    config: EncoderConfig, state: dict[str, Tensor], frames: int, crop: audiomae.Crop
+) -> tuple[EncoderConfig, dict[str, Tensor]]:
+    config.grid(frames)  # raises for what is longer, or no whole number of patches
+    positions = state["encoder.positions"]
+    if config.family == "ast":
+        positions = ast.crop_centre(positions, config, frames)
+    else:
+        positions = audiomae.crop_table(positions, config, frames, crop)
+    return replace(config, frames=frames), state | {"encoder.positions": positions}
+
+
+def _check(config: EncoderConfig, state: dict[str, Tensor]) -> None:
+    with unfilled():
+        wanted = {f"encoder.{name}": tensor for name, tensor in Encoder(config).state_dict().items()}
+        if "head.linear.weight" in state:
+            head = Head(config.width, len(state["head.linear.weight"]))
+            wanted |= {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
+    check_shapes(state, wanted, config.family)
+
+
+def _labels(fields: Mapping[str, Any], count: int) -> list[str]:
+    """The names a config.json gives to the classes, "class 0", "class 1", ... where it gives none."""
+    named = fields.get("id2label")
+    if isinstance(named, dict):
+        named = [named.get(str(number)) for number in range(len(named))]
+    else:  # timm
+        named = fields.get("label_names") or (fields.get("pretrained_cfg") or {}).get("label_names")
+    if isinstance(named, list) and len(named) == count and all(isinstance(name, str) for name in named):
+        return named
+    return [f"class {number}" for number in range(count)]
+
+
+def _front_end(path: Path, config: EncoderConfig, labels: int) -> MelConfig:
+    """What transformers' feature extractor says in a folder, the statistics of the data set elsewhere."""
+    if config.family != "ast" or not (path / FRONT_END).is_file():
+        statistics = EAT_STATISTICS if config.family == "eat" else STATISTICS
+        mean, std = statistics.get(labels, statistics[AUDIOSET])
+        return MelConfig(config.frames, mean, std)
+    fields = read_json(path, FRONT_END)
+    expect(fields, {"sampling_rate": SAMPLE_RATE, "num_mel_bins": MELS, "padding_value": 0.0}, FRONT_END)
+    mean, std = fields.get("mean", STATISTICS[AUDIOSET][0]), fields.get("std", STATISTICS[AUDIOSET][1])
+    if not fields.get("do_normalize", True):
+        mean, std = 0.0, 0.5  # (x - mean) / (2 * std) is x
+    return MelConfig(config.frames, mean, std, subtract_mean=False)
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -1,0 +1,168 @@
+"""`sonopsis eval MODEL MANIFEST`: the figures of a model card, beside the baselines they must be read against.
+
+A manifest of clips gives tagging figures. Captioning figures come from scenes: those of a scene file, or, when a clip
+manifest holds all its recordings, the frozen benchmark of the package.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonopsis.audio import SAMPLE_RATE, AudioError, load_audio
+from sonopsis.data.fetch import default_root
+from sonopsis.data.manifest import Row, read
+from sonopsis.data.splits import Split
+from sonopsis.mel import mel_input
+from sonopsis.metrics.events import RESAMPLES, event_f1, score_captions
+from sonopsis.metrics.tagging import accuracy, balanced_accuracy, mean_average_precision
+from sonopsis.model import Model
+from sonopsis.scenes.benchmark import load_benchmark, missing_clips
+from sonopsis.scenes.compose import CLIP_REACH, Scene, read_scenes, render
+from sonopsis.scenes.vocabulary import LEAVES
+
+Floats = NDArray[np.float64]
+MOST_TAGS = 4  # the most events a scene has
+
+
+def evaluate(
+    model: Model, manifest: str | Path, *, split: Split | None = "test", root: Path | None = None
+) -> dict[str, Any]:
+    """All figures of a model on a manifest's rows of one split (None: all rows), or on a file of scenes.
+
+    Paths are looked up beside the manifest, then under the data root. Raises ValueError when nothing can be evaluated.
+    """
+    path = Path(manifest)
+    folders = [path.parent, root or default_root()]
+    if ".jsonl.gz" in path.name:
+        return {"model": model.name, "captions": evaluate_captions(model, read_scenes(path), folders)}
+    rows = read(path, split)
+    figures: dict[str, Any] = {"model": model.name, "tagging": evaluate_tags(model, rows, folders)}
+    benchmark = load_benchmark()
+    missing = missing_clips(benchmark, rows)
+    if model.tokenizer is None:
+        figures["captions"] = "this model only tags"
+    elif missing:
+        figures["captions"] = f"not evaluated: {len(missing)} recordings of the scene benchmark are not in {path.name}"
+    else:
+        figures["captions"] = evaluate_captions(model, benchmark, folders)
+    return figures
+
+
+def evaluate_tags(model: Model, rows: Sequence[Row], folders: Sequence[Path]) -> dict[str, Any]:
+    """mAP, accuracy and balanced accuracy over clips, with 95 % intervals from resampling the clips of each label.
+
+    Accuracy counts clips of one label whose highest score is that label; labels the model does not know are left out.
+    """
+    known = [row for row in rows if set(row["labels"]) & set(model.labels)]
+    targets = np.zeros((len(known), len(model.labels)))
+    scores = np.full_like(targets, np.nan)
+    for i, row in enumerate(known):
+        targets[i, [model.labels.index(label) for label in row["labels"] if label in model.labels]] = 1.0
+        try:
+            scores[i] = _clip_scores(model, _read(folders, row["path"], row.get("start", 0.0), row.get("end")))
+        except AudioError:
+            continue
+    heard = ~np.isnan(scores[:, 0])
+    if not heard.any():
+        raise ValueError("no clip of the manifest could be read with a label the model knows; check paths and labels")
+    targets, scores = targets[heard], scores[heard]
+    single = targets.sum(axis=1) == 1
+    first = targets.argmax(axis=1)
+    truth, guess = first[single], scores[single].argmax(axis=1)
+    return {
+        "clips": int(heard.sum()),
+        "unread": int((~heard).sum()),
+        "labels": int(targets.any(axis=0).sum()),
+        "map": mean_average_precision(targets, scores),
+        "map_interval": _interval(lambda chosen: mean_average_precision(targets[chosen], scores[chosen]), first),
+        "single_label_clips": int(single.sum()),
+        "accuracy": accuracy(truth, guess),
+        "balanced_accuracy": balanced_accuracy(truth, guess),
+        "balanced_accuracy_interval": _interval(lambda c: balanced_accuracy(truth[c], guess[c]), truth),
+        "recall": {
+            model.labels[i]: {"clips": int((truth == i).sum()), "recall": float((guess[truth == i] == i).mean())}
+            for i in np.unique(truth)
+        },
+    }
+
+
+def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[Path]) -> dict[str, Any]:
+    """Scores of the model's captions of scenes and of three baselines: the most frequent training caption, the caption
+    of another scene, and sentences made of the same encoder's tags."""
+    captions, tags = [], []
+
+    @cache
+    def read_clip(path: str) -> NDArray[np.float32]:
+        return _read(folders, path, 0.0, CLIP_REACH)
+
+    for scene in scenes:
+        samples = render(scene, read_clip)
+        window = model.describe_samples(samples, captions=True, top_k=len(model.labels))
+        captions.append(window.caption or "")
+        tags.append(dict(window.labels or []))
+    rng = random.Random(0)
+    frequent = model.folder.config.training.get("most_frequent_caption", "")
+    others = [rng.choice([other for other in scenes if other is not scene]) for scene in scenes]
+    threshold = model.folder.config.threshold
+    return {
+        "scenes": len(scenes),
+        "model": score_captions(scenes, captions),
+        "most_frequent_caption": score_captions(scenes, [frequent] * len(scenes)),
+        "random_scene_caption": score_captions(scenes, [other["captions"][0] for other in others]),
+        "tag_template": score_captions(scenes, [tag_sentence(scores, threshold) for scores in tags]),
+        "tag_threshold": threshold,
+    }
+
+
+def tag_sentence(scores: dict[str, float], threshold: float) -> str:
+    """The baseline caption of tags: the best, and up to three more that reach the threshold, joined by "and"."""
+    ranked = sorted(scores, key=lambda label: -scores[label])
+    named = [label for i, label in enumerate(ranked[:MOST_TAGS]) if i == 0 or scores[label] >= threshold]
+    return " and ".join(LEAVES[label].nouns[0] if label in LEAVES else label for label in named)
+
+
+def choose_threshold(model: Model, scenes: Sequence[Scene], read_clip: Callable[[str], Any]) -> float:
+    """The tag threshold at which `tag_sentence` has the highest event F1 on validation scenes."""
+    tags = []
+    for scene in scenes:
+        window = model.describe_samples(render(scene, read_clip), captions=False, top_k=len(model.labels))
+        tags.append(dict(window.labels or []))
+
+    def score(threshold: float) -> float:
+        return event_f1(scenes, [tag_sentence(scores, threshold) for scores in tags])
+
+    return max((round(0.02 * step, 2) for step in range(1, 45)), key=score)
+
+
+def _clip_scores(model: Model, samples: NDArray[np.float32]) -> Floats:
+    """Tag probabilities (labels,) of a clip's first 30 s, averaged over windows."""
+    size = round(model.window * SAMPLE_RATE)
+    starts = range(0, max(1, min(len(samples), round(CLIP_REACH * SAMPLE_RATE)) - SAMPLE_RATE // 10), size)
+    logits = [model.logits(mel_input(samples[start : start + size], model.folder.mel))[0] for start in starts]
+    return np.mean([1 / (1 + np.exp(-values.astype(np.float64))) for values in logits], axis=0)
+
+
+def _read(folders: Sequence[Path], path: str, start: float, end: float | None) -> NDArray[np.float32]:
+    file = next((folder / path for folder in folders if (folder / path).is_file()), folders[-1] / path)
+    samples = load_audio(file)
+    return samples[round(start * SAMPLE_RATE) : None if end is None else max(1, round(end * SAMPLE_RATE))]
+
+
+def _interval(figure: Callable[[NDArray[np.int64]], float], labels: NDArray[np.int64]) -> list[float]:
+    """A 95 % bootstrap interval of a figure over clips, given the label of each.
+
+    Clips are drawn anew within each label: a label with two clips would otherwise be missing from many draws, and a
+    mean over the labels that are left is not the figure.
+    """
+    generator = np.random.RandomState(0)  # the one NumPy generator whose stream is promised never to change
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    drawn = [
+        figure(np.concatenate([group[generator.randint(0, len(group), len(group))] for group in groups]))
+        for _ in range(RESAMPLES)
+    ]
+    return [float(bound) for bound in np.percentile(drawn, [2.5, 97.5])]

@@ -1,0 +1,1 @@
+"""Composed scenes of real clips, the words that describe them, and the frozen benchmark."""
