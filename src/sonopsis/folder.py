@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sonopsis.files import ModelError
 from sonopsis.mel import MelConfig
 
 CONFIG, WEIGHTS, FRONT_END, TOKENIZER = "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"
@@ -20,10 +21,6 @@ CARD = "README.md"
 MODEL_TYPE = "sonopsis"
 END_OF_TEXT = 0  # one token starts a caption, ends it, and pads a batch, as in the GPT-NeoX tokenizer of Mamba-2
 DEFAULT_MODEL = Path(__file__).parent / "pretrained" / "default"
-
-
-class ModelError(ValueError):
-    """A model folder that cannot be used; the message says what is missing or wrong."""
 
 
 @dataclass(frozen=True)

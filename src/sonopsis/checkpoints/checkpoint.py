@@ -10,22 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from sonopsis.audio import SAMPLE_RATE
 from sonopsis.checkpoints import ast, audiomae, eat
 from sonopsis.checkpoints.keys import check_shapes, expect, listed
-from sonopsis.checkpoints.pickles import load_pickle
+from sonopsis.checkpoints.tensors import read_tensors
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.head import Head
 from sonopsis.encoder.vit import Encoder
-from sonopsis.folder import CONFIG, FRONT_END, ModelError, read_json
+from sonopsis.files import CONFIG, FRONT_END, ModelError, read_json, weight_files
 from sonopsis.mel import MELS, MelConfig
 from sonopsis.unfilled import unfilled
-
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in a folder, the first that is there
 
 # Mean and standard deviation of the data set a classifier was trained on, by its number of classes: original
 # checkpoints do not hold them. AudioSet's where there is no classifier. EAT rounds them.
@@ -48,7 +44,7 @@ class Checkpoint:
     """
 
     path: Path  # the file or folder it was read from
-    weights: Path  # the file with its tensors
+    weights: Path  # the file with its tensors, the first of several shards
     config: EncoderConfig
     mel: MelConfig
     labels: list[str]  # empty: it has no classifier
@@ -74,43 +70,33 @@ def read_checkpoint(
     """
     source = Path(path)
     try:
-        weights = _weights_file(source)
-        fields = read_json(source, CONFIG) if (source / CONFIG).is_file() else {}
-        config, state = _convert(_tensors(weights), fields, frames)
+        files = _weights(source)
+        fields = read_json(source / CONFIG) if (source / CONFIG).is_file() else {}
+        config, state = _convert(_tensors(files), fields, frames)
         if frames is not None and frames != config.frames:
             config, state = _shorten(config, state, frames, crop)
         _check(config, state)
         count = len(state["head.linear.weight"]) if "head.linear.weight" in state else 0
-        return Checkpoint(source, weights, config, _front_end(source, config, count), _labels(fields, count), state)
+        return Checkpoint(source, files[0], config, _front_end(source, config, count), _labels(fields, count), state)
     except ModelError:
         raise
-    except (ValueError, OSError, SafetensorError) as error:
+    except (ValueError, OSError) as error:
         raise ModelError(f"{source}: {' '.join(str(error).split())}") from error
     except (TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError) as error:  # sizes that make no sense
         raise ModelError(f"{source}: damaged config.json or tensors ({' '.join(str(error).split())[:200]})") from error
 
 
-def _weights_file(path: Path) -> Path:
+def _weights(path: Path) -> list[Path]:
     if path.is_file():
-        return path
+        return [path]
     if not path.is_dir():
-        raise ValueError("no such checkpoint file or folder")
-    found = [path / name for name in WEIGHTS if (path / name).is_file()]
-    if not found:
-        raise ValueError(f"neither {' nor '.join(WEIGHTS)} is in this folder; give the folder that holds the weights")
-    return found[0]
+        raise ModelError(f"{path}: no such checkpoint file or folder")
+    return weight_files(path)
 
 
-def _tensors(file: Path) -> dict[str, Tensor]:
-    """Every named tensor of a file, in float32, without what training programs put around them."""
-    loaded = load_file(file) if file.suffix == ".safetensors" else load_pickle(file)
-    for wrapper in ("model", "state_dict"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping):
-        raise ValueError(f"it holds a {type(loaded).__name__}, not tensors by name")
-    named = {str(name).removeprefix("module."): value for name, value in loaded.items() if isinstance(value, Tensor)}
-    return {name: tensor.detach().float() for name, tensor in named.items()}
+def _tensors(files: list[Path]) -> dict[str, Tensor]:
+    """Every named tensor of the files, in float32, without the prefix of modules that were trained in parallel."""
+    return {name.removeprefix("module."): tensor.float() for name, tensor in read_tensors(files).items()}
 
 
 def _convert(
@@ -170,7 +156,7 @@ def _front_end(path: Path, config: EncoderConfig, labels: int) -> MelConfig:
         statistics = EAT_STATISTICS if config.family == "eat" else STATISTICS
         mean, std = statistics.get(labels, statistics[AUDIOSET])
         return MelConfig(config.frames, mean, std)
-    fields = read_json(path, FRONT_END)
+    fields = read_json(path / FRONT_END)
     expect(fields, {"sampling_rate": SAMPLE_RATE, "num_mel_bins": MELS, "padding_value": 0.0}, FRONT_END)
     mean, std = fields.get("mean", STATISTICS[AUDIOSET][0]), fields.get("std", STATISTICS[AUDIOSET][1])
     if not fields.get("do_normalize", True):

@@ -9,27 +9,21 @@ Weights are never unpickled beyond plain tensors.
 
 import json
 import math
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from sonopsis.checkpoints.tensors import read_tensors
+from sonopsis.files import CONFIG, TOKENIZER, WEIGHTS, read_json, weight_files
 from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.unfilled import unfilled
 
 if TYPE_CHECKING:
     from sonopsis.mamba2.model import Mamba2LM
 
-CONFIG, WEIGHTS, SHARDS, PICKLE, TOKENIZER = (
-    "config.json",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "tokenizer.json",
-)
 PROJECTIONS = ("in_proj.weight", "out_proj.weight", "embedding.weight", "embeddings.weight", "lm_head.weight")
 
 # What the fields of an ssm_cfg must be for this implementation to be right, and those that only concern training.
@@ -52,14 +46,15 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32) -> "Mamba2LM":
     from sonopsis.mamba2.model import Mamba2LM
 
     path = Path(folder)
-    fields = _read_json(path / CONFIG)
+    fields = read_json(path / CONFIG)
     _refuse_hybrids(fields, path)
     state = read_weights(path)
     config = parse_config(fields, state, path)
     _check_tied(config, state, path)
     with unfilled():
         model = Mamba2LM(config)
-    state = {name: tensor.to(dtype if name.endswith(PROJECTIONS) else torch.float32) for name, tensor in state.items()}
+    for name, tensor in state.items():  # in memory of their own: the file may be mapped, and change
+        state[name] = tensor.to(dtype if name.endswith(PROJECTIONS) else torch.float32, copy=True)
     _check_fit(model, state, path)
     model.load_state_dict(state, assign=True)
     return model
@@ -197,7 +192,7 @@ def _token_count(tokenizer: Path, rows: int) -> int | None:
     """
     if not tokenizer.is_file():
         return None
-    fields = _read_json(tokenizer)
+    fields = read_json(tokenizer)
     try:
         vocabulary = fields["model"]["vocab"]
         ids = [*vocabulary.values()] if isinstance(vocabulary, dict) else [*range(len(vocabulary))]
@@ -222,21 +217,12 @@ def _check_fixed(fields: dict[str, Any], fixed: dict[str, Any], path: Path) -> N
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a folder's safetensors file, shards, or pytorch_model.bin."""
-    if (path / WEIGHTS).is_file():
-        return load_file(path / WEIGHTS)
-    if (path / SHARDS).is_file():
-        names = sorted(set(_read_json(path / SHARDS)["weight_map"].values()))
-        return {key: tensor for name in names for key, tensor in load_file(path / name).items()}
-    if (path / PICKLE).is_file():
-        try:
-            state = torch.load(path / PICKLE, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise ValueError(
-                f"{path / PICKLE} holds more than plain tensors, which is never loaded; convert it to {WEIGHTS}"
-            ) from error
-        return dict(state)
-    raise ValueError(f"{path} has no {WEIGHTS}, {SHARDS} or {PICKLE}")
+    """Every tensor of a folder's weights; raises ValueError that names the folder."""
+    files = weight_files(path)
+    try:
+        return read_tensors(files)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _check_tied(config: Mamba2Config, state: dict[str, Tensor], path: Path) -> None:
@@ -266,15 +252,3 @@ def _check_fit(model: "Mamba2LM", state: dict[str, Tensor], path: Path) -> None:
     found = [f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names]
     if found:
         raise ValueError(f"{path}: the weights do not fit the config; " + "; ".join(found))
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{file} is missing; give the folder of a Mamba-2 checkpoint") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not valid JSON ({error})") from None
-    if not isinstance(fields, dict):
-        raise ValueError(f"{file} must hold a JSON object")
-    return fields
