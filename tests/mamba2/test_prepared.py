@@ -14,8 +14,6 @@ from sonopsis.mamba2 import Cache, Mamba2LM
 from sonopsis.mamba2.kernels import packed
 from sonopsis.mamba2.kernels.packed import PRECISIONS, Matrix, Precision
 
-STATES = {"atol": 1e-4, "rtol": 0}
-
 
 def rounded(lm: Mamba2LM, precision: Precision) -> Mamba2LM:
     """A float32 model with the weights that `precision` keeps of another's."""
@@ -29,30 +27,35 @@ def rounded(lm: Mamba2LM, precision: Precision) -> Mamba2LM:
     return other.eval()
 
 
-def check_steps(lm: Mamba2LM, precision: Precision, batch: int, steps: int) -> None:
-    """Compiled steps from the middle of a text, beside torch's on the same weights in float32."""
+@pytest.fixture
+def check_steps(assert_rounded: Callable[[Tensor, Tensor, Mamba2LM], None]) -> Callable[..., None]:
+    """Compares compiled steps from the middle of a text with torch's on the same weights in float64."""
     pytest.importorskip("numba")
-    prepared, oracle = lm.prepare(precision, "numba"), rounded(lm, precision)
-    assert prepared.kernels == "numba"
-    ids = torch.randint(0, lm.config.vocab_size, (batch, 5 + steps), generator=torch.Generator().manual_seed(2))
-    cache = oracle.new_cache(batch)
-    oracle.prefill(ids[:, :5], cache=cache)
-    other = cache.fork()
-    for i in range(5, 5 + steps):
-        torch.testing.assert_close(prepared.step(ids[:, i], other), oracle.step(ids[:, i], cache), atol=1e-4, rtol=0)
-    torch.testing.assert_close(other.ssm, cache.ssm, **STATES)
-    torch.testing.assert_close(other.conv, cache.conv, **STATES)
+
+    def check(lm: Mamba2LM, precision: Precision, batch: int, steps: int) -> None:
+        prepared, oracle = lm.prepare(precision, "numba"), rounded(lm, precision).double()
+        assert prepared.kernels == "numba"
+        ids = torch.randint(0, lm.config.vocab_size, (batch, 5 + steps), generator=torch.Generator().manual_seed(2))
+        ours = lm.new_cache(batch)
+        lm.prefill(ids[:, :5], cache=ours)
+        cache = Cache(ours.conv.double(), ours.ssm.double())
+        for i in range(5, 5 + steps):
+            assert_rounded(prepared.step(ids[:, i], ours), oracle.step(ids[:, i], cache), lm)
+        assert_rounded(ours.ssm, cache.ssm, lm)
+        assert_rounded(ours.conv, cache.conv, lm)
+
+    return check
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16])
-def test_steps_in_float32(lm: Mamba2LM, batch: int) -> None:
+def test_steps_in_float32(lm: Mamba2LM, check_steps: Callable[..., None], batch: int) -> None:
     check_steps(lm, "float32", batch, 40)
 
 
 @pytest.mark.slow  # compiles once per precision and machine
 @pytest.mark.parametrize("batch", [1, 3, 16])
 @pytest.mark.parametrize("precision", [precision for precision in PRECISIONS if precision != "float32"])
-def test_steps_in_less(lm: Mamba2LM, precision: Precision, batch: int) -> None:
+def test_steps_in_less(lm: Mamba2LM, check_steps: Callable[..., None], precision: Precision, batch: int) -> None:
     check_steps(lm, precision, batch, 12)
 
 
@@ -65,17 +68,21 @@ def test_steps_in_less(lm: Mamba2LM, precision: Precision, batch: int) -> None:
         {"width": 48, "head_dim": 32, "state": 40, "conv": 2, "expand": 4, "groups": 3},
     ],
 )
-def test_odd_sizes(make_lm: Callable[..., Mamba2LM], sizes: dict[str, object]) -> None:
+def test_odd_sizes(
+    make_lm: Callable[..., Mamba2LM], check_steps: Callable[..., None], sizes: dict[str, object]
+) -> None:
     for batch in (1, 9):
         check_steps(make_lm(**sizes), "float32", batch, 4)
 
 
-def test_sums_longer_than_a_cache_holds(make_lm: Callable[..., Mamba2LM]) -> None:
+def test_sums_longer_than_a_cache_holds(make_lm: Callable[..., Mamba2LM], check_steps: Callable[..., None]) -> None:
     """Widths beyond `registers.TERMS`, and vectors that fill a register and begin another."""
     check_steps(make_lm(width=168, head_dim=24, vocab_size=131), "float32", 17, 3)
 
 
-def test_threads_share_one_step(lm: Mamba2LM, ids: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_share_one_step(
+    lm: Mamba2LM, ids: Tensor, assert_rounded: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three threads, more than some matrices have rows to deal out, say what one says; so do two callers at once."""
     pytest.importorskip("numba")
     from concurrent.futures import ThreadPoolExecutor
@@ -93,7 +100,7 @@ def test_threads_share_one_step(lm: Mamba2LM, ids: Tensor, monkeypatch: pytest.M
     alone = run(1)
     with ThreadPoolExecutor(2) as pool:
         for logits in pool.map(run, [3, 3, 2, 3]):
-            np.testing.assert_allclose(logits, alone, atol=1e-5)
+            assert_rounded(torch.from_numpy(logits), torch.from_numpy(alone), lm)
 
 
 def test_generates_what_torch_generates(lm: Mamba2LM, ids: Tensor) -> None:
