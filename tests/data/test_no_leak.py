@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from sonopsis.data import manifest
 from sonopsis.data.clips import ClipBank
-from sonopsis.data.splits import STRICTNESS, load_splits
+from sonopsis.data.manifest import Row
+from sonopsis.data.splits import STRICTNESS, Split, load_splits
 from sonopsis.training import run
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.loop import Task
@@ -32,11 +33,11 @@ SYNTHETIC = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(rows=SYNTHETIC)
-def test_no_held_out_hash_and_no_listed_duplicate_is_ever_read(rows: list[tuple[str, str]]) -> None:
+def test_no_held_out_hash_and_no_listed_duplicate_is_ever_read(rows: list[tuple[str, Split]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "manifest.jsonl")
-        path.write_text("".join(json.dumps({"sha256": sha, "split": split}) + "\n" for sha, split in rows))
-        read = {split: {row["sha256"] for row in manifest.read(path, split=split)} for split in GROUPS}  # type: ignore[arg-type]
+        manifest.write((Row("a", 0.0, 1.0, (), (), "p", "p:a", "CC0", split, sha) for sha, split in rows), path)
+        read = {split: {row.sha256 for row in manifest.read(path, split=split)} for split in GROUPS}
     in_group = {split: {sha for sha, group in rows if group == split} for split in GROUPS}
     listed = set(LISTED)
     assert not read["train"] & (in_group["validation"] | in_group["test"] | listed)
@@ -70,7 +71,7 @@ def test_no_stage_of_training_is_given_a_held_out_recording(
 
     def stop(task: Task, config: TrainConfig) -> Path:  # what would be fitted is complete here: nothing has to be
         given = {name: bank for name, bank in vars(task).items() if isinstance(bank, ClipBank)}
-        hashes = {name: {row["sha256"] for row in bank.rows} for name, bank in given.items()}
+        hashes = {name: {row.sha256 for row in bank.rows} for name, bank in given.items()}
         held_out = {split: {row["sha256"] for row in rows if row["split"] == split} for split in GROUPS}
         assert len(hashes["train"]) == len(hashes["validation"]) == len(LABELS)
         assert not hashes["train"] & (held_out["validation"] | held_out["test"])
@@ -85,14 +86,14 @@ def test_no_stage_of_training_is_given_a_held_out_recording(
 @pytest.mark.skipif(not REAL.is_file(), reason="needs a built manifest under $SONOPSIS_DATA")
 def test_the_real_manifest_does_not_leak() -> None:
     splits = load_splits()
-    rows = {split: manifest.read(REAL, split=split) for split in GROUPS}  # type: ignore[arg-type]
-    hashes = {split: {row["sha256"] for row in rows[split]} for split in GROUPS}
-    families = {split: {row["family"] for row in rows[split]} for split in GROUPS}
+    rows = {split: manifest.read(REAL, split=split) for split in GROUPS}
+    hashes = {split: {row.sha256 for row in rows[split]} for split in GROUPS}
+    families = {split: {row.family for row in rows[split]} for split in GROUPS}
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         assert hashes[one] and hashes[other]
         assert not hashes[one] & hashes[other]
         assert not families[one] & families[other]
     assert not (hashes["train"] | hashes["validation"]) & set(splits.near_duplicates)
     held_out = {*splits.test_packages, *splits.validation_packages}
-    assert not {row["source"] for row in rows["train"]} & held_out
-    assert {row["source"] for row in rows["test"]} <= set(splits.test_packages)
+    assert not {row.source for row in rows["train"]} & held_out
+    assert {row.source for row in rows["test"]} <= set(splits.test_packages)

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonopsis.data.catalogue import list_sources
-from sonopsis.data.splits import Splits, draw_validation_families, leaving, load_splits, parse_splits, write_splits
+from sonopsis.data.splits import (
+    Split,
+    Splits,
+    draw_validation_families,
+    leaving,
+    load_splits,
+    parse_splits,
+    write_splits,
+)
 
 LEAVES = ("dog", "cat", "rain", "music")
 
@@ -55,10 +63,9 @@ def test_packages_come_before_families() -> None:
     assert splits.split_of("a", "a:xy") == "train"
 
 
-rows_of = st.lists(
-    st.builds(
-        lambda family, labels: {"family": f"p:{family}", "labels": labels},
-        st.integers(0, 25),
+clips_of = st.lists(
+    st.tuples(
+        st.integers(0, 25).map("p:{}".format),
         st.lists(st.sampled_from(LEAVES), min_size=1, max_size=2, unique=True),
     ),
     max_size=150,
@@ -66,33 +73,30 @@ rows_of = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=rows_of, order=st.randoms(use_true_random=False))
-def test_draw_keeps_its_bounds(rows: list[dict[str, object]], order) -> None:  # type: ignore[no-untyped-def]
-    chosen = set(draw_validation_families(rows))
-    assert chosen <= {row["family"] for row in rows}
+@given(clips=clips_of, order=st.randoms(use_true_random=False))
+def test_draw_keeps_its_bounds(clips: list[tuple[str, list[str]]], order) -> None:  # type: ignore[no-untyped-def]
+    chosen = set(draw_validation_families(clips))
+    assert chosen <= {family for family, _ in clips}
     for leaf in LEAVES:
-        clips = [row for row in rows if leaf in row["labels"]]  # type: ignore[operator]
-        families = {row["family"] for row in clips}
-        held = [row for row in clips if row["family"] in chosen]
-        assert len(held) <= max(1, 0.4 * len(clips))
-        assert len(families & chosen) <= max(1, len(families) // 3)
-    shuffled = list(rows)
+        families = [family for family, labels in clips if leaf in labels]  # of each clip
+        assert sum(family in chosen for family in families) <= max(1, 0.4 * len(families))
+        assert len(set(families) & chosen) <= max(1, len(set(families)) // 3)
+    shuffled = list(clips)
     order.shuffle(shuffled)
     assert set(draw_validation_families(shuffled)) == chosen  # depends on names and counts alone
 
 
 def test_every_leaf_with_enough_families_gets_some() -> None:
-    rows = [{"family": f"p:{leaf}{n % 20}", "labels": [leaf]} for leaf in LEAVES for n in range(100)]
-    chosen = draw_validation_families(rows)
+    chosen = draw_validation_families((f"p:{leaf}{n % 20}", [leaf]) for leaf in LEAVES for n in range(100))
     for leaf in LEAVES:
         assert 8 <= 5 * sum(family.startswith(f"p:{leaf}") for family in chosen) <= 20
 
 
 def test_a_leaf_of_one_family_stays_whole() -> None:
-    assert draw_validation_families([{"family": "p:only", "labels": ["dog"]}] * 50) == []
+    assert draw_validation_families([("p:only", ["dog"])] * 50) == []
 
 
 def test_of_near_duplicates_the_less_strict_leaves() -> None:
-    groups = ["train", "validation", "test", "train", "validation"]
+    groups: list[Split] = ["train", "validation", "test", "train", "validation"]
     pairs = [(0, 2, 1.0), (1, 2, 0.99), (1, 3, 0.98), (0, 3, 1.0), (1, 4, 1.0)]
     assert leaving(pairs, groups) == {0, 1, 3}

@@ -8,7 +8,8 @@ import sonopsis
 from sonopsis.data.clips import ClipBank
 from sonopsis.data.manifest import read
 from sonopsis.metrics.evaluate import choose_threshold, evaluate, tag_sentence
-from sonopsis.scenes.compose import compose, write_scenes
+from sonopsis.scenes.compose import compose
+from sonopsis.scenes.scene import write_scenes
 from sonopsis.scenes.words import parse
 
 

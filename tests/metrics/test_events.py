@@ -1,14 +1,26 @@
 import json
-from typing import Any
 
 import numpy as np
 import pytest
 
 from sonopsis.metrics.events import event_f1, hallucination_rate, order_accuracy, score_captions
+from sonopsis.scenes.scene import Event, Scene, SceneType
 
 
-def scene(kind: str, *labels: str, novel: bool = False) -> dict[str, Any]:
-    return {"type": kind, "labels": list(labels), "captions": [" and ".join(labels)], "novel_pair": novel}
+def scene(kind: SceneType, *labels: str, novel: bool = False) -> Scene:
+    *events, bed = (Event("0" * 64, f"{label}.wav", 0.0, 1.0, label, onset=0.0, gain_db=0.0) for label in labels)
+    return Scene(
+        id="test-0-0",
+        split="test",
+        type=kind,
+        duration=5.0,
+        events=tuple(events) if kind == "bed" else (*events, bed),
+        bed=bed if kind == "bed" else None,
+        noise_db=-60.0,
+        novel_pair=novel,
+        captions=(" and ".join(labels),),
+        families=("plain",),
+    )
 
 
 SCENES = [

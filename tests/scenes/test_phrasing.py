@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonopsis.scenes.phrasing import FAMILIES, HELD_OUT, Facts, captions, phrase, pick
+from sonopsis.scenes.phrasing import FAMILIES, HELD_OUT, captions, phrase, pick
+from sonopsis.scenes.scene import LABELS, Facts
 from sonopsis.scenes.vocabulary import BEDS, LEAVES
 from sonopsis.scenes.words import parse
 
@@ -91,9 +92,10 @@ def test_several_is_said_of_three_and_more_only() -> None:
     assert any("several" in text for text in thrice)
 
 
-def test_facts_without_wording_are_refused() -> None:
-    with pytest.raises(ValueError, match="no wording for a 'overlap' of 3 labels; there are single1"):
-        Facts("overlap", ("dog", "cat", "cow"))
+def test_every_family_has_wordings_for_every_kind_of_scene() -> None:
+    kinds = {f"{kind}{count}" for kind, counts in LABELS.items() for count in counts}
+    for family, wordings in FAMILIES.items():
+        assert set(wordings) == kinds | {"repeat3"}, family
 
 
 def test_pick_draws_evenly() -> None:

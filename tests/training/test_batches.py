@@ -1,5 +1,6 @@
 """Batches are a function of seed and step, and hold what they say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from tokenizers import Tokenizer
 
 from sonopsis.data.clips import ClipBank
 from sonopsis.data.manifest import read
+from sonopsis.data.splits import Split
+from sonopsis.scenes.scene import Event, Scene
 from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training.batches import PADDING, Mixtures, Scenes, encode_captions, sounding_labels, stack, stream
 from sonopsis.training.captioning import train_tokenizer
@@ -17,18 +20,18 @@ from sonopsis.training.tagging import MEL
 NAMES = list(LEAVES)
 
 
-def bank(root: Path, split: str = "train") -> ClipBank:
-    return ClipBank(read(root / "manifest.jsonl", split), root)  # type: ignore[arg-type]
+def bank(root: Path, split: Split = "train") -> ClipBank:
+    return ClipBank(read(root / "manifest.jsonl", split), root)
 
 
 def test_a_bank_holds_its_split_decoded(root: Path) -> None:
     clips = bank(root)
-    assert len(clips.rows) == 18 and {row["split"] for row in clips.rows} == {"train"}
+    assert len(clips.rows) == 18 and {row.split for row in clips.rows} == {"train"}
     row = clips.rows[0]
-    assert len(clips.read(row["path"])) == round(row["end"] * 16_000)
-    assert row["active"][0][0] < 0.05 and abs(row["active"][-1][1] - row["end"]) < 0.05
+    assert len(clips.read(row.path)) == round(row.end * 16_000)
+    assert row.active[0][0] < 0.05 and abs(row.active[-1][1] - row.end) < 0.05
     again = bank(root)
-    np.testing.assert_array_equal(clips.read(row["path"]), again.read(row["path"]))
+    np.testing.assert_array_equal(clips.read(row.path), again.read(row.path))
 
 
 def test_mixtures_repeat_by_step_and_hold_one_or_two_labels(root: Path) -> None:
@@ -49,9 +52,9 @@ def test_scenes_carry_their_labels_and_one_of_their_captions(root: Path) -> None
     for step, batch in enumerate(batches):
         assert batch.ids is not None and batch.mel.shape[1] % 16 == 0
         for i, scene in enumerate(scenes[4 * step : 4 * step + 4]):
-            assert {NAMES[j] for j in batch.labels[i].nonzero()[:, 0]} == set(scene["labels"])
+            assert {NAMES[j] for j in batch.labels[i].nonzero()[:, 0]} == set(scene.labels)
             ids = batch.ids[i][batch.ids[i] != PADDING].tolist()
-            assert ids[-1] == 0 and tokenizer.decode(ids).strip() in scene["captions"]
+            assert ids[-1] == 0 and tokenizer.decode(ids).strip() in scene.captions
 
 
 def test_a_stream_gives_the_same_batches_with_and_without_processes(root: Path) -> None:
@@ -77,12 +80,12 @@ def test_captions_end_with_the_end_of_text(root: Path) -> None:
 
 
 def test_sounding_labels_are_the_facts_in_steps_of_the_encoder() -> None:
-    event = {"label": "dog", "onset": 0.5, "start": 3.0, "end": 3.25}
-    bed = {"label": "wind", "onset": 0.0, "start": 0.0, "end": 1.0}
-    scenes = [
-        {"duration": 1.28, "events": [event, event | {"label": "bird", "onset": 0.0}], "bed": None},
-        {"duration": 0.64, "events": [event | {"onset": 0.1}], "bed": bed},
-    ]
+    dog = Event("0", "a.wav", 3.0, 3.25, "dog", onset=0.5, gain_db=0.0)
+    bird = replace(dog, label="bird", onset=0.0)
+    wind = Event("1", "b.wav", 0.0, 1.0, "wind", onset=0.0, gain_db=-10.0)
+    overlap = Scene("a", "train", "overlap", 1.28, (dog, bird), None, -60.0, False, (), ())
+    over_wind = Scene("b", "train", "bed", 0.64, (replace(dog, onset=0.1),), wind, -60.0, False, (), ())
+    scenes = [overlap, over_wind]
     found = sounding_labels(scenes, ["bird", "dog", "wind"], frames=128, step=16)  # steps of 0.16 s
     assert found.shape == (2, 8, 3)
     assert found[0, :, 0].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,6 +14,8 @@ from sonopsis.cli.console import fail, report
 
 if TYPE_CHECKING:
     from sonopsis.data.catalogue import Source
+    from sonopsis.data.splits import Split
+    from sonopsis.scenes.scene import Scene
 
 app = typer.Typer(no_args_is_help=True, help="Fetch recordings, list them in a manifest, compose scenes of them.")
 
@@ -95,7 +97,7 @@ def manifest(
         write(rows, output)
     except (ValueError, OSError) as error:
         fail(str(error))
-    groups = Counter(row["split"] for row in rows)
+    groups = Counter(row.split for row in rows)
     reasons = sorted({reason for _, reason in left_out.left_out})
     report(f"{len(rows)} recordings: " + ", ".join(f"{count} {group}" for group, count in sorted(groups.items())))
     for reason in reasons:
@@ -119,33 +121,33 @@ def compose(
     from sonopsis.data.fetch import default_root
     from sonopsis.data.manifest import read
     from sonopsis.scenes.compose import compose as run
-    from sonopsis.scenes.compose import write_scenes
+    from sonopsis.scenes.scene import write_scenes
 
     if not output.name.endswith(".jsonl.gz"):
         raise typer.BadParameter("scenes are gzipped JSON Lines: NAME.jsonl.gz", param_hint="--output")
     root = root or default_root()
     try:
-        bank = ClipBank(read(root / "manifest.jsonl", split), root)  # type: ignore[arg-type]  # checked by read
-        scenes = list(run(bank.rows, seed=seed, count=count, split=split))
+        bank = ClipBank(read(root / "manifest.jsonl", cast("Split", split)), root)  # read checks it
+        scenes = list(run(bank.rows, seed=seed, count=count, split=cast("Split", split)))
         write_scenes(scenes, output)
         if audio is not None:
             _write_audio(scenes, bank.read, audio)
     except (ValueError, OSError) as error:
         fail(str(error))
-    kinds = Counter(scene["type"] for scene in scenes)
+    kinds = Counter(scene.type for scene in scenes)
     report(f"{len(scenes)} scenes: " + ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items())))
     typer.echo(output)
 
 
-def _write_audio(scenes: list[dict[str, Any]], read: Callable[[str], Any], folder: Path) -> None:
+def _write_audio(scenes: list["Scene"], read: Callable[[str], Any], folder: Path) -> None:
     import soundfile
 
     from sonopsis.audio import SAMPLE_RATE
-    from sonopsis.scenes.compose import render
+    from sonopsis.scenes.render import render
 
     folder.mkdir(parents=True, exist_ok=True)
     for scene in scenes:
-        soundfile.write(folder / f"{scene['id']}.flac", render(scene, read), SAMPLE_RATE)
+        soundfile.write(folder / f"{scene.id}.flac", render(scene, read), SAMPLE_RATE)
 
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:

@@ -2,27 +2,52 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sonopsis.audio import SAMPLE_RATE, AudioError, load_audio
-from sonopsis.scenes.compose import CLIP_REACH, with_activity
+from sonopsis.data.activity import Samples, active_stretches
+from sonopsis.data.manifest import Row
+
+CLIP_REACH = 30.0  # seconds; of a longer clip only the beginning is used
+
+Read = Callable[[str], Samples]  # path -> samples (S,) at 16 kHz
+
+
+@dataclass(frozen=True)
+class Clip(Row):
+    """A row of the manifest whose recording was listened to: `active` are the stretches that sound, (start, end) in s
+    from the start of the file."""
+
+    active: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, row: Row, active: Iterable[tuple[float, float]]) -> "Clip":
+        """A manifest row with its active stretches."""
+        return cls(**{**vars(row), "active": tuple(active)})
+
+
+def with_activity(rows: Iterable[Row], read: Read) -> Iterator[Clip]:
+    """Manifest rows as clips, their stretches found in the samples that `read` gives; silent rows are left out."""
+    for row in rows:
+        samples = read(row.path)[round(row.start * SAMPLE_RATE) : round(row.end * SAMPLE_RATE)]
+        stretches = active_stretches(samples)
+        if stretches:
+            yield Clip.of(row, ((round(row.start + a, 2), round(row.start + b, 2)) for a, b in stretches))
 
 
 class ClipBank:
     """Decoded clips by path: `bank.read(path)` -> (S,) float32 at 16 kHz, at most `CLIP_REACH` seconds of each.
 
-    `rows` are the manifest's, with the stretches that hold sound ("active", see `with_activity`); rows that cannot be
-    decoded or are silent are left out.
+    `rows` are the manifest's rows as clips; rows that cannot be decoded or are silent are left out.
     """
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]], root: Path) -> None:
+    def __init__(self, rows: Sequence[Row], root: Path) -> None:
         """Open the cache of these rows under `root`, decoding into it first if there is none."""
-        key = hashlib.sha256(json.dumps([(row["path"], row["sha256"], row["start"]) for row in rows]).encode())
+        key = hashlib.sha256(json.dumps([(row.path, row.sha256, row.start) for row in rows]).encode())
         folder = root / "cache"
         folder.mkdir(parents=True, exist_ok=True)
         index_file, data_file = (folder / f"clips-{key.hexdigest()[:16]}.{end}" for end in ("json", "int16"))
@@ -32,33 +57,35 @@ class ClipBank:
         self._places: dict[str, list[int]] = index["places"]
         self._data = np.memmap(data_file, dtype=np.int16, mode="r")
         active = index["active"]
-        self.rows = [{**row, "active": active[row["path"]]} for row in rows if row["path"] in active]
+        self.rows = [
+            Clip.of(row, ((start, end) for start, end in active[row.path])) for row in rows if row.path in active
+        ]
 
-    def read(self, path: str) -> NDArray[np.float32]:
+    def read(self, path: str) -> Samples:
         """One clip's samples (S,) in [-1, 1], from the start of its file."""
         start, length = self._places[path]
         return self._data[start : start + length].astype(np.float32) / 32767.0
 
 
-def _decode(rows: Sequence[Mapping[str, Any]], root: Path, index_file: Path, data_file: Path) -> None:
+def _decode(rows: Sequence[Row], root: Path, index_file: Path, data_file: Path) -> None:
     """Write all samples one after the other, and where each clip's are: path -> [first sample, samples]."""
     places: dict[str, list[int]] = {}
     position = 0
     with data_file.open("wb") as stream:
         for row in rows:
             try:
-                samples = load_audio(root / row["path"])[: round((row["start"] + CLIP_REACH) * SAMPLE_RATE)]
+                samples = load_audio(root / row.path)[: round((row.start + CLIP_REACH) * SAMPLE_RATE)]
             except AudioError:
                 continue
             np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16).tofile(stream)
-            places[row["path"]] = [position, len(samples)]
+            places[row.path] = [position, len(samples)]
             position += len(samples)
     data = np.memmap(data_file, dtype=np.int16, mode="r")
 
-    def read(path: str) -> NDArray[np.float32]:
+    def read(path: str) -> Samples:
         start, length = places[path]
         return data[start : start + length].astype(np.float32) / 32767.0
 
-    decoded = [row for row in rows if row["path"] in places]
-    active = {row["path"]: row["active"] for row in with_activity(decoded, read)}
+    decoded = [row for row in rows if row.path in places]
+    active = {clip.path: clip.active for clip in with_activity(decoded, read)}
     index_file.write_text(json.dumps({"places": places, "active": active}), encoding="utf-8")

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
-from .catalogue import DataError
+from sonopsis.data.catalogue import DataError
 
 _RCC_ZLIB, _RCC_FOLDER, _RCC_ZSTD = 1, 2, 4
 _RCC_ENTRY_LIMIT = 1 << 30  # bytes one compressed resource may grow to

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from .catalogue import DataError
+from sonopsis.data.catalogue import DataError
 
 Progress = Callable[[int, int], None]
 """Called with the bytes on disk and the bytes of the whole file."""

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .catalogue import DataError, Source, list_sources
-from .download import GoneError, download, is_verified, sha256_of
-from .unpack import unpack, unpacked
+from sonopsis.data.catalogue import DataError, Source, list_sources
+from sonopsis.data.download import GoneError, download, is_verified, sha256_of
+from sonopsis.data.unpack import unpack, unpacked
 
 Progress = Callable[[Source, int, int], None]
 """Called with the source, the bytes on disk and the bytes of the whole file."""

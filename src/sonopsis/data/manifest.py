@@ -1,8 +1,6 @@
 """The manifest: one JSON line for each recording that is used, with its labels, captions, family, licence and group.
 
-    {"path", "start", "end", "labels", "captions", "source", "family", "licence", "split", "sha256"}
-
-path is relative to the data root, start and end are seconds, source is the package, sha256 that of the file's bytes.
+{"path", "start", "end", "labels", "captions", "source", "family", "licence", "split", "sha256"}
 """
 
 import hashlib
@@ -19,15 +17,44 @@ import soundfile
 
 from sonopsis.data.catalogue import DataError, get_source
 from sonopsis.data.naming import Named, name_clip
+from sonopsis.data.records import decode, encode, read_lines
 from sonopsis.data.splits import STRICTNESS, Split, Splits, load_splits
-
-Row = dict[str, Any]
 
 SUFFIXES = frozenset({".wav", ".ogg", ".oga", ".flac", ".mp3", ".gsm", ".aif", ".aiff"})
 SHORTEST = 0.02  # s
 SILENT_PEAK = 10.0 ** (-60 / 20)  # of full scale
 SPEECH_PER_FAMILY = 60  # voices and languages of one package
 SPEECH_PER_SOURCE = 150
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recording of a manifest.
+
+    path is relative to the data root; start and end are the used part of the file, in seconds; labels are leaf labels;
+    captions are true of the recording; source is its package and family its group of takes; sha256 is that of the
+    file's bytes.
+    """
+
+    path: str
+    start: float
+    end: float
+    labels: tuple[str, ...]
+    captions: tuple[str, ...]
+    source: str
+    family: str
+    licence: str
+    split: Split
+    sha256: str
+
+    @classmethod
+    def from_dict(cls, value: object) -> "Row":
+        """The row that a JSON object describes; ValueError for missing, unknown and wrong fields."""
+        return decode(cls, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of the row, its keys in the order of the file."""
+        return encode(self)
 
 
 @dataclass(frozen=True)
@@ -124,37 +151,37 @@ def build(root: Path, splits: Splits | None = None) -> tuple[list[Row], Report]:
         by_hash[sha256].append(_row(item, duration, sha256, splits))
     rows = []
     for sha256, copies in by_hash.items():
-        kept = min(copies, key=lambda row: (-STRICTNESS[row["split"]], row["path"]))
+        kept = min(copies, key=lambda row: (-STRICTNESS[row.split], row.path))
         reason = _why_not(kept, copies, sha256 in splits.near_duplicates)
         if reason:
-            left_out[kept["source"], reason] += 1
+            left_out[kept.source, reason] += 1
         else:
             rows.append(kept)
         for copy in copies:
             if copy is not kept:
-                left_out[copy["source"], "identical"] += 1
-    return sorted(rows, key=lambda row: row["path"]), Report(left_out)
+                left_out[copy.source, "identical"] += 1
+    return sorted(rows, key=lambda row: row.path), Report(left_out)
 
 
 def _why_not(kept: Row, copies: list[Row], near_duplicate: bool) -> str:
-    if len({tuple(copy["labels"]) for copy in copies}) > 1:
+    if len({copy.labels for copy in copies}) > 1:
         return "identical under two labels"
-    return "near-duplicate" if near_duplicate and kept["split"] != "test" else ""
+    return "near-duplicate" if near_duplicate and kept.split != "test" else ""
 
 
 def _row(item: Found, duration: float, sha256: str, splits: Splits) -> Row:
-    return {
-        "path": item.path,
-        "start": 0.0,
-        "end": round(duration, 6),
-        "labels": list(item.named.labels),
-        "captions": list(item.named.captions),
-        "source": item.source,
-        "family": item.named.family,
-        "licence": get_source(item.source).licence,
-        "split": splits.split_of(item.source, item.named.family),
-        "sha256": sha256,
-    }
+    return Row(
+        path=item.path,
+        start=0.0,
+        end=round(duration, 6),
+        labels=item.named.labels,
+        captions=item.named.captions,
+        source=item.source,
+        family=item.named.family,
+        licence=get_source(item.source).licence,
+        split=splits.split_of(item.source, item.named.family),
+        sha256=sha256,
+    )
 
 
 def write(rows: Iterable[Row], path: Path) -> None:
@@ -162,7 +189,7 @@ def write(rows: Iterable[Row], path: Path) -> None:
     scratch = path.with_name(path.name + ".part")
     with scratch.open("w", encoding="utf-8") as stream:
         for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.write(json.dumps(row.to_dict(), ensure_ascii=False) + "\n")
     scratch.replace(path)
 
 
@@ -177,22 +204,16 @@ def read(path: Path, split: Split | None = None) -> list[Row]:
         raise ValueError(f"unknown split {split!r}: use one of {', '.join(get_args(Split))}")
     if not path.is_file():
         raise DataError(f"{path} does not exist: run `sonopsis data manifest` first")
-    rows: list[Row] = []
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                rows.append(json.loads(line))
-                rows[-1]["sha256"], STRICTNESS[rows[-1]["split"]]
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise DataError(f"{path}, line {number}: no manifest row ({error!r}); build it again") from error
+    with path.open("rb") as stream:
+        rows = list(read_lines(path, stream, Row.from_dict))
     if split is None:
         return rows
     strictest: dict[str, int] = {}
     for row in rows:
-        strictest[row["sha256"]] = max(strictest.get(row["sha256"], 0), STRICTNESS[row["split"]])
+        strictest[row.sha256] = max(strictest.get(row.sha256, 0), STRICTNESS[row.split])
     leaving = frozenset() if split == "test" else frozenset(load_splits().near_duplicates)
     return [
         row
         for row in rows
-        if row["split"] == split and strictest[row["sha256"]] == STRICTNESS[split] and row["sha256"] not in leaving
+        if row.split == split and strictest[row.sha256] == STRICTNESS[split] and row.sha256 not in leaving
     ]

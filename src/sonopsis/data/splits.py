@@ -8,7 +8,7 @@ same recording in another form.
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import resources
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Split = Literal["train", "validation", "test"]
-STRICTNESS: dict[str, int] = {"train": 0, "validation": 1, "test": 2}
+STRICTNESS: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
 
 SHARE = 0.08  # of a leaf's clips outside held-out packages that go to validation
 _MOST = 0.20  # no family may bring a leaf beyond this share ...
@@ -68,14 +68,15 @@ def _rank(family: str) -> str:
     return hashlib.sha256(family.encode()).hexdigest()
 
 
-def draw_validation_families(rows: Iterable[Mapping[str, Any]], share: float = SHARE) -> list[str]:
+def draw_validation_families(clips: Iterable[tuple[str, Iterable[str]]], share: float = SHARE) -> list[str]:
     """Families that go to validation so that about `share` of each leaf does, drawn by the hash of the family's name.
 
-    rows are manifest rows outside the held-out packages.  Leaves with few clips or one family may get none.
+    clips are the family and the labels of each recording outside the held-out packages.  Leaves with few clips or one
+    family may get none.
     """
     sizes: dict[str, Counter[str]] = defaultdict(Counter)  # family -> leaf -> clips
-    for row in rows:
-        sizes[row["family"]].update(row["labels"])
+    for family, labels in clips:
+        sizes[family].update(labels)
     totals: Counter[str] = Counter()
     for counts in sizes.values():
         totals.update(counts)
@@ -105,7 +106,7 @@ def draw_validation_families(rows: Iterable[Mapping[str, Any]], share: float = S
     return sorted(chosen)
 
 
-def leaving(pairs: Iterable[tuple[int, int, float]], splits: Sequence[str]) -> set[int]:
+def leaving(pairs: Iterable[tuple[int, int, float]], splits: Sequence[Split]) -> set[int]:
     """Of near-duplicate pairs (i, j, score) across groups, the members of the less strictly held-out group."""
     out: set[int] = set()
     for i, j, _ in pairs:

@@ -13,8 +13,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
-from .catalogue import DataError, Source
-from .containers import read_ar, read_cat, read_rcc, read_tar, read_zip, reading
+from sonopsis.data.catalogue import DataError, Source
+from sonopsis.data.containers import read_ar, read_cat, read_rcc, read_tar, read_zip, reading
 
 AUDIO_SUFFIXES = frozenset((".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".gsm", ".aif", ".aiff"))
 MARKER = ".unpacked.json"

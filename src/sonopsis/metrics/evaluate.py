@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.audio import SAMPLE_RATE, AudioError, load_audio
+from sonopsis.data.clips import CLIP_REACH
 from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import Row, read
 from sonopsis.data.splits import Split
@@ -22,7 +23,8 @@ from sonopsis.metrics.events import RESAMPLES, event_f1, score_captions
 from sonopsis.metrics.tagging import accuracy, balanced_accuracy, mean_average_precision
 from sonopsis.model import Model
 from sonopsis.scenes.benchmark import load_benchmark, missing_clips
-from sonopsis.scenes.compose import CLIP_REACH, Scene, read_scenes, render
+from sonopsis.scenes.render import render
+from sonopsis.scenes.scene import Scene, read_scenes
 from sonopsis.scenes.vocabulary import LEAVES
 
 Floats = NDArray[np.float64]
@@ -58,13 +60,13 @@ def evaluate_tags(model: Model, rows: Sequence[Row], folders: Sequence[Path]) ->
 
     Accuracy counts clips of one label whose highest score is that label; labels the model does not know are left out.
     """
-    known = [row for row in rows if set(row["labels"]) & set(model.labels)]
+    known = [row for row in rows if set(row.labels) & set(model.labels)]
     targets = np.zeros((len(known), len(model.labels)))
     scores = np.full_like(targets, np.nan)
     for i, row in enumerate(known):
-        targets[i, [model.labels.index(label) for label in row["labels"] if label in model.labels]] = 1.0
+        targets[i, [model.labels.index(label) for label in row.labels if label in model.labels]] = 1.0
         try:
-            scores[i] = _clip_scores(model, _read(folders, row["path"], row.get("start", 0.0), row.get("end")))
+            scores[i] = _clip_scores(model, _read(folders, row.path, row.start, row.end))
         except AudioError:
             continue
     heard = ~np.isnan(scores[:, 0])
@@ -113,7 +115,7 @@ def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[P
         "scenes": len(scenes),
         "model": score_captions(scenes, captions),
         "most_frequent_caption": score_captions(scenes, [frequent] * len(scenes)),
-        "random_scene_caption": score_captions(scenes, [other["captions"][0] for other in others]),
+        "random_scene_caption": score_captions(scenes, [other.captions[0] for other in others]),
         "tag_template": score_captions(scenes, [tag_sentence(scores, threshold) for scores in tags]),
         "tag_threshold": threshold,
     }

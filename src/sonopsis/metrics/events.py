@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.metrics.captioning import bleu, cider_d, rouge_l
+from sonopsis.scenes.scene import Scene
 from sonopsis.scenes.vocabulary import broad_of
 from sonopsis.scenes.words import WORDS_VERSION, parse
 
 RESAMPLES = 1000
-
-Scene = Mapping[str, Any]
 
 
 def event_f1(scenes: Sequence[Scene], captions: Sequence[str], *, broad: bool = False) -> float:
@@ -45,7 +44,7 @@ def score_captions(
     """
     if len(scenes) != len(captions) or not scenes:
         raise ValueError(f"one caption per scene, and at least one; got {len(captions)} for {len(scenes)} scenes")
-    references = [scene["captions"] for scene in scenes]
+    references = [scene.captions for scene in scenes]
     per_scene = {
         "leaf": _counts(scenes, captions, broad=False),
         "broad": _counts(scenes, captions, broad=True),
@@ -61,11 +60,11 @@ def score_captions(
         scores = bleu([captions[i] for i in rows], [references[i] for i in rows])
         return figures | {f"bleu_{n}": score for n, score in enumerate(scores, 1)}
 
-    types = dict.fromkeys(scene["type"] for scene in scenes)
-    novel = [i for i, scene in enumerate(scenes) if scene["novel_pair"]]
+    types = dict.fromkeys(scene.type for scene in scenes)
+    novel = [i for i, scene in enumerate(scenes) if scene.novel_pair]
     return part(range(len(scenes))) | {
         "words_version": WORDS_VERSION,
-        "by_type": {name: part(i for i, scene in enumerate(scenes) if scene["type"] == name) for name in types},
+        "by_type": {name: part(i for i, scene in enumerate(scenes) if scene.type == name) for name in types},
         "novel_pair": part(novel) if novel else None,
     }
 
@@ -95,7 +94,7 @@ def _counts(scenes: Sequence[Scene], captions: Sequence[str], broad: bool) -> ND
     """(scenes, 3): events named rightly, events named, events that sound."""
     counts = np.zeros((len(scenes), 3))
     for i, (scene, caption) in enumerate(zip(scenes, captions, strict=True)):
-        named, true = parse(caption), list(scene["labels"])
+        named, true = parse(caption), list(scene.labels)
         if broad:
             named, true = [broad_of(name) for name in named], [broad_of(name) for name in true]
         counts[i] = (Counter(named) & Counter(true)).total(), len(named), len(true)
@@ -112,8 +111,8 @@ def _order(scenes: Sequence[Scene], captions: Sequence[str]) -> NDArray[np.float
     """(scenes,): 1 for a two-event sequence told in order, 0 for one that is not, NaN for other scenes."""
     right = np.full(len(scenes), np.nan)
     for i, (scene, caption) in enumerate(zip(scenes, captions, strict=True)):
-        if scene["type"] == "sequence" and len(scene["labels"]) == 2:
-            first, second = scene["labels"]
+        if scene.type == "sequence" and len(scene.labels) == 2:
+            first, second = scene.labels
             named = parse(caption)
             right[i] = first in named and second in named and named.index(first) < named.index(second)
     return right
@@ -121,7 +120,7 @@ def _order(scenes: Sequence[Scene], captions: Sequence[str]) -> NDArray[np.float
 
 def _hallucinated(scenes: Sequence[Scene], captions: Sequence[str]) -> NDArray[np.float64]:
     pairs = zip(scenes, captions, strict=True)
-    return np.array([bool(set(parse(caption)) - set(scene["labels"])) for scene, caption in pairs], dtype=np.float64)
+    return np.array([bool(set(parse(caption)) - set(scene.labels)) for scene, caption in pairs], dtype=np.float64)
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

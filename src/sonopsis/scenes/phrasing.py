@@ -6,10 +6,11 @@ repeatedly, in front of which background.  Lower case, plain ASCII, no full stop
 
 import random
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
+from sonopsis.data.splits import Split
+from sonopsis.scenes.scene import Facts
 from sonopsis.scenes.vocabulary import LEAVES
 
 T = TypeVar("T")
@@ -132,20 +133,6 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
 _PLACEHOLDER = re.compile(r"\{([ncgpb])(\d)\}")
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is true of a scene: its type, its labels by onset (a bed's label last), how often a repeated one occurs."""
-
-    type: str
-    labels: tuple[str, ...]
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        if f"{self.type}{len(self.labels)}" not in FAMILIES["plain"]:
-            known = ", ".join(FAMILIES["plain"])
-            raise ValueError(f"no wording for a {self.type!r} of {len(self.labels)} labels; there are {known}")
-
-
 class Sentence(NamedTuple):
     """A caption and the family that worded it."""
 
@@ -153,12 +140,7 @@ class Sentence(NamedTuple):
     text: str
 
 
-def facts_of(scene: Mapping[str, Any]) -> Facts:
-    """The facts of a scene row."""
-    return Facts(scene["type"], tuple(scene["labels"]), len(scene["events"]))
-
-
-def captions(facts: Facts, rng: random.Random, split: str) -> list[Sentence]:
+def captions(facts: Facts, rng: random.Random, split: Split) -> list[Sentence]:
     """Five different captions, each of another family; for the test split one of them is of the held-out family."""
     families = [name for name in FAMILIES if name != HELD_OUT]
     if split == "test":

@@ -7,8 +7,7 @@ many worker processes compose them.
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,9 +17,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from sonopsis.audio import SAMPLE_RATE
-from sonopsis.data.clips import ClipBank
-from sonopsis.mel import MelConfig, mel_input
-from sonopsis.scenes.compose import compose, render
+from sonopsis.data.clips import Clip, ClipBank
+from sonopsis.data.splits import Split
+from sonopsis.mel import FRAME_RATE, MelConfig, mel_input
+from sonopsis.scenes.compose import compose
+from sonopsis.scenes.render import render
+from sonopsis.scenes.scene import Event, Scene
 from sonopsis.training.augment import augment_clip, augment_mel
 from sonopsis.training.config import DataConfig
 
@@ -52,16 +54,16 @@ class Mixtures:
         self, bank: ClipBank, labels: list[str], mel: MelConfig, data: DataConfig, size: int, seed: int
     ) -> None:
         self.bank, self.labels, self.mel, self.data, self.size, self.seed = bank, labels, mel, data, size, seed
-        self.by_label: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        self.by_label: dict[str, dict[str, list[Clip]]] = {}
         for row in bank.rows:
-            for label in row["labels"]:
+            for label in row.labels:
                 families = self.by_label.setdefault(label, {})
-                families.setdefault(f"{row['source']}/{row['family']}", []).append(row)
+                families.setdefault(f"{row.source}/{row.family}", []).append(row)
 
     def batch(self, step: int) -> Batch:
         """The examples of one step: labels drawn evenly, then a family, then a clip, so that no session dominates."""
         rng = np.random.default_rng((self.seed, step))
-        mels = np.empty((self.size, round(self.data.seconds * 100), 128), np.float32)
+        mels = np.empty((self.size, round(self.data.seconds * FRAME_RATE), 128), np.float32)
         targets = np.zeros((self.size, len(self.labels)), np.float32)
         for i in range(self.size):
             samples = self._mixture(rng, targets[i])
@@ -79,14 +81,12 @@ class Mixtures:
             families = self.by_label[label]
             clips = families[sorted(families)[rng.integers(len(families))]]
             row = clips[rng.integers(len(clips))]
-            piece = augment_clip(_excerpt(self.bank.read(row["path"]), row["active"], length, rng), self.data, rng)[
-                :length
-            ]
+            piece = augment_clip(_excerpt(self.bank.read(row.path), row.active, length, rng), self.data, rng)[:length]
             level = np.sqrt(np.mean(piece**2)) + 1e-5
             gain = 10 ** ((rng.uniform(-30, -14) if event == 0 else rng.uniform(-34, -16)) / 20) / level
             start = int(rng.integers(0, length - len(piece) + 1))
             mixed[start : start + len(piece)] += piece * min(gain, 0.99 / (np.abs(piece).max() + 1e-6))
-            for name in row["labels"]:
+            for name in row.labels:
                 target[self.labels.index(name)] = 1.0
         return np.clip(mixed, -1, 1)
 
@@ -105,11 +105,11 @@ class Scenes:
         size: int,
         seed: int,
         tokenizer: Tokenizer,
-        split: str = "train",
+        split: Split = "train",
     ) -> None:
         self.bank, self.labels, self.mel, self.data, self.size, self.seed = bank, labels, mel, data, size, seed
         self.tokenizer, self.split = tokenizer, split
-        self._drawn: tuple[int, list[dict[str, Any]]] | None = None  # the group last drawn, and its number
+        self._drawn: tuple[int, list[Scene]] | None = None  # the group last drawn, and its number
 
     def batch(self, step: int) -> Batch:
         """The scenes of one step, rendered from changed clips, with one of each scene's captions."""
@@ -127,43 +127,42 @@ class Scenes:
     def facts(self, step: int) -> Batch:
         """The same without rendering: Mel frames are zeros, only their number is right."""
         scenes = self._of_step(step)
-        frames = round(max(scene["duration"] for scene in scenes) * 100)
+        frames = round(max(scene.duration for scene in scenes) * FRAME_RATE)
         silence = torch.zeros(()).expand(len(scenes), -(-frames // LENGTH_STEP) * LENGTH_STEP, 128)  # takes no memory
         return self._with_targets(scenes, silence, np.random.default_rng((self.seed, step)))
 
-    def _with_targets(self, scenes: list[dict[str, Any]], mel: Tensor, rng: np.random.Generator) -> Batch:
+    def _with_targets(self, scenes: list[Scene], mel: Tensor, rng: np.random.Generator) -> Batch:
         targets = np.zeros((len(scenes), len(self.labels)), np.float32)
         for target, scene in zip(targets, scenes, strict=True):
-            target[[self.labels.index(name) for name in scene["labels"]]] = 1.0
-        captions = [scene["captions"][rng.integers(len(scene["captions"]))] for scene in scenes]
+            target[[self.labels.index(name) for name in scene.labels]] = 1.0
+        captions = [scene.captions[rng.integers(len(scene.captions))] for scene in scenes]
         sounding = sounding_labels(scenes, self.labels, mel.shape[1], self.mel.multiple or 1)
         return Batch(mel, torch.from_numpy(targets), encode_captions(self.tokenizer, captions), sounding)
 
-    def _render(self, scene: dict[str, Any], rng: np.random.Generator) -> NDArray[np.float32]:
+    def _render(self, scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
         """The scene (S,) with every clip changed; an event keeps its span, so the facts stay true."""
-        pieces = [*scene["events"], *([scene["bed"]] if scene["bed"] else [])]
-        factors = {piece["path"]: 1.0 + rng.uniform(-self.data.speed, self.data.speed) for piece in pieces}
+        factors = {piece.path: 1.0 + rng.uniform(-self.data.speed, self.data.speed) for piece in scene.pieces}
 
-        def moved(piece: dict[str, Any]) -> dict[str, Any]:
-            start = piece["start"] / factors[piece["path"]]
-            return piece | {"start": start, "end": start + piece["end"] - piece["start"]}
+        def moved(piece: Event) -> Event:
+            start = piece.start / factors[piece.path]
+            return replace(piece, start=start, end=start + piece.end - piece.start)
 
         def read(path: str) -> NDArray[np.float32]:
             return augment_clip(self.bank.read(path), self.data, rng, factors[path])
 
-        bed = moved(scene["bed"]) if scene["bed"] else None
-        return render(scene | {"events": [moved(event) for event in scene["events"]], "bed": bed}, read)
+        bed = moved(scene.bed) if scene.bed else None
+        return render(replace(scene, events=tuple(moved(event) for event in scene.events), bed=bed), read)
 
-    def _of_step(self, step: int) -> list[dict[str, Any]]:
+    def _of_step(self, step: int) -> list[Scene]:
         number, place = divmod(step, self.GROUP)
         if self._drawn is None or self._drawn[0] != number:
             self._drawn = number, self._group(number)
         return self._drawn[1][place * self.size :][: self.size]
 
-    def _group(self, number: int) -> list[dict[str, Any]]:
+    def _group(self, number: int) -> list[Scene]:
         seed = self.seed * 1_000_003 + number
         scenes = list(compose(self.bank.rows, seed=seed, count=self.size * self.GROUP, split=self.split))
-        scenes.sort(key=lambda scene: scene["duration"])
+        scenes.sort(key=lambda scene: scene.duration)
         batches = [scenes[i : i + self.size] for i in range(0, len(scenes), self.size)]
         random.Random(seed).shuffle(batches)
         return [scene for batch in batches for scene in batch]
@@ -176,16 +175,16 @@ def stack(mels: list[NDArray[np.float32]], multiple: int = 1) -> Tensor:
     return torch.from_numpy(np.stack(padded))
 
 
-def sounding_labels(scenes: Sequence[dict[str, Any]], labels: list[str], frames: int, step: int) -> Tensor:
+def sounding_labels(scenes: Sequence[Scene], labels: list[str], frames: int, step: int) -> Tensor:
     """Which labels sound, by the scenes' facts, in each time step of `step` Mel frames: (B, frames / step, labels)."""
-    rate = 100 / step  # time steps per second; a Mel frame lasts 10 ms
+    rate = FRAME_RATE / step  # time steps per second
     active = np.zeros((len(scenes), frames // step, len(labels)), np.float32)
     for steps, scene in zip(active, scenes, strict=True):
-        for event in scene["events"]:
-            last = event["onset"] + event["end"] - event["start"]
-            steps[int(event["onset"] * rate) : math.ceil(last * rate), labels.index(event["label"])] = 1.0
-        if scene["bed"]:
-            steps[: math.ceil(scene["duration"] * rate), labels.index(scene["bed"]["label"])] = 1.0
+        for event in scene.events:
+            last = event.onset + event.end - event.start
+            steps[int(event.onset * rate) : math.ceil(last * rate), labels.index(event.label)] = 1.0
+        if scene.bed:
+            steps[: math.ceil(scene.duration * rate), labels.index(scene.bed.label)] = 1.0
     return torch.from_numpy(active)
 
 
@@ -221,11 +220,11 @@ class _Steps(IterableDataset[Batch]):
 
 
 def _excerpt(
-    samples: NDArray[np.float32], active: list[list[float]], length: int, rng: np.random.Generator
+    samples: NDArray[np.float32], active: Sequence[tuple[float, float]], length: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """At most `length` samples of a clip, beginning in one of its active stretches (seconds)."""
     first, last = round(active[0][0] * SAMPLE_RATE), round(active[-1][1] * SAMPLE_RATE)
     if last - first > length:
-        start, end = active[rng.integers(len(active))]
+        start, end = active[int(rng.integers(len(active)))]
         first = min(round(rng.uniform(start, end) * SAMPLE_RATE), last - length)
     return samples[first : min(first + length, last)]

@@ -20,7 +20,9 @@ from sonopsis.metrics.events import score_captions
 from sonopsis.model import load
 from sonopsis.modules import save
 from sonopsis.pruning import uniform
-from sonopsis.scenes.compose import compose, render
+from sonopsis.scenes.compose import compose
+from sonopsis.scenes.render import render
+from sonopsis.scenes.scene import Scene
 from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training.batches import PADDING, Batch, Scenes, stack, stream
 from sonopsis.training.config import TrainConfig
@@ -133,14 +135,14 @@ def train_tokenizer(bank: ClipBank, vocabulary: int) -> Tokenizer:
 def training_captions(bank: ClipBank) -> Iterator[str]:
     """All captions of 4,000 composed training scenes."""
     for scene in compose(bank.rows, seed=0, count=4000, split="train"):
-        yield from scene["captions"]
+        yield from scene.captions
 
 
 @torch.inference_mode()
 def caption_scenes(
     captioner: Captioner,
     tokenizer: Tokenizer,
-    scenes: Sequence[dict[str, Any]],
+    scenes: Sequence[Scene],
     bank: ClipBank,
     mel: MelConfig,
     *,
@@ -151,7 +153,7 @@ def caption_scenes(
     """Captions of scenes, in their order; scenes of like duration share a batch."""
     captioner.eval()
     pruning = uniform(captioner.tagger.encoder.config.depth, keep_rate)
-    order = sorted(range(len(scenes)), key=lambda i: scenes[i]["duration"])
+    order = sorted(range(len(scenes)), key=lambda i: scenes[i].duration)
     captions = [""] * len(scenes)
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]

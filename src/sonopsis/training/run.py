@@ -65,7 +65,7 @@ def _facts(config: TrainConfig, clips: ClipBank, validation: ClipBank) -> dict[s
         "examples": config.steps * config.batch_size,
         "seed": config.seed,
         "clips": len(clips.rows),
-        "packages": sorted({row["source"] for row in clips.rows}),
+        "packages": sorted({row.source for row in clips.rows}),
         "validation_clips": len(validation.rows),
         "from": before,
     }

@@ -4,14 +4,13 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sonopsis.data.clips import ClipBank
+from sonopsis.data.clips import Clip, ClipBank
 from sonopsis.encoder import PRESETS, EncoderConfig
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.folder import ModelConfig
@@ -89,11 +88,11 @@ def tag_clips(
     tagger: Tagger, bank: ClipBank, labels: Sequence[str], mel: MelConfig, *, keep_rate: float, per_label: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Targets and scores (clips, labels) of a bank's clips: the first `per_label` of each label by hash (None: all)."""
-    rows = sorted((row for row in bank.rows if row["labels"]), key=lambda row: str(row["sha256"]))
+    rows = sorted((row for row in bank.rows if row.labels), key=lambda row: row.sha256)
     taken: dict[str, int] = {}
-    chosen: list[dict[str, Any]] = []
+    chosen: list[Clip] = []
     for row in rows:
-        label = row["labels"][0]
+        label = row.labels[0]
         taken[label] = taken.get(label, 0) + 1
         if per_label is None or taken[label] <= per_label:
             chosen.append(row)
@@ -102,6 +101,6 @@ def tag_clips(
     targets = np.zeros((len(chosen), len(labels)), np.float32)
     scores = np.zeros_like(targets)
     for i, row in enumerate(chosen):
-        targets[i, [list(labels).index(name) for name in row["labels"]]] = 1.0
-        scores[i] = tagger(torch.from_numpy(mel_input(bank.read(row["path"]), mel)), pruning)[0].float().numpy()
+        targets[i, [list(labels).index(name) for name in row.labels]] = 1.0
+        scores[i] = tagger(torch.from_numpy(mel_input(bank.read(row.path), mel)), pruning)[0].float().numpy()
     return targets, scores

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sonopsis.captioning.captioner import Captioner
+from sonopsis.mel import FRAME_RATE
 from sonopsis.metrics.events import score_captions
 from sonopsis.scenes.compose import compose
 from sonopsis.training.batches import LENGTH_STEP, Batch, Scenes, sounding_labels, stream
@@ -40,7 +41,7 @@ class Verbalising(Captioning):
         scenes = list(compose(self.validation.rows, seed=1, count=VALIDATION_SCENES, split="validation"))
         captions = []
         for scene in scenes:
-            frames = -(-round(scene["duration"] * 100) // LENGTH_STEP) * LENGTH_STEP
+            frames = -(-round(scene.duration * FRAME_RATE) // LENGTH_STEP) * LENGTH_STEP
             steps = sounding_labels([scene], self.labels, frames, MEL.multiple or 1)  # (1, t, labels)
             facts = torch.cat([steps, steps.amax(dim=1, keepdim=True)], dim=1)  # (1, t + 1, labels)
             found = module.say(said(module, facts), max_new_tokens=LONGEST_CAPTION)
