@@ -1,9 +1,9 @@
-"""Draw how the time of a token and the cache grow with the context, from the JSON of `sonopsis bench growth`.
+"""Draw how the time of a token and the cache grow with the context, from the JSON of `benchmarks/growth.py`.
 
-    sonopsis bench growth --peers --rounds 15 --json > growth.json
+    python benchmarks/growth.py --peers --rounds 15 --json > growth.json
     python benchmarks/growth_plot.py growth.json -o docs/growth.svg
 
-The same figures give the same file. It needs matplotlib, of the extra `report`.
+The same figures give the same file. It needs matplotlib (benchmarks/requirements.txt).
 """
 
 import argparse
@@ -61,7 +61,7 @@ def draw(rows: list[dict[str, Any]], file: Path) -> None:
 def main() -> None:
     """Read the figures named on the command line and draw them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("figures", type=Path, help="what `sonopsis bench growth --json` printed")
+    parser.add_argument("figures", type=Path, help="what `benchmarks/growth.py --json` printed")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/growth.svg"))
     arguments = parser.parse_args()
     draw(json.loads(arguments.figures.read_text(encoding="utf-8"))["rows"], arguments.output)

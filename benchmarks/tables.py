@@ -2,13 +2,14 @@
 
     python benchmarks/tables.py docs/bench.md [--only start]
 
-A table stands between two comments, the first of which holds its command; everything between them is replaced by the
-command and what it prints with --markdown, a line on the machine and the table:
+A table stands between two comments, the first of which holds its command: `sonopsis bench ...` or a script,
+`python benchmarks/NAME.py ...`. Everything between the comments is replaced by the command and what it prints with
+--markdown, a line on the machine and the table:
 
     <!-- bench: sonopsis bench start --rounds 15 -->
     <!-- end -->
 
-Nothing else should run meanwhile; the whole of docs/bench.md takes about half an hour on two cores.
+Nothing else should run on the machine meanwhile. All of docs/bench.md takes about half an hour on two cores.
 """
 
 import argparse
@@ -18,7 +19,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-BLOCK = re.compile(r"(<!-- bench: (?P<command>sonopsis bench [^\n]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+ROOT = Path(__file__).parents[1]  # commands name scripts from here
+COMMAND = r"(?P<command>(?:sonopsis bench|python benchmarks/)[^\n]*?)"
+BLOCK = re.compile(rf"(?P<begin><!-- bench: {COMMAND} -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
 def rewrite(page: str, only: str | None = None) -> str:
@@ -28,16 +31,18 @@ def rewrite(page: str, only: str | None = None) -> str:
         command = block["command"]
         if only is not None and only not in command:
             return block[0]
-        return f"{block[1]}{table(command)}{block[3]}"
+        return f"{block['begin']}{table(command)}{block['end']}"
 
     return BLOCK.sub(measured, page)
 
 
 def table(command: str) -> str:
-    """What a `sonopsis bench` command says of the machine, and its table."""
+    """What a command prints: the machine, and its table."""
     print(command, file=sys.stderr)
-    line = [sys.executable, "-m", *shlex.split(command), "--markdown"]
-    machine, _, figures = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout.partition("\n\n")
+    program, *arguments = shlex.split(command)
+    line = [sys.executable, *(["-m", program] if program == "sonopsis" else []), *arguments, "--markdown"]
+    done = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    machine, _, figures = done.stdout.partition("\n\n")
     return f"\n`{command}`: {machine}.\n\n{figures}\n"
 
 

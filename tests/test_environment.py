@@ -1,5 +1,6 @@
 """The environment check finds what it must, the pins cover what is installed, and importing sonopsis is cheap."""
 
+import ast
 import os
 import re
 import subprocess
@@ -60,18 +61,71 @@ def requirement_name(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower().replace("_", "-")
 
 
-INSTALLED = ("dev", "train", "hf", "data", "hub", "export", "openvino", "fast", "report")  # by `make test`
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+NOT_IMPORTED = {"dev"}  # tests and tools; every other extra serves code of the package
+MODULES = {
+    "huggingface-hub": "huggingface_hub",
+    "llama-cpp-python": "llama_cpp",
+    "pyyaml": "yaml",
+}  # packages whose module has another name
 
 
-def test_constraints_pin_every_requirement_of_make_test_exactly() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    wanted = {requirement_name(r) for r in sum((extras[name] for name in INSTALLED), project["dependencies"])}
+def requirements_of_benchmarks() -> list[str]:
+    lines = (ROOT / "benchmarks" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def imported_by(folder: str) -> set[str]:
+    """Packages other than Python's and our own that files in a folder import, by the name of the module."""
+    found = set()
+    for file in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"sonopsis"}
+
+
+def modules_of(requirements: list[str]) -> set[str]:
+    """The modules that requirements install."""
+    names = [requirement_name(requirement) for requirement in requirements]
+    return {MODULES.get(name, name.replace("-", "_")) for name in names}
+
+
+def test_constraints_pin_every_requirement_exactly() -> None:
+    wanted = {requirement_name(r) for r in sum(EXTRAS.values(), PROJECT["dependencies"] + requirements_of_benchmarks())}
+    header, _, _ = (ROOT / "constraints.txt").read_text().partition("\n")
+    assert set(re.search(r"\[(.*)\]", header)[1].split(",")) == set(EXTRAS)  # type: ignore[index]
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)  # one version each, no local build, no address
     pinned = {requirement_name(line) for line in lines}
     assert wanted - pinned == set()
     assert pinned & {"torchvision", "torchaudio", "timm"} == set()
+
+
+def test_make_test_installs_every_extra() -> None:
+    (installed,) = re.findall(r'-e "\.\[(.*)\]"', (ROOT / "Makefile").read_text())
+    assert set(installed.split(",")) == set(EXTRAS)
+
+
+def test_every_requirement_serves_code() -> None:
+    serving = {name: modules_of(needed) for name, needed in EXTRAS.items() if name not in NOT_IMPORTED}
+    idle = {name: modules - imported_by("src") for name, modules in serving.items()}
+    assert {name: modules for name, modules in idle.items() if modules} == {}
+    assert modules_of(PROJECT["dependencies"]) - imported_by("src") == set()
+    assert modules_of(requirements_of_benchmarks()) - imported_by("benchmarks") - imported_by("src") == set()
+
+
+def test_every_package_that_the_code_imports_is_required() -> None:
+    extras = [requirement for name, needed in EXTRAS.items() if name not in NOT_IMPORTED for requirement in needed]
+    in_wheel = PROJECT["dependencies"] + extras
+    assert imported_by("src") - modules_of(in_wheel) == set()
+    scripts = {file.stem for file in (ROOT / "benchmarks").glob("*.py")}
+    beside = modules_of(in_wheel + requirements_of_benchmarks()) | scripts
+    assert imported_by("benchmarks") - beside == set()
+    assert imported_by("scripts") - modules_of(in_wheel + EXTRAS["dev"]) == set()
 
 
 def modules_after(statement: str) -> set[str]:

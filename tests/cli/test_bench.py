@@ -47,14 +47,6 @@ def test_start(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untyped-d
     assert rows["sonopsis --help"]["torch"] is False and rows["sonopsis tag clip.wav, torch"]["torch"] is True
 
 
-def test_train_step(sonopsis) -> None:  # type: ignore[no-untyped-def]
-    few = ("--width", 64, "--depth", 1, "--batch", 2, "--length", 12, "--caption", 4, "--rounds", 1)
-    found = checked(sonopsis("bench", "train-step", "--trained", "all", *few, "--json"))
-    (row,) = found["rows"]  # type: ignore[misc]
-    assert row["name"] == found["baseline"] == "sonopsis, all parameters"
-    assert (row["batch"], row["length"], row["caption"]) == (2, 12, 4)
-
-
 def test_lm(sonopsis, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr("os.getloadavg", lambda: (9.0, 9.0, 9.0))
     few = ("--length", 5, "--batch", 2, "--precision", "int8", "--rounds", 1, "--threads", 1)
@@ -67,40 +59,15 @@ def test_lm(sonopsis, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[
     assert found["machine"]["read_gb_per_s"] > 0 and result.stderr.count("warning: load average 9.0") == 1
 
 
-def test_what_holds_for_all_tables_is_told_once(sonopsis, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_machine_is_told_once_for_all_tables(sonopsis) -> None:  # type: ignore[no-untyped-def]
     pytest.importorskip("transformers")
-    monkeypatch.setattr("sonopsis.bench.lm.has_llama", lambda: False)
     few = ("--length", 5, "--batch", 2, "--precision", "int8", "--rounds", 1, "--threads", 1, "--peers")
     result = sonopsis("bench", "lm", "--model", "default", *few)
-    assert result.stderr.count("llama.cpp is left out") == 1 and 'pip install "sonopsis[peers]"' in result.stderr
     machine, *tables = result.stdout.splitlines()
     assert "cores" in machine and machine.endswith(" GB/s") and "GB/s" not in "".join(tables)
     assert [line.rstrip() for line in tables if line.startswith("baseline: ")] == [
         "baseline: transformers fp32, prefill 5",
         "baseline: transformers fp32, decode batch 2",
-    ]
-
-
-def test_growth(sonopsis) -> None:  # type: ignore[no-untyped-def]
-    few = ("--context", 16, "--width", 64, "--depth", 2, "--rounds", 1)
-    found = checked(sonopsis("bench", "growth", *few, "--json"))
-    (row,) = found["rows"]  # type: ignore[misc]
-    assert row["name"] == found["baseline"] == "sonopsis Mamba-2, 16 tokens"
-    assert row["model"] == "sonopsis Mamba-2" and row["context"] == 16
-    assert row["cache_mib"] > 0 and row["parameters_m"] > 3  # the vocabulary alone
-
-
-@pytest.mark.slow
-def test_growth_beside_a_transformer(sonopsis) -> None:  # type: ignore[no-untyped-def]
-    pytest.importorskip("transformers")
-    few = ("--context", 16, "--peers", "--width", 64, "--depth", 2, "--rounds", 1)
-    result = sonopsis("bench", "growth", *few, "--markdown")
-    heading, _, *rows = result.stdout.splitlines()[2:]
-    assert "× baseline" in heading and heading.endswith("| context | cache MiB |") and "of which" not in heading
-    assert [row.split(" | ")[0] for row in rows] == [
-        "| sonopsis Mamba-2, 16 tokens",
-        "| transformer, growing cache, 16 tokens",
-        "| transformer, preallocated cache, 16 tokens",
     ]
 
 
@@ -121,8 +88,6 @@ def test_tables_tell_the_machine(sonopsis, tiny_model: Path, shape: str | None) 
     [
         (["encoder", "--engine", "abacus"], "choose from torch, openvino, onnx"),
         (["encoder", "--precision", "float8"], "choose from float32, bfloat16, int8"),
-        (["train-step", "--length", "20"], "needs more tokens before it"),
-        (["growth", "--depth", "3"], "a Transformer of equal size has whole heads and layers"),
         (["pipeline", "--clips", "10", "--at-once", "4"], "not a multiple of 4"),
     ],
 )

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from sonopsis.bench.growth import TOKENS
-from sonopsis.bench.llama import KINDS, run_llama
 from sonopsis.bench.timing import Variant
 from sonopsis.mamba2.config import Mamba2Config
 
 SHAPES = {"130m": Mamba2Config(768, 24, 50288), "370m": Mamba2Config(1024, 48, 50288)}
 WIDTHS = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0}  # bytes of a weight
 SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8"}
+TOKENS = 8  # appended in one timed call; times are for one of them
 AGREEMENT = 1e-3  # of the largest logit, in float32
 
 
@@ -39,11 +38,6 @@ class Work:
 def installed(package: str) -> bool:
     """Whether an optional package is there."""
     return importlib.util.find_spec(package) is not None
-
-
-def has_llama() -> bool:
-    """Whether llama.cpp can be measured: its library, and what writes model files for it."""
-    return installed("llama_cpp") and installed("gguf")
 
 
 def write_random(config: Mamba2Config, folder: Path, seed: int = 0) -> Path:
@@ -88,22 +82,14 @@ def works(lengths: Sequence[int], batches: Sequence[int]) -> list[Work]:
 
 def variants(model: Path, work: Work, precisions: Sequence[str], peers: bool, threads: int) -> list[Variant]:
     """Everything that does one piece of work; with `peers` transformers in float32 comes first."""
-    shape = (str(model), work.kind, work.batch, work.length)
     found = []
 
     def add(name: str, engine: str, precision: str, run: Callable[..., Callable[[], object]], *arguments: Any) -> None:
-        extra = {"work": work.name, "batch": work.batch, "length": work.length, "method": engine}
-        prepare, units = partial(run, *shape, *arguments), 1 if work.kind == "prefill" else TOKENS
-        call = partial(_repeated, prepare, units)
-        found.append(Variant(f"{name}, {work.name}", engine, precision, None, call, extra, units=units))
+        found.append(variant(name, engine, precision, model, work, run, *arguments))
 
     for precision in ("float32", "bfloat16") if peers else ():
         if precision in precisions or precision == "float32":
             add(f"transformers {SHORT[precision]}", "transformers", precision, run_transformers, precision)
-    for precision in KINDS if peers and has_llama() else ():
-        # Its 8-bit weights are left out of batches and prompts: 0.3.36 ends with a segmentation fault there.
-        if precision in precisions and (precision != "int8" or work == Work("decode", 1, 1)):
-            add(f"llama.cpp {KINDS[precision]}", "llama.cpp", precision, run_llama, precision, threads)
     kernels = "numba" if installed("numba") else "torch"
     for precision in precisions:
         add(f"sonopsis {SHORT[precision]}", "torch", precision, run_ours, precision, kernels)
@@ -112,6 +98,26 @@ def variants(model: Path, work: Work, precisions: Sequence[str], peers: bool, th
         for engine in ("onnx", "openvino"):
             add(f"sonopsis {engine} fp32", engine, "float32", run_exported, engine, threads)
     return found
+
+
+def variant(
+    name: str,
+    engine: str,
+    precision: str,
+    model: Path,
+    work: Work,
+    run: Callable[..., Callable[[], object]],
+    *arguments: Any,
+) -> Variant:
+    """One way to do a piece of work: `run(model, kind, batch, length, *arguments)` returns the function that is timed.
+
+    A decoding step is called TOKENS times in one timed call, and times are for one step.
+    """
+    prepare = partial(run, str(model), work.kind, work.batch, work.length, *arguments)
+    units = 1 if work.kind == "prefill" else TOKENS
+    extra = {"work": work.name, "batch": work.batch, "length": work.length, "method": engine}
+    call = partial(_repeated, prepare, units)
+    return Variant(f"{name}, {work.name}", engine, precision, None, call, extra, units=units)
 
 
 def _repeated(prepare: Callable[[], Callable[[], object]], times: int) -> Callable[[], object]:
@@ -240,12 +246,11 @@ def find_lm(model: str, scratch: Path) -> Path:
 
 
 def add_comparisons(rows: Sequence[dict[str, Any]], config: Mamba2Config, read: float) -> None:
-    """Add to the rows of one piece of work their ratio to llama.cpp's of equal width, and to the time that reading its
-    bytes takes a machine that reads `read` bytes a second (decoding only)."""
-    theirs = {row["precision"]: row["median_ms"] for row in rows if row["engine"] == "llama.cpp"}
+    """Add columns to the rows of one piece of work: tokens per second, and for decoding the ratio to the floor.
+
+    The floor is the time that a machine needs which reads `read` bytes a second for the bytes of a step.
+    """
     for row in rows:
-        if row["precision"] in theirs:
-            row["over_llama"] = theirs[row["precision"]] / row["median_ms"]
         if row["work"].startswith("decode"):
             floor = 1000 * step_bytes(config, row["batch"], row["precision"]) / read
             row["floor_ms"], row["over_floor"] = floor, row["median_ms"] / floor

@@ -150,7 +150,7 @@ class _Child:
 
     def __init__(self, variant: Variant, threads: int | None = None) -> None:
         self.name = variant.name
-        path = [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        path = [str(SOURCE), *filter(None, sys.path)]  # where this process found the function of the variant
         limit = {} if threads is None else {"OMP_NUM_THREADS": str(threads), CORES: str(threads)}
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **limit, **variant.environment}
         self.process = subprocess.Popen(

@@ -1,20 +1,70 @@
-"""Measuring from the command line: the machine, a run with its progress, the report."""
+"""Measuring from the command line: the options that all benchmarks share, the run with its progress, the report.
+
+`sonopsis bench` and the scripts in `benchmarks/` are written with it.
+"""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sonopsis.cli.console import fail, file_progress, report
 
 if TYPE_CHECKING:
+    from sonopsis.bench.lm import Work
     from sonopsis.bench.report import Report
     from sonopsis.bench.timing import BenchError, Variant
 
+Peers = Annotated[bool, typer.Option("--peers", help="Also measure transformers, which is then the baseline.")]
+Precisions = Annotated[
+    list[str] | None, typer.Option("--precision", show_default="all", help="float32, bfloat16 or int8; repeatable.")
+]
+LanguageModel = Annotated[
+    str,
+    typer.Option("--model", metavar="NAME", help="130m or 370m (random weights), `default`, or a model folder."),
+]
+Lengths = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--length",
+        min=1,
+        show_default="64, 512, 2048; with --batch none",
+        help="Read a prompt of so many tokens; repeatable.",
+    ),
+]
+Batches = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--batch",
+        min=1,
+        show_default="1 and 16; with --length none",
+        help="Append tokens to so many sequences; repeatable.",
+    ),
+]
+Threads = Annotated[int | None, typer.Option(min=1, show_default="all cores", help="Cores and threads to use.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Rounds; in each every variant runs once.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print the machine and a Markdown table.")]
+
+
+def chosen(values: Sequence[str] | None, known: Sequence[str], option: str) -> list[str]:
+    """The values of a repeatable option, all known ones where it is not given; raises BadParameter for another."""
+    for value in values or ():
+        if value not in known:
+            raise typer.BadParameter(f"{value!r} is unknown; choose from {', '.join(known)}", param_hint=option)
+    return list(values or known)
+
+
+def chosen_precisions(values: Sequence[str] | None) -> list[str]:
+    """The precisions to measure; raises BadParameter for an unknown one."""
+    return chosen(values, ("float32", "bfloat16", "int8"), "--precision")
+
 
 def this_machine(threads: int | None = None) -> dict[str, Any]:
-    """What measures; a warning if it has other work to do already."""
+    """The machine's description; reports a warning if the machine is busy already."""
     from sonopsis.bench.machine import describe_machine, warn_if_busy
 
     machine = describe_machine()
@@ -32,7 +82,7 @@ def measured(
     threads: int | None = None,
     isolated: bool = True,
 ) -> "Report":
-    """The report on all that could be prepared; the first of them is the baseline."""
+    """Measure variants of one piece of work; the first one that can be prepared is the baseline."""
     from sonopsis.bench.report import make_report
     from sonopsis.bench.timing import measure
 
@@ -57,10 +107,36 @@ def measured(
     return make_report(machine, found, found[0].variant.name)
 
 
+def measured_lm(
+    model: str,
+    lengths: Sequence[int] | None,
+    batches: Sequence[int] | None,
+    variants: "Callable[[Path, Work], Sequence[Variant]]",
+    rounds: int,
+    threads: int | None,
+) -> "list[Report]":
+    """Measure a language model, one report for each piece of work; `variants` gets its folder and the work."""
+    from sonopsis.bench.lm import add_comparisons, bandwidth, find_lm, works
+    from sonopsis.mamba2 import Mamba2LM
+
+    everything, found = not (lengths or batches), []
+    with tempfile.TemporaryDirectory(prefix="sonopsis-bench-") as scratch:
+        try:
+            folder = find_lm(model, Path(scratch))
+        except ValueError as error:
+            fail(str(error))
+        machine, config, read = this_machine(threads), Mamba2LM.load(folder).config, bandwidth()
+        machine["read_gb_per_s"] = round(read / 1e9, 1)
+        for work in works([64, 512, 2048] if everything else lengths or [], [1, 16] if everything else batches or []):
+            found.append(measured(machine, variants(folder, work), rounds, threads))
+            add_comparisons(found[-1].rows, config, read)
+    return found
+
+
 def finish(
     found: "Sequence[Report]", as_json: bool, as_markdown: bool, columns: Mapping[str, str] | None = None
 ) -> None:
-    """Print reports of one machine, in JSON as one; `columns` of their rows are shown besides the usual ones."""
+    """Print reports of one machine, in JSON as one object; `columns` names further columns of their rows."""
     from sonopsis.bench.machine import summary
     from sonopsis.bench.report import joined, markdown, show
 

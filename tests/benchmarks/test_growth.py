@@ -1,15 +1,19 @@
 """One more token behind longer contexts: what the caches hold, and that a call leaves the peer's as it was."""
 
+import json
+from collections.abc import Callable
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 import torch
 
-from sonopsis.bench import growth
-from sonopsis.bench.growth import Shape, append, append_and_rewind, fill, read_prompt, transformer, variants
+import growth
+from growth import Shape, append, append_and_rewind, fill, read_prompt, transformer, variants
 from sonopsis.bench.report import make_report, split
 from sonopsis.bench.timing import measure
 
+Script = Callable[..., CompletedProcess[str]]
 TINY = Shape(width=64, depth=2, vocabulary=97)
 IDS = torch.arange(growth.TOKENS)
 
@@ -96,3 +100,30 @@ def test_long_contexts_are_left_to_the_faster_cache() -> None:
 def test_shapes_that_no_transformer_has(sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="a Transformer of equal size"):
         Shape(**sizes)
+
+
+def test_the_script_measures_in_other_processes(script: Script) -> None:
+    few = ("--context", 16, "--width", 64, "--depth", 2, "--rounds", 1)
+    found = json.loads(script("growth", *few, "--json").stdout)
+    (row,) = found["rows"]
+    assert row["name"] == found["baseline"] == "sonopsis Mamba-2, 16 tokens" and row["median_ms"] > 0
+    assert row["model"] == "sonopsis Mamba-2" and row["context"] == 16
+    assert row["cache_mib"] > 0 and row["parameters_m"] > 3  # the vocabulary alone
+
+
+@pytest.mark.slow
+def test_the_table_beside_a_transformer(script: Script) -> None:
+    pytest.importorskip("transformers")
+    few = ("--context", 16, "--peers", "--width", 64, "--depth", 2, "--rounds", 1)
+    heading, _, *rows = script("growth", *few, "--markdown").stdout.splitlines()[2:]
+    assert "× baseline" in heading and heading.endswith("| context | cache MiB |") and "of which" not in heading
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| sonopsis Mamba-2, 16 tokens",
+        "| transformer, growing cache, 16 tokens",
+        "| transformer, preallocated cache, 16 tokens",
+    ]
+
+
+def test_a_depth_that_no_transformer_has_is_one_line(script: Script) -> None:
+    done = script("growth", "--depth", 3, status=1)
+    assert "a Transformer of equal size has whole heads and layers" in done.stderr and done.stderr.count("\n") == 1

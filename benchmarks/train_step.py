@@ -1,4 +1,6 @@
-"""The variants of `sonopsis bench train-step`: one step of training a captioner's language model, forward and backward.
+"""One step of training a captioner's language model, forward and backward, beside transformers and PEFT.
+
+    python benchmarks/train_step.py --peers
 
 A step reads a batch of sequences and learns from the caption at their end alone; no optimiser moves the weights, whose
 cost is the same for all. Ours computes logits where there is a caption, as `Captioner` does; transformers' is given
@@ -8,9 +10,19 @@ labels of -100 elsewhere, as its users do.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated
 
+import torch
+import typer
+from torch import Tensor
+from torch.nn import functional as F
+
+from sonopsis import lora
+from sonopsis.bench.lm import transformers_lm
 from sonopsis.bench.timing import Variant
+from sonopsis.cli.console import fail
+from sonopsis.cli.measuring import Json, Markdown, Rounds, Threads, chosen, finish, measured, this_machine
+from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 
 TRAINED = ("all", "lora")
 RANK = 8
@@ -62,10 +74,6 @@ def variants(shape: Shape, trained: Sequence[str] = TRAINED, peers: bool = False
 
 def sonopsis_step(shape: Shape, targets: tuple[str, ...]) -> Callable[[], float]:
     """The step of `Mamba2LM`, of all parameters or of adapters on `targets`; it returns the loss."""
-    from torch.nn import functional as F
-
-    from sonopsis import lora
-
     lm, ids = _model(shape)
     lm.train()
     if targets:
@@ -83,8 +91,6 @@ def sonopsis_step(shape: Shape, targets: tuple[str, ...]) -> Callable[[], float]
 
 def transformers_step(shape: Shape, targets: tuple[str, ...]) -> Callable[[], float]:
     """The step of transformers' Mamba-2 with the same weights; adapters are PEFT's."""
-    from sonopsis.bench.lm import transformers_lm
-
     lm, ids = _model(shape)
     peer = transformers_lm(lm)
     peer.config.use_cache = False
@@ -106,12 +112,39 @@ def transformers_step(shape: Shape, targets: tuple[str, ...]) -> Callable[[], fl
     return step
 
 
-def _model(shape: Shape) -> Any:
+def _model(shape: Shape) -> tuple[Mamba2LM, Tensor]:
     """Random weights and token ids (B, L), the same in every process."""
-    import torch
-
-    from sonopsis.mamba2 import Mamba2Config, Mamba2LM
-
     torch.manual_seed(0)
     lm = Mamba2LM(Mamba2Config(width=shape.width, depth=shape.depth, vocab_size=shape.vocabulary))
     return lm, torch.randint(shape.vocabulary, (shape.batch, shape.length))
+
+
+def main(
+    trained: Annotated[
+        list[str] | None, typer.Option(show_default="both", help="What is trained: all or lora; repeatable.")
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers", help="Also measure transformers and PEFT, the baseline.")] = False,
+    width: Annotated[int, typer.Option(min=64, help="Width of the language model, a multiple of 32.")] = 768,
+    depth: Annotated[int, typer.Option(min=1, help="Its layers.")] = 24,
+    batch: Annotated[int, typer.Option(min=1, help="Sequences in one step.")] = 8,
+    length: Annotated[int, typer.Option(min=2, help="Tokens of a sequence.")] = 200,
+    caption: Annotated[int, typer.Option(min=1, help="Tokens at its end that are learned.")] = 30,
+    threads: Threads = None,
+    rounds: Rounds = 3,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
+) -> None:
+    """Time a step of training a captioner's Mamba-2 (random weights): forward and backward, without an optimiser."""
+    kinds = chosen(trained, TRAINED, "--trained")
+    try:
+        shape = Shape(width, depth, batch=batch, length=length, caption=caption)
+    except ValueError as error:
+        fail(str(error))
+    found = variants(shape, kinds, peers)
+    finish([measured(this_machine(threads), found, rounds, threads)], as_json, as_markdown)
+
+
+if __name__ == "__main__":
+    import train_step  # by name, so that the processes of the variants find its functions
+
+    typer.run(train_step.main)

@@ -1,4 +1,6 @@
-"""The variants of `sonopsis bench growth`: the time of one more token behind ever longer contexts.
+"""The time of one more token behind longer and longer contexts, of Mamba-2 and of a Transformer of equal size.
+
+    python benchmarks/growth.py --peers
 
 Ours is Mamba-2, whose cache has the same size after any context. The peer is a Transformer of equal size, whose cache
 holds the keys and values of every position: GPT-NeoX of transformers with half as many layers, each of which has about
@@ -8,17 +10,21 @@ the parameters of two of Mamba-2. Weights are random and everything is float32. 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
+import torch
+import typer
+from torch import Tensor
+
+from sonopsis.bench.lm import TOKENS, installed
 from sonopsis.bench.timing import Variant
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from sonopsis.mamba2.model import Decoder
+from sonopsis.cli.console import fail
+from sonopsis.cli.measuring import Json, Markdown, Rounds, Threads, finish, measured, this_machine
+from sonopsis.mamba2 import Cache, Mamba2Config, Mamba2LM
+from sonopsis.mamba2.model import Decoder
+from sonopsis.unfilled import unfilled
 
 CONTEXTS = (64, 512, 2048, 8192, 32768)
-TOKENS = 8  # appended in one timed call; times are for one of them
 HEAD = 64  # numbers in a head of either model
 OURS, GROWING, PREALLOCATED = "sonopsis Mamba-2", "transformer, growing cache", "transformer, preallocated cache"
 # A growing cache is copied for every token, which after a long context takes longer than the attention. All variants
@@ -70,18 +76,13 @@ def variants(shape: Shape, contexts: Sequence[int] = CONTEXTS, peers: bool = Fal
     return found
 
 
-def sonopsis_call(shape: Shape, context: int) -> "Callable[[], Tensor]":
+def sonopsis_call(shape: Shape, context: int) -> Callable[[], Tensor]:
     """Appends TOKENS tokens behind `context` tokens, and each time behind all that came before."""
     return partial(append, read_prompt(shape, context), _ids(shape, TOKENS))
 
 
-def read_prompt(shape: Shape, context: int) -> "Decoder":
+def read_prompt(shape: Shape, context: int) -> Decoder:
     """A prepared model that has read `context` random tokens, compiled where numba is installed."""
-    import torch
-
-    from sonopsis.bench.lm import installed
-    from sonopsis.mamba2 import Mamba2LM
-
     torch.manual_seed(0)
     lm = Mamba2LM(_config(shape)).prepare("float32", "numba" if installed("numba") else "torch")
     cache = lm.new_cache()
@@ -89,17 +90,15 @@ def read_prompt(shape: Shape, context: int) -> "Decoder":
     return lm.decoder(cache)
 
 
-def append(decoder: "Decoder", ids: "Tensor") -> "Tensor":
+def append(decoder: Decoder, ids: Tensor) -> Tensor:
     """Append ids (L,) one after the other; logits (1, V) after the last."""
-    import torch
-
     with torch.inference_mode():
         for token in ids.split(1):
             logits = decoder.advance(token)
     return logits
 
 
-def transformer_call(shape: Shape, context: int, preallocated: bool) -> "Callable[[], Tensor]":
+def transformer_call(shape: Shape, context: int, preallocated: bool) -> Callable[[], Tensor]:
     """Appends TOKENS tokens behind `context` tokens, the same context every time."""
     lm = transformer(shape, context)
     return partial(append_and_rewind, lm, fill(lm, context, preallocated), _ids(shape, TOKENS))
@@ -111,8 +110,6 @@ def transformer(shape: Shape, context: int) -> Any:
         from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
     except ImportError as error:
         raise ValueError('peers need transformers: pip install "sonopsis[hf]"') from error
-    import torch
-
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
         "hidden_size": shape.width, "num_hidden_layers": shape.depth // 2, "num_attention_heads": shape.width // HEAD,
@@ -128,7 +125,6 @@ def fill(lm: Any, context: int, preallocated: bool) -> Any:
     Reading 32,768 tokens would take it minutes. `preallocated` has room for TOKENS more and is written in place;
     otherwise the cache is what transformers uses by default, which is copied for every token.
     """
-    import torch
     from transformers import DynamicCache, StaticCache
 
     heads, layers = lm.config.num_attention_heads, lm.config.num_hidden_layers
@@ -138,13 +134,11 @@ def fill(lm: Any, context: int, preallocated: bool) -> Any:
     return cache
 
 
-def append_and_rewind(lm: Any, cache: Any, ids: "Tensor") -> "Tensor":
+def append_and_rewind(lm: Any, cache: Any, ids: Tensor) -> Tensor:
     """Append ids (L,) one after the other, then take them out of the cache again; logits (1, 1, V) after the last.
 
     Taking them out copies nothing: it makes views of a growing cache, and sets the counters of a preallocated one.
     """
-    import torch
-
     with torch.inference_mode():
         for token in ids.split(1):
             logits: Tensor = lm(token[None], past_key_values=cache, use_cache=True, logits_to_keep=1).logits
@@ -157,16 +151,11 @@ def append_and_rewind(lm: Any, cache: Any, ids: "Tensor") -> "Tensor":
 
 
 def _config(shape: Shape) -> Any:
-    from sonopsis.mamba2 import Mamba2Config
-
     return Mamba2Config(shape.width, shape.depth, shape.vocabulary, head_dim=HEAD)
 
 
 def _size_of_ours(shape: Shape) -> tuple[int, int]:
     """Parameters, and bytes of the cache."""
-    from sonopsis.mamba2 import Cache, Mamba2LM
-    from sonopsis.unfilled import unfilled
-
     config = _config(shape)
     with unfilled():
         lm = Mamba2LM(config)
@@ -174,14 +163,40 @@ def _size_of_ours(shape: Shape) -> tuple[int, int]:
 
 
 def _parameters_of_transformer(shape: Shape) -> int:
-    import torch
-
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in transformer(shape, 1).parameters())
 
 
-def _ids(shape: Shape, length: int) -> "Tensor":
+def _ids(shape: Shape, length: int) -> Tensor:
     """Random token ids (L,), the same in every process."""
-    import torch
-
     return torch.randint(shape.vocabulary, (length,), generator=torch.Generator().manual_seed(0))
+
+
+def main(
+    contexts: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--context", min=1, show_default="64, 512, 2048, 8192, 32768", help="Tokens read before; repeatable."
+        ),
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers", help="Also measure transformers' GPT-NeoX of equal size.")] = False,
+    width: Annotated[int, typer.Option(min=64, help="Width of the language models, a multiple of 64.")] = 768,
+    depth: Annotated[int, typer.Option(min=2, help="Layers of Mamba-2; the Transformer has half as many.")] = 24,
+    threads: Threads = None,
+    rounds: Rounds = 10,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
+) -> None:
+    """Time one more token behind longer and longer contexts (random weights); the shortest context is the baseline."""
+    try:
+        found = variants(Shape(width, depth), contexts or CONTEXTS, peers)
+    except ValueError as error:
+        fail(str(error))
+    columns = {"context": "context", "cache_mib": "cache MiB"}
+    finish([measured(this_machine(threads), found, rounds, threads)], as_json, as_markdown, columns)
+
+
+if __name__ == "__main__":
+    import growth  # by name, so that the processes of the variants find its functions
+
+    typer.run(growth.main)

@@ -1,11 +1,16 @@
 """The training steps that are compared: the same work, and gradients for what is said to be trained."""
 
+import json
+from collections.abc import Callable
+from subprocess import CompletedProcess
+
 import pytest
 
 from sonopsis.bench.report import make_report, split
 from sonopsis.bench.timing import Measured
-from sonopsis.bench.train_step import Shape, sonopsis_step, transformers_step, variants
+from train_step import Shape, sonopsis_step, transformers_step, variants
 
+Script = Callable[..., CompletedProcess[str]]
 TINY = Shape(width=64, depth=2, vocabulary=97, batch=2, length=17, caption=5)
 
 
@@ -43,3 +48,16 @@ def test_what_a_speed_up_is_made_of() -> None:
 def test_captions_that_do_not_fit(caption: int) -> None:
     with pytest.raises(ValueError, match="tokens"):
         Shape(length=17, caption=caption)
+
+
+def test_the_script_measures_in_other_processes(script: Script) -> None:
+    few = ("--width", 64, "--depth", 1, "--batch", 2, "--length", 12, "--caption", 4, "--rounds", 1)
+    found = json.loads(script("train_step", "--trained", "all", *few, "--json").stdout)
+    (row,) = found["rows"]
+    assert row["name"] == found["baseline"] == "sonopsis, all parameters" and row["median_ms"] > 0
+    assert (row["batch"], row["length"], row["caption"]) == (2, 12, 4)
+
+
+def test_a_caption_that_does_not_fit_is_one_line(script: Script) -> None:
+    done = script("train_step", "--length", 20, status=1)
+    assert "needs more tokens before it" in done.stderr and done.stderr.count("\n") == 1

@@ -1,16 +1,67 @@
-"""llama.cpp as a peer of the language model, through llama-cpp-python, on the same weights."""
+"""The language model beside llama.cpp (through llama-cpp-python), on the same weights.
+
+    python benchmarks/llama.py --peers
+
+It measures what `sonopsis bench lm` measures, and llama.cpp in the same run. The column "× llama.cpp" is the time of
+llama.cpp with weights of the same width, divided by the time of the row. Install benchmarks/requirements.txt first.
+"""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
+
+from sonopsis.bench.lm import Work, installed, variant
+from sonopsis.bench.lm import variants as without_llama
+from sonopsis.bench.timing import Variant
+from sonopsis.cli.console import fail
+from sonopsis.cli.measuring import (
+    Batches,
+    Json,
+    LanguageModel,
+    Lengths,
+    Markdown,
+    Peers,
+    Precisions,
+    Rounds,
+    Threads,
+    chosen_precisions,
+    finish,
+    measured_lm,
+)
+from sonopsis.many import cores
+
 KINDS = {"float32": "F32", "bfloat16": "BF16", "int8": "Q8_0"}  # our precision -> its type of weights
 CONTEXT = 4096  # positions for each sequence
+COLUMNS = {"tokens_per_s": "tokens/s", "over_llama": "× llama.cpp", "over_floor": "× floor"}
+
+
+def variants(model: Path, work: Work, precisions: Sequence[str], peers: bool, threads: int) -> list[Variant]:
+    """Everything that does one piece of work: with `peers` transformers, then llama.cpp, then ours."""
+    found = without_llama(model, work, precisions, peers, threads)
+    first = next((n for n, one in enumerate(found) if one.engine != "transformers"), len(found))
+    return [*found[:first], *_llama_variants(model, work, precisions, threads), *found[first:]]
+
+
+def _llama_variants(model: Path, work: Work, precisions: Sequence[str], threads: int) -> Iterator[Variant]:
+    for precision, kind in KINDS.items():
+        # llama-cpp-python 0.3.36 ends with a segmentation fault when 8-bit weights meet a batch or a prompt.
+        if precision in precisions and (precision != "int8" or work == Work("decode", 1, 1)):
+            yield variant(f"llama.cpp {kind}", "llama.cpp", precision, model, work, run_llama, precision, threads)
+
+
+def add_ratios(rows: Sequence[dict[str, Any]]) -> None:
+    """Add to the rows of one piece of work the column `over_llama`, where llama.cpp ran at the row's precision."""
+    theirs = {row["precision"]: row["median_ms"] for row in rows if row["engine"] == "llama.cpp"}
+    for row in rows:
+        if row["precision"] in theirs:
+            row["over_llama"] = theirs[row["precision"]] / row["median_ms"]
 
 
 def write_gguf(lm: Any, file: Path, kind: str) -> None:
-    """A Mamba2LM as a file for llama.cpp, its matrices as `kind`."""
+    """Write a Mamba2LM as a file for llama.cpp, its matrices as `kind`, one of the values of KINDS."""
     import gguf
 
     config, quantised = lm.config, getattr(gguf.GGMLQuantizationType, kind)
@@ -58,7 +109,7 @@ def write_gguf(lm: Any, file: Path, kind: str) -> None:
 
 
 def run_llama(model: str, kind: str, batch: int, length: int, precision: str, threads: int) -> Callable[[], object]:
-    """llama.cpp reading a prompt, or appending a token to each of `batch` sequences."""
+    """llama.cpp reading a prompt of `length` tokens, or appending a token to each of `batch` sequences."""
     import llama_cpp as lib
 
     from sonopsis.mamba2 import Mamba2LM
@@ -107,3 +158,37 @@ def run_llama(model: str, kind: str, batch: int, length: int, precision: str, th
     call = prefill if kind == "prefill" else step
     call()
     return call
+
+
+def main(
+    model: LanguageModel = "130m",
+    peers: Peers = False,
+    lengths: Lengths = None,
+    batches: Batches = None,
+    precisions: Precisions = None,
+    threads: Threads = None,
+    rounds: Rounds = 5,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
+) -> None:
+    """Time the language model beside llama.cpp: reading prompts and appending tokens; each piece of work is one run."""
+    if not (installed("llama_cpp") and installed("gguf")):
+        fail("llama.cpp is not installed: pip install -r benchmarks/requirements.txt -c constraints.txt")
+    kinds = chosen_precisions(precisions)
+    found = measured_lm(
+        model,
+        lengths,
+        batches,
+        lambda folder, work: variants(folder, work, kinds, peers, threads or cores()),
+        rounds,
+        threads,
+    )
+    for report in found:
+        add_ratios(report.rows)
+    finish(found, as_json, as_markdown, COLUMNS)
+
+
+if __name__ == "__main__":
+    import llama  # by name, so that the processes of the variants find its functions
+
+    typer.run(llama.main)
