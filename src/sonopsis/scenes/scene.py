@@ -107,10 +107,9 @@ class Scene:
         scene = decode(cls, {name: field for name, field in value.items() if name != "labels"})
         if "labels" not in value:
             raise ValueError("the field 'labels' is missing")
-        if value["labels"] != list(scene.labels):
-            raise ValueError(
-                f"'labels' must be {list(scene.labels)}, as in the events and the bed, not {value['labels']}"
-            )
+        labels = list(scene.labels)
+        if value["labels"] != labels:
+            raise ValueError(f"'labels' must be {labels}, those of the events and the bed, not {value['labels']}")
         return scene
 
     def to_dict(self) -> dict[str, Any]:
