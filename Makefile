@@ -1,6 +1,7 @@
 # make demo   install into .venv, then caption and tag the recordings in examples/
 # make test   install what the tests need, then run all but the slow ones
 # make lint   ruff and mypy
+# make docs   the pages of docs/ as a site in site/; a broken link fails
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow test-all lint format check clean
+.PHONY: demo test test-slow test-all lint format docs check clean
 .DEFAULT_GOAL := test
 
 # The stamps stand for "installed": pip runs again only when the requirements have changed.
@@ -46,5 +47,12 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[docs]"
+	touch $(VENV)/.core $@
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,9 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -402,26 +400,3 @@ def test_an_attention_mask_is_refused_unless_it_hides_nothing(attention: str) ->
     with pytest.raises(ValueError, match="leave attention_mask out"):
         model(images, attention_mask=mask)
     sonopsis.restore(model)(images, attention_mask=mask)
-
-
-def test_the_page_about_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    """Every block of the page in turn; the tiny model instead of the published one, and the output it promises."""
-    page = (Path(__file__).parents[2] / "docs" / "prune-your-model.md").read_text()
-    tiny(SPEECH).save_pretrained(tmp_path / "tiny")
-    transformers.ASTFeatureExtractor(max_length=96).save_pretrained(tmp_path / "tiny")
-    soundfile.write(tmp_path / "street.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    published = '"MIT/ast-finetuned-audioset-10-10-0.4593"'
-    assert blocks[0].count(published) == 1
-    names: dict[str, Any] = {"batches": [(clips(SPEECH), torch.tensor([0, 1, 2]))] * 3}
-    for block in blocks:
-        exec(block.replace(published, '"tiny"'), names)
-    printed = capsys.readouterr().out
-    for promised in re.findall(r"```text\n(.*?)```", page, re.DOTALL):
-        assert promised in printed
-    assert re.search(r"^LABEL_\d +\d\.\d{3} -> \d\.\d{3}$", printed, re.MULTILINE)
-    grid = re.findall(r"^[.#]{6}$", printed, re.MULTILINE)  # 8 bands x 6 times, half of half of half kept
-    assert len(grid) == 8 and "".join(grid).count("#") == 6
-    names["scores"]()
-    assert [stage.shape[1] for stage in names["model"].sonopsis_trace] == [34, 24, 17]  # pruned again after training
