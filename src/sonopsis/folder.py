@@ -1,6 +1,6 @@
 """A model is a folder: what its files are called, what they hold, and what to say when one is missing.
 
-config.json                architecture, labels, default keep rate and decision thresholds
+config.json                architecture, labels, default keep rate
 model.safetensors          weights of encoder, head, connector and language model, in float16
 preprocessor_config.json   the Mel front end: frames, normalisation, padding
 tokenizer.json             the caption vocabulary (models that caption)
@@ -32,7 +32,6 @@ class ModelConfig:
     connector: dict[str, Any] | None = None
     lm: dict[str, Any] | None = None
     keep_rate: float = 1.0  # at the default pruning blocks, unless the caller asks for another
-    threshold: float = 0.2  # scores under it are left out of a caption's bag of tags; chosen on validation data
     max_caption_tokens: int = 48
     caption_samples: int = 0  # captions drawn, of which the consensus is given; 0: the most probable words instead
     training: dict[str, Any] = field(default_factory=dict)  # data, seeds and steps, for `sonopsis info`
@@ -111,6 +110,7 @@ def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
     fields = read_json(path, CONFIG)
     if fields.pop("model_type", None) != MODEL_TYPE:
         raise ModelError(f'{path}: {CONFIG} is not of a sonopsis model (no "model_type": "{MODEL_TYPE}")')
+    fields.pop("threshold", None)  # in folders of older versions; no model reads it
     front_end = read_json(path, FRONT_END)
     try:
         found = ModelFolder(path, ModelConfig(**fields), MelConfig(**front_end))
