@@ -30,7 +30,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model that tags and captions 2.56 s at once."""
     from sonopsis.captioning.captioner import Captioner
     from sonopsis.captioning.connector import ConnectorConfig
-    from sonopsis.folder import TOKENIZER, ModelConfig
+    from sonopsis.files import TOKENIZER
+    from sonopsis.folder import ModelConfig
     from sonopsis.mel import MelConfig
     from sonopsis.modules import save
 

@@ -16,7 +16,7 @@ from sonopsis.checkpoints import read_checkpoint
 from sonopsis.cli.main import app
 from sonopsis.encoder import Head
 from sonopsis.encoder.positions import sincos_table
-from sonopsis.folder import ModelError
+from sonopsis.files import ModelError
 from sonopsis.modules import save
 
 transformers = pytest.importorskip("transformers")

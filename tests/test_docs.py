@@ -84,7 +84,6 @@ def write_exported(place: Path) -> None:
     pytest.importorskip("onnx")
     import sonopsis
     from sonopsis.encoder import Tagger
-    from sonopsis.export import export
     from sonopsis.folder import ModelConfig
     from sonopsis.mel import MelConfig
     from sonopsis.modules import save
@@ -92,7 +91,7 @@ def write_exported(place: Path) -> None:
     config = replace(PRESETS["ast"], width=32, heads=2, depth=4)
     unexported = place.with_name("unexported")
     save(Tagger(config, 5), unexported, ModelConfig(list("abcde"), config.to_dict()), MelConfig())
-    export(sonopsis.load(unexported, engine="torch"), place, to="onnx")
+    sonopsis.load(unexported, engine="torch").export(place, to="onnx")
 
 
 def write_lm(place: Path, lm: Mamba2LM) -> None:

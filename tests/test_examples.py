@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import sonopsis
+from sonopsis.model import Request
 
 ROOT = Path(__file__).parent.parent
 GOLDEN: list[dict[str, Any]] = json.loads((ROOT / "tests" / "golden" / "examples.json").read_text(encoding="utf-8"))
@@ -19,7 +20,7 @@ TOLERANCE = 1e-3  # of a score; processors differ by some 1e-6
 @pytest.mark.parametrize("expected", GOLDEN, ids=lambda entry: Path(entry["path"]).stem)
 def test_the_shipped_model_says_of_an_example_what_it_said_before(expected: dict[str, Any]) -> None:
     model = sonopsis.load(engine="onnx")
-    found = model.describe(str(ROOT / expected["path"]), captions=True).to_dict()
+    found = model.describe(str(ROOT / expected["path"]), Request(captions=True)).to_dict()
     assert found["duration"] == pytest.approx(expected["duration"])
     for ours, theirs in zip(found["windows"], expected["windows"], strict=True):
         assert ours["caption"] == theirs["caption"]

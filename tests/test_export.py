@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 
 import sonopsis
 from sonopsis.cli.main import app
-from sonopsis.export import export
-from sonopsis.folder import ModelError
+from sonopsis.files import ModelError
 from sonopsis.graphs.names import STAMP
 from sonopsis.model import Model
 
@@ -134,7 +133,7 @@ def test_an_encoder_without_a_classifier_can_be_saved(tmp_path: Path) -> None:
     again = sonopsis.load(tmp_path / "ours")
     mel = model.mel(NOISE)
     assert np.array_equal(again.encode(mel).tokens, model.encode(mel).tokens)
-    export(model, tmp_path / "hf", to="hf")
+    model.export(tmp_path / "hf", to="hf")
     theirs = transformers.ASTModel.from_pretrained(tmp_path / "hf").eval()
     with torch.inference_mode():
         expected = theirs(torch.from_numpy(mel)).last_hidden_state[:, :2].numpy()
@@ -146,7 +145,7 @@ def test_there_and_back_every_tensor_is_the_same_bits(stride: int, frames: int, 
     tiny(tmp_path / "theirs", time_stride=stride, frequency_stride=stride, max_length=frames)
     sonopsis.load(tmp_path / "theirs").save(tmp_path / "ours")
     model = sonopsis.load(tmp_path / "ours")
-    export(model, tmp_path / "back", to="hf")
+    model.export(tmp_path / "back", to="hf")
     before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "back"))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -155,7 +154,7 @@ def test_there_and_back_every_tensor_is_the_same_bits(stride: int, frames: int, 
 
 def test_every_field_of_the_configuration_survives(tmp_path: Path) -> None:
     tiny(tmp_path / "theirs", time_stride=12, frequency_stride=8, layer_norm_eps=1e-3, intermediate_size=100)
-    export(sonopsis.load(tmp_path / "theirs"), tmp_path / "back", to="hf")
+    sonopsis.load(tmp_path / "theirs").export(tmp_path / "back", to="hf")
     for name in ("config.json", "preprocessor_config.json"):
         before, after = (json.loads((tmp_path / folder / name).read_text()) for folder in ("theirs", "back"))
         for field in ("transformers_version", "use_cache"):  # of the program that wrote the file
@@ -175,7 +174,7 @@ def test_an_original_file_becomes_a_folder_for_transformers(
     torch.save(original(load_file(tmp_path / "theirs" / "model.safetensors"), 2), tmp_path / "audioset.pth")
     model = sonopsis.load(tmp_path / "audioset.pth")
     with caplog.at_level(logging.WARNING):
-        export(model, tmp_path / "hf", to="hf")
+        model.export(tmp_path / "hf", to="hf")
     assert_transformers_agrees(tmp_path / "hf", model)
     said = " ".join(record.message for record in caplog.records)
     assert "classifier's norm has epsilon 1e-05" in said and "mean of a clip is removed" in said
@@ -199,14 +198,15 @@ def test_what_the_form_cannot_say_is_said(tmp_path: Path, caplog: pytest.LogCapt
 
 def test_only_an_ast_that_tags_goes_to_transformers(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="language model"):
-        export(sonopsis.load(tiny_model), tmp_path / "hf", to="hf")
+        sonopsis.load(tiny_model).export(tmp_path / "hf", to="hf")
     tiny(tmp_path / "theirs")
     model = sonopsis.load(tmp_path / "theirs")
     config = model.module.encoder.config
     for change, words in (({"family": "audiomae"}, "family audiomae"), ({"pooling": "cls"}, "'pooling': 'cls'")):
-        model.engine.config = replace(config, **change)  # type: ignore[arg-type]
+        changed = replace(model.folder.config, encoder=replace(config, **change).to_dict())  # type: ignore[arg-type]
+        model.folder = replace(model.folder, config=changed)
         with pytest.raises(ModelError, match=words):
-            export(model, tmp_path / "hf", to="hf")
+            model.export(tmp_path / "hf", to="hf")
     assert not (tmp_path / "hf").exists()
 
 
@@ -219,5 +219,5 @@ def test_the_command_writes_a_folder_and_refuses_in_one_line(tmp_path: Path) -> 
     assert command("export", tmp_path / "nothing", "-o", tmp_path / "x").exit_code == 1
     assert command("export", tmp_path / "theirs", "--to", "tflite", "-o", tmp_path / "x").exit_code == 2
     with pytest.raises(ValueError, match="choose one of folder, hf"):
-        export(sonopsis.load(tmp_path / "ours"), tmp_path / "x", to="tflite")
+        sonopsis.load(tmp_path / "ours").export(tmp_path / "x", to="tflite")
     assert not (tmp_path / "x").exists()

@@ -22,8 +22,9 @@ import pytest
 import torch
 
 import sonopsis
-from sonopsis.folder import ModelError, hub_id
-from sonopsis.hub import choose, local_path
+from sonopsis.files import ModelError
+from sonopsis.folder import DEFAULT_MODEL, hub_id
+from sonopsis.hub import choose, locate
 
 pytest.importorskip("huggingface_hub")
 transformers = pytest.importorskip("transformers")
@@ -31,8 +32,8 @@ transformers = pytest.importorskip("transformers")
 NAMES = ["Speech", "Dog", "Water"]
 CLIENT = """
 import json, logging, sys
-from sonopsis.folder import ModelError
-from sonopsis.hub import local_path
+from sonopsis.files import ModelError
+from sonopsis.hub import locate
 logged = []
 class Kept(logging.Handler):
     def emit(self, record):
@@ -41,7 +42,7 @@ logging.getLogger("sonopsis").addHandler(Kept())
 for line in sys.stdin:
     logged.clear()
     try:
-        answer = {"path": str(local_path(line.strip()))}
+        answer = {"path": str(locate(line.strip()))}
     except ModelError as error:
         answer = {"error": str(error)}
     print(json.dumps({**answer, "log": " ".join(logged)}), flush=True)
@@ -384,7 +385,7 @@ def test_the_command_takes_a_hub_id(ast: Path, hub: Hub, client: dict[str, str])
 def test_without_the_client_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ModelError, match=r'^org/model@main: no such .* pip install "sonopsis\[hub\]"$'):
-        local_path("org/model@main")
+        locate("org/model@main")
 
 
 def test_what_is_no_hub_id_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,8 +393,8 @@ def test_what_is_no_hub_id_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "runs" / "best").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     for model in ("default", "runs/best", "runs/lost.pth", "/runs/lost", "./runs/lost", "../a", "a/b/c", "lost", ""):
-        assert local_path(model) == model
-    assert local_path(Path("runs/lost")) == Path("runs/lost")
+        assert locate(model) == (DEFAULT_MODEL if model == "default" else Path(model))
+    assert locate(Path("runs/lost")) == Path("runs/lost")
 
 
 def test_which_files_a_model_needs() -> None:

@@ -13,9 +13,12 @@ import torch
 
 import sonopsis
 from sonopsis.captioning.captioner import Captioner
-from sonopsis.decoding.consensus import consensus, tag_support
-from sonopsis.folder import DEFAULT_MODEL, ModelError
+from sonopsis.decoding import Sampling
+from sonopsis.decoding.consensus import TEMPERATURE, consensus, tag_support
+from sonopsis.files import ModelError
+from sonopsis.folder import DEFAULT_MODEL
 from sonopsis.mel import mel_input
+from sonopsis.model import Request
 from sonopsis.modules import save
 from sonopsis.scenes.words import parse
 from sonopsis.unfilled import unfilled
@@ -110,7 +113,7 @@ def test_what_tag_is_asked_for_is_checked(tiny_model: Path) -> None:
 def test_the_duration_is_the_whole_recording_also_when_windows_leave_gaps(tiny_model: Path, sounds: Path) -> None:
     model = sonopsis.load(tiny_model)
     for window, hop, end in ((2.0, None, 6.0), (2.0, 1.0, 6.0), (1.0, 4.0, 5.0)):
-        found = model.describe(str(sounds / "noise.wav"), window=window, hop=hop)
+        found = model.describe(str(sounds / "noise.wav"), Request(window=window, hop=hop))
         assert (found.duration, found.windows[-1].end) == (6.0, end)
 
 
@@ -161,8 +164,8 @@ def test_tags_are_the_same_with_and_without_a_caption(tiny_model: Path) -> None:
     model = sonopsis.load(tiny_model)
     samples = 0.1 * np.random.default_rng(1).standard_normal(2 * RATE).astype(np.float32)
     for keep_rate in (1.0, 0.6):
-        alone = model.describe_samples(samples, captions=False, top_k=6, keep_rate=keep_rate)
-        both = model.describe_samples(samples, captions=True, top_k=6, keep_rate=keep_rate)
+        alone = model.describe_samples(samples, Request(top_k=6, keep_rate=keep_rate))
+        both = model.describe_samples(samples, Request(captions=True, top_k=6, keep_rate=keep_rate))
         assert [label for label, _ in alone.labels] == [label for label, _ in both.labels]
         np.testing.assert_allclose([s for _, s in alone.labels], [s for _, s in both.labels], rtol=1e-4)
         assert both.caption is not None and both.score is not None and both.score < 0
@@ -188,9 +191,10 @@ def test_beams_find_no_worse_captions_than_greedy(tiny_model: Path) -> None:
     model = sonopsis.load(tiny_model)
     assert isinstance(model.module, Captioner)
     encoded = model.module.encode(torch.randn(3, 64, 128, generator=torch.Generator().manual_seed(0)))
-    greedy = model.module.generate(encoded, max_new_tokens=5)
-    beams = model.module.generate(encoded, max_new_tokens=5, beams=4)
-    assert all(b.score >= g.score - 1e-6 for b, g in zip(beams, greedy, strict=True))
+    prompt = model.module.prompt(model.module.connector(encoded))
+    greedy = model.module.lm.generate(embeds=prompt, max_new_tokens=5, stop_ids=(0,))
+    beams = model.module.lm.generate(embeds=prompt, max_new_tokens=5, stop_ids=(0,), beams=4)
+    assert all(b[0].score >= g[0].score - 1e-6 for b, g in zip(beams, greedy, strict=True))
 
 
 def test_a_model_that_asks_for_a_consensus_gives_it_and_always_the_same(copy: Path) -> None:
@@ -199,10 +203,11 @@ def test_a_model_that_asks_for_a_consensus_gives_it_and_always_the_same(copy: Pa
     model = sonopsis.load(copy)
     assert isinstance(model.module, Captioner)
     samples = 0.1 * np.random.default_rng(1).standard_normal(2 * RATE).astype(np.float32)
-    first, again = (model.describe_samples(samples, captions=True) for _ in range(2))
+    first, again = (model.describe_samples(samples, Request(captions=True)) for _ in range(2))
     assert first.caption == again.caption and first.score == again.score
-    encoded = model.module.encode(torch.from_numpy(model.mel(samples)), model._pruning(None))
-    (drawn,) = model.module.draw(encoded, max_new_tokens=4, samples=6)
+    prompt = model.module.prompt(model.module.connector(model.module.encode(torch.from_numpy(model.mel(samples)))))
+    sampling = Sampling(TEMPERATURE, samples=6)
+    (drawn,) = model.module.lm.generate(embeds=prompt, max_new_tokens=4, sampling=sampling, stop_ids=(0,))
     scores = 1 / (1 + np.exp(-model.logits(model.mel(samples))[0]))
     tags = dict(zip(model.labels, scores.tolist(), strict=True))
     texts = [model.decode(list(hypothesis.ids)) for hypothesis in drawn]
@@ -216,7 +221,8 @@ def test_training_logits_are_what_generation_reads(tiny_model: Path) -> None:
     model = sonopsis.load(tiny_model)
     assert isinstance(model.module, Captioner)
     mel = torch.randn(1, 64, 128, generator=torch.Generator().manual_seed(3))
-    (best,) = model.module.generate(model.module.encode(mel), max_new_tokens=6)
+    prompt = model.module.prompt(model.module.connector(model.module.encode(mel)))
+    ((best,),) = model.module.lm.generate(embeds=prompt, max_new_tokens=6, stop_ids=(0,))
     ids = torch.tensor([best.ids])
     with torch.inference_mode():
         words, _, _ = model.module(mel, ids)

@@ -1,4 +1,6 @@
-"""A model is a folder: what its files are called, what they hold, and what to say when one is missing.
+"""A model as it lies on disk: `describe` reads what it is, whether the layout is ours or a published one.
+
+Our own layout:
 
 config.json                architecture, labels, default keep rate
 model.safetensors          weights of encoder, head, connector and language model, in float16
@@ -9,17 +11,18 @@ README.md                  the model card
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sonopsis.files import ModelError
-from sonopsis.mel import MelConfig
+from sonopsis.files import CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError, read_json
+from sonopsis.mel import FRAME_SHIFT, MelConfig
 
-CONFIG, WEIGHTS, FRONT_END, TOKENIZER = "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"
-CARD = "README.md"
+if TYPE_CHECKING:
+    from torch import Tensor
+
 MODEL_TYPE = "sonopsis"
-END_OF_TEXT = 0  # one token starts a caption, ends it, and pads a batch, as in the GPT-NeoX tokenizer of Mamba-2
 DEFAULT_MODEL = Path(__file__).parent / "pretrained" / "default"
 
 
@@ -32,8 +35,10 @@ class ModelConfig:
     connector: dict[str, Any] | None = None
     lm: dict[str, Any] | None = None
     keep_rate: float = 1.0  # at the default pruning blocks, unless the caller asks for another
+    threshold: float = 0.2  # scores under it are left out of a caption's bag of tags; chosen on validation data
     max_caption_tokens: int = 48
-    caption_samples: int = 0  # captions drawn, of which the consensus is given; 0: the most probable words instead
+    caption_samples: int = 0  # captions sampled, of which the consensus is given; 0: greedy search instead
+    end_of_text: int = 0  # the token that starts a caption and ends it; 0 in the GPT-NeoX tokenizer of Mamba-2
     training: dict[str, Any] = field(default_factory=dict)  # data, seeds and steps, for `sonopsis info`
 
     def __post_init__(self) -> None:
@@ -53,12 +58,13 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """Where a model's files are, with the two JSON files read."""
+    """A model on disk: where its files are, and what they say it is."""
 
-    path: Path  # another program's checkpoint may be a single file
+    path: Path  # a folder; a published checkpoint may be a single file
     config: ModelConfig
     mel: MelConfig
-    file: Path | None = None  # where the weights are, if not in model.safetensors
+    weights: Path
+    state: "Mapping[str, Tensor] | None" = None  # of a published layout: its tensors by our names
 
     @property
     def name(self) -> str:
@@ -71,9 +77,9 @@ class ModelFolder:
         return self.path.stem if self.path.is_file() else self.path.resolve().name
 
     @property
-    def weights(self) -> Path:
-        """The file with the weights."""
-        return self.path / WEIGHTS if self.file is None else self.file
+    def window(self) -> float:
+        """Seconds of audio that the model hears at once."""
+        return self.mel.frames * FRAME_SHIFT
 
     @property
     def tokenizer(self) -> Path | None:
@@ -89,17 +95,14 @@ def hub_id(path: Path) -> str | None:
     return None
 
 
-def is_foreign(model: str | os.PathLike[str]) -> bool:
-    """Whether this is another program's checkpoint: a file, or a folder whose config.json is of another model type."""
+def describe(model: str | os.PathLike[str]) -> ModelFolder:
+    """Read what a model on disk is: a folder of ours, or a checkpoint of AST, AudioMAE or EAT (file or folder).
+
+    Raises ModelError, in one line, for what is missing, damaged, or of another kind.
+    """
     path = Path(model)
-    if str(model) == "default" or path.is_file():
-        return str(model) != "default"
-    return (path / CONFIG).is_file() and read_json(path, CONFIG).get("model_type") != MODEL_TYPE
-
-
-def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
-    """Read what a model folder (`"default"`: the bundled one) describes; raises ModelError naming what is missing."""
-    path = DEFAULT_MODEL if str(model) == "default" else Path(model)
+    if path.is_file():
+        return _published(path)
     if not path.is_dir() and path == DEFAULT_MODEL:
         raise ModelError("the bundled model is not in this installation; install the package again, or name a folder")
     if not path.is_dir():
@@ -107,13 +110,15 @@ def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
             f"{model}: no such model folder or file; give a folder with {CONFIG} and {WEIGHTS}, a checkpoint of AST, "
             "AudioMAE or EAT, a hub id (owner/name), or 'default'"
         )
-    fields = read_json(path, CONFIG)
-    if fields.pop("model_type", None) != MODEL_TYPE:
-        raise ModelError(f'{path}: {CONFIG} is not of a sonopsis model (no "model_type": "{MODEL_TYPE}")')
-    fields.pop("threshold", None)  # in folders of older versions; no model reads it
-    front_end = read_json(path, FRONT_END)
+    fields = read_json(path / CONFIG)
+    return _ours(path, fields) if fields.get("model_type") == MODEL_TYPE else _published(path)
+
+
+def _ours(path: Path, fields: dict[str, Any]) -> ModelFolder:
+    del fields["model_type"]
+    front_end = read_json(path / FRONT_END)
     try:
-        found = ModelFolder(path, ModelConfig(**fields), MelConfig(**front_end))
+        found = ModelFolder(path, ModelConfig(**fields), MelConfig(**front_end), path / WEIGHTS)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: {CONFIG} or {FRONT_END} does not fit this version of sonopsis ({error})") from error
     for file in (found.weights, found.tokenizer):
@@ -122,21 +127,16 @@ def open_folder(model: str | os.PathLike[str]) -> ModelFolder:
     return found
 
 
+def _published(path: Path) -> ModelFolder:
+    from sonopsis.checkpoints import read_checkpoint  # imports torch, which a folder of ours does not need
+
+    found = read_checkpoint(path)
+    config = ModelConfig(found.labels, found.config.to_dict())
+    return ModelFolder(path, config, found.mel, found.weights, found.state)
+
+
 def write_description(path: Path, config: ModelConfig, mel: MelConfig) -> None:
     """Write the two JSON files of a model folder, creating the folder."""
     path.mkdir(parents=True, exist_ok=True)
     for name, fields in ((CONFIG, {"model_type": MODEL_TYPE, **asdict(config)}), (FRONT_END, asdict(mel))):
         (path / name).write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
-
-
-def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """The object in a JSON file of a folder; raises ModelError when there is none."""
-    try:
-        fields = json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: {name} is missing; this is not a sonopsis model folder") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{folder}: {name} is not valid JSON ({error})") from None
-    if not isinstance(fields, dict):
-        raise ModelError(f"{folder}: {name} must hold a JSON object")
-    return fields

@@ -13,7 +13,8 @@ from fnmatch import fnmatch
 from glob import escape
 from pathlib import Path
 
-from sonopsis.folder import CARD, CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError
+from sonopsis.files import CARD, CONFIG, FRONT_END, PICKLE, TOKENIZER, WEIGHTS, ModelError
+from sonopsis.folder import DEFAULT_MODEL
 from sonopsis.graphs.names import GRAPHS, STAMP
 
 log = logging.getLogger(__name__)
@@ -21,20 +22,21 @@ log = logging.getLogger(__name__)
 ID = re.compile(r"(?P<id>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 FILE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")  # a name that ends so is a missing file
-PICKLED = "pytorch_model.bin"
 SINGLE_FILES = (".pth", ".pt")
 DESCRIPTION = (CONFIG, FRONT_END, TOKENIZER, CARD, STAMP, *GRAPHS)
 
 
-def local_path(model: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    """Where a model is on this machine: what exists here, `"default"` and paths as they are; hub ids are fetched.
+def locate(model: str | os.PathLike[str]) -> Path:
+    """Where a model is on this machine: `"default"` is in the package, paths stay as they are, hub ids are fetched.
 
     A hub id is a string `owner/name` or `owner/name@revision` (branch, tag or commit) that is no path here. Raises
     ModelError, in one line, when it cannot be fetched.
     """
+    if str(model) == "default":
+        return DEFAULT_MODEL
     found = ID.fullmatch(model) if isinstance(model, str) else None
-    if found is None or model == "default" or Path(model).exists() or str(model).endswith(FILE_SUFFIXES):
-        return model
+    if found is None or Path(model).exists() or str(model).endswith(FILE_SUFFIXES):
+        return Path(model)
     return fetch(found["id"], found["revision"])
 
 
@@ -74,7 +76,7 @@ def choose(name: str, files: Iterable[str]) -> tuple[list[str], str]:
     """
     names = sorted(files)
     description = [file for file in names if any(fnmatch(file, pattern) for pattern in DESCRIPTION)]
-    for weights in (WEIGHTS, PICKLED):
+    for weights in (WEIGHTS, PICKLE):
         if weights in names:
             return description, weights
     single = [file for file in names if file.endswith(SINGLE_FILES)]
@@ -82,7 +84,7 @@ def choose(name: str, files: Iterable[str]) -> tuple[list[str], str]:
         return description, single[0]
     if single:
         raise ModelError(f"{name}: it has several checkpoints ({', '.join(single)}); download one and give its path")
-    raise ModelError(f"{name}: no weights are there (neither {WEIGHTS}, {PICKLED}, *.pth nor *.pt)")
+    raise ModelError(f"{name}: no weights are there (neither {WEIGHTS}, {PICKLE}, *.pth nor *.pt)")
 
 
 def _download(name: str, revision: str | None) -> Path:
@@ -132,7 +134,7 @@ def _progress_on_terminals() -> Iterator[None]:
 
 
 def _answered(error: Exception) -> bool:
-    """Whether the hub was there and said no: an old copy is no answer to that."""
+    """Whether the hub answered with a refusal; then do not fall back to the cache."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404)

@@ -1,8 +1,8 @@
-"""`sonopsis.load()`: a model folder with everything needed to go from a recording to labels and a sentence."""
+"""`sonopsis.load()`: a model with everything needed to go from a recording to labels and a sentence."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows, probe
-from sonopsis.decoding.consensus import consensus, tag_support
-from sonopsis.decoding.search import Hypothesis
-from sonopsis.encoder.encoded import Encoded
-from sonopsis.engines.base import Engine, Wording
-from sonopsis.engines.choice import open_model
+from sonopsis.decoding.consensus import TEMPERATURE, CaptionParser, consensus, label_parser, tag_support
+from sonopsis.decoding.options import DecodingOptions
+from sonopsis.decoding.sampling import Sampling
+from sonopsis.decoding.search import Hypothesis, decode
+from sonopsis.encoder.encoded import Encoded, pooled
+from sonopsis.engines.base import Engine
+from sonopsis.engines.choice import ENGINES, open_engine
 from sonopsis.export import export
-from sonopsis.folder import ModelError, ModelFolder
-from sonopsis.hub import local_path
+from sonopsis.files import ModelError
+from sonopsis.folder import ModelFolder, describe
+from sonopsis.hub import locate
+from sonopsis.mamba2.config import Mamba2Config
+from sonopsis.many import describe_many
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
 from sonopsis.results import Caption, FileResult, Tags, WindowResult
 
-FRAME_SHIFT = 0.01  # seconds between Mel frames
 SILENCE = "silence"
 
 
@@ -45,28 +49,50 @@ def load(
     """
     if keep_rate is not None and not 0 < keep_rate <= 1:
         raise ValueError(f"keep_rate must be over 0 and at most 1, not {keep_rate!r}")
-    folder, chosen = open_model(local_path(model), engine, device, dtype)
-    return Model(folder, chosen, keep_rate)
+    if engine not in ENGINES:
+        raise ValueError(f"engine {engine!r} is not available; choose one of {', '.join(ENGINES)}")
+    folder = describe(locate(model))
+    return Model(folder, open_engine(folder, engine, device, dtype), keep_rate)
 
 
-def _tokenizer(folder: ModelFolder) -> Tokenizer | None:
-    if folder.tokenizer is None:
-        return None
-    try:
-        return Tokenizer.from_file(str(folder.tokenizer))
-    except Exception as error:  # the library raises nothing more specific
-        raise ModelError(f"{folder.path}: {folder.tokenizer.name} is not a tokenizer ({error})") from error
+@dataclass(frozen=True)
+class Request:
+    """What is asked about each window of a recording; raises ValueError for a number that makes no sense."""
+
+    captions: bool = False
+    top_k: int = 5  # labels
+    threshold: float | None = None  # least score of a label; None: every score
+    window: float | None = None  # seconds; None: the model's own input length
+    hop: float | None = None  # seconds from one window's start to the next; None: no overlap
+    beams: int = 1  # 1: the model's own decoding
+    keep_rate: float | None = None  # None: the model's own
+    embeddings: bool = False  # the vector that the classifier reads
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, not {self.top_k}")
+        if self.beams < 1:
+            raise ValueError(f"beams must be at least 1, not {self.beams}")
 
 
 class Model:
     """A loaded model: recordings in, tags and captions out."""
 
-    def __init__(self, folder: ModelFolder, engine: Engine, keep_rate: float | None = None) -> None:
+    def __init__(
+        self,
+        folder: ModelFolder,
+        engine: Engine,
+        keep_rate: float | None = None,
+        parse: CaptionParser | None = None,
+    ) -> None:
+        """`parse` tells which labels a caption names (None: the project's word table for labels of its vocabulary,
+        the labels' own words for others)."""
         self.folder = folder
         self.engine = engine
         self.labels = folder.config.labels
         self.keep_rate = folder.config.keep_rate if keep_rate is None else keep_rate
         self.tokenizer = _tokenizer(folder)
+        self._parse = parse
 
     @property
     def name(self) -> str:
@@ -76,7 +102,7 @@ class Model:
     @property
     def window(self) -> float:
         """Seconds of audio the model hears at once."""
-        return self.folder.mel.frames * FRAME_SHIFT
+        return self.folder.window
 
     @property
     def module(self) -> Any:
@@ -86,25 +112,42 @@ class Model:
             raise ModelError(f"{self.name} runs on {self.engine.name}, without torch; load it with engine='torch'")
         return module
 
+    def prepare(self) -> None:
+        """Do now what makes many captions faster: the torch engine compiles its kernels (half a minute, once on a
+        machine), which pays from some 200 windows on. Other engines have nothing to prepare."""
+        self.engine.prepare()
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a model folder that loads as this same model; raises ValueError for a folder that is not empty."""
-        export(self, Path(folder), to="folder")
+        self.export(folder)
+
+    def export(self, folder: str | os.PathLike[str], *, to: str = "folder") -> None:
+        """Write the model into a new or empty folder, in a form of `sonopsis.export.TARGETS`: our layout (`"folder"`),
+        with graphs (`"onnx"`, `"openvino"`; `"int8"`: one in eight bits too), or for transformers (`"hf"`)."""
+        described = replace(self.folder, config=replace(self.folder.config, keep_rate=self.keep_rate))
+        state = self.module.state_dict() if self.engine.name == "torch" else None
+        export(described, state, Path(folder), to=to)
 
     # The stages, in the order of the data: samples -> mel -> tokens -> logits.
 
     def mel(self, audio: AudioSource, *, sample_rate: int | None = None) -> NDArray[np.float32]:
-        """A recording's first window as normalised log-Mel (1, T, 128) float32."""
+        """A recording's first window as normalised log-Mel (1, T, M) float32."""
         first = next(iter_windows(audio, window=self.window, sample_rate=sample_rate))
         return mel_input(first.samples, self.folder.mel)
 
     def logits(self, mel: Any, *, keep_rate: float | None = None) -> NDArray[np.float32]:
-        """Normalised log-Mel (B, T, 128), array or tensor -> tag logits (B, labels) float32."""
+        """Normalised log-Mel (B, T, M), array or tensor -> tag logits (B, labels) float32."""
         self._check_labels()
         return self.engine.logits(mel, self._pruning(keep_rate))
 
     def encode(self, mel: Any, *, keep_rate: float | None = None) -> Encoded[Any]:
-        """Normalised log-Mel (B, T, 128), array or tensor -> surviving tokens with their grid positions, as NumPy."""
+        """Normalised log-Mel (B, T, M), array or tensor -> surviving tokens with their grid positions, as NumPy."""
         return self.engine.encode(mel, self._pruning(keep_rate))
+
+    def embed(self, mel: Any, *, keep_rate: float | None = None) -> NDArray[np.float32]:
+        """Normalised log-Mel (B, T, M), array or tensor -> the vector that the classifier reads, (B, D) float32."""
+        vectors: NDArray[np.float32] = pooled(self.encode(mel, keep_rate=keep_rate), self.engine.config.pooling)
+        return vectors
 
     # Recordings.
 
@@ -123,9 +166,8 @@ class Model:
 
         `window` and `hop` are in seconds; the default is the model's own input length without overlap.
         """
-        options = {"captions": False, "top_k": top_k, "threshold": threshold, "keep_rate": keep_rate}
-        found = self._windows(audio, window, hop, sample_rate, **options)
-        return [Tags(w.start, w.end, w.labels or []) for w in found]
+        request = Request(top_k=top_k, threshold=threshold, window=window, hop=hop, keep_rate=keep_rate)
+        return [Tags(w.start, w.end, w.labels or []) for w in self._windows(audio, request, sample_rate)]
 
     def caption(
         self,
@@ -138,95 +180,147 @@ class Model:
         keep_rate: float | None = None,
     ) -> list[Caption]:
         """One sentence for each window, with the mean log-probability of its tokens as score."""
-        found = self._windows(audio, window, hop, sample_rate, captions=True, beams=beams, keep_rate=keep_rate)
+        request = Request(captions=True, window=window, hop=hop, beams=beams, keep_rate=keep_rate)
+        found = self._windows(audio, request, sample_rate)
         return [Caption(w.start, w.end, w.caption or "", w.score or 0.0) for w in found]
 
-    def describe(
-        self,
-        path: str,
-        *,
-        captions: bool = False,
-        window: float | None = None,
-        hop: float | None = None,
-        **options: Any,
-    ) -> FileResult:
-        """Tags, and captions if asked for, of one file in a single pass; raises AudioError when it cannot be read.
-
-        `options` are those of `describe_samples`.
-        """
-        windows = list(self._windows(path, window, hop, None, captions=captions, **options))
-        gaps = hop is not None and hop > (self.window if window is None else window)
+    def describe(self, path: str | os.PathLike[str], request: Request | None = None) -> FileResult:
+        """All that is asked about one file, in a single pass; raises AudioError when it cannot be read."""
+        request = Request() if request is None else request
+        windows = list(self._windows(path, request, None))
+        length = self.window if request.window is None else request.window
+        gaps = request.hop is not None and request.hop > length
         duration = probe(path).duration if gaps else windows[-1].end  # windows without gaps end where the file does
-        return FileResult(str(path), duration, self.name, windows)
+        return FileResult(os.fspath(path), duration, self.name, windows)
 
-    def _windows(
-        self, audio: AudioSource, window: float | None, hop: float | None, sample_rate: int | None, **options: Any
-    ) -> Iterator[WindowResult]:
-        """`describe_samples` of each window, at its place in the recording."""
-        length = self.window if window is None else window
-        if not 0 < length <= self.window:
-            raise ValueError(f"a window must last between 0 and {self.window:g} s, what the model hears at once")
-        for piece in iter_windows(audio, window=length, hop=hop, sample_rate=sample_rate):
-            yield replace(self.describe_samples(piece.samples, **options), start=piece.start, end=piece.end)
-
-    def describe_samples(
+    def describe_many(
         self,
-        samples: NDArray[np.float32],
+        paths: Sequence[str | os.PathLike[str]],
         *,
-        captions: bool,
+        captions: bool = True,
         top_k: int = 5,
         threshold: float | None = None,
+        window: float | None = None,
+        hop: float | None = None,
         beams: int = 1,
         keep_rate: float | None = None,
-    ) -> WindowResult:
-        """One window's samples (S,) at 16 kHz: its tags, and its caption if asked for; silence is called silence."""
-        end = len(samples) / SAMPLE_RATE
-        if top_k < 1:
-            raise ValueError(f"top_k must be at least 1, not {top_k}")
-        if captions and not self.engine.captions:
-            raise ModelError(f"{self.name} only tags; it has no language model to caption with")
-        self._check_labels()
-        if is_silent(samples):
-            caption, score = (SILENCE, 0.0) if captions else (None, None)
-            return WindowResult(0.0, end, [(SILENCE, 1.0)], caption, score)
-        pruning = self._pruning(keep_rate)
-        mel = mel_input(samples, self.folder.mel)  # (1, T, M)
-        if not captions:
+        embeddings: bool = False,
+        workers: int | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Iterator[FileResult]:
+        """One result for each file, in their order; a file that cannot be described has its error in its result.
+
+        `workers` files are described at once (None: one for each core). `progress(done, files)` is called after each
+        result has been taken. Raises ModelError for what is wrong with every file, such as captions of a model that
+        only tags, and ValueError for a wrong option, both at once.
+        """
+        request = Request(captions, top_k, threshold, window, hop, beams, keep_rate, embeddings)
+        self._check(request)
+        return describe_many(
+            lambda path: self.describe(path, request),
+            paths,
+            model=self.name,
+            use_threads=self.engine.use_threads,
+            workers=workers,
+            progress=progress,
+        )
+
+    def describe_samples(self, samples: NDArray[np.float32], request: Request | None = None) -> WindowResult:
+        """All that is asked about one window's samples (S,) at 16 kHz; silence is called silence.
+
+        `window` and `hop` of the request play no part.
+        """
+        request = Request() if request is None else request
+        self._check(request)
+        end, pruning = len(samples) / SAMPLE_RATE, self._pruning(request.keep_rate)
+        silent = is_silent(samples)
+        mel = None if silent and not request.embeddings else mel_input(samples, self.folder.mel)  # (1, T, M)
+        embedding = self.embed(mel, keep_rate=request.keep_rate)[0] if request.embeddings else None
+        if silent:
+            caption, score = (SILENCE, 0.0) if request.captions else (None, None)
+            return WindowResult(0.0, end, [(SILENCE, 1.0)], caption, score, embedding)
+        if not request.captions:
             scores = _sigmoid(self.engine.logits(mel, pruning)[0])
-            return WindowResult(0.0, end, self._top(scores, top_k, threshold), None, None)
-        config = self.folder.config
-        wording = Wording(config.max_caption_tokens, beams, 0 if beams > 1 else config.caption_samples)
-        logits, found = self.engine.caption(mel, pruning, wording)
+            return WindowResult(0.0, end, self._top(scores, request), embedding=embedding)
+        logits, prompt = self.engine.prompt(mel, pruning)
         scores = _sigmoid(logits[0])
-        best = self._best(found[0], scores)
-        return WindowResult(0.0, end, self._top(scores, top_k, threshold), self.decode(list(best.ids)), best.score)
+        (found,) = decode(self.engine.stepper(), prompt, self._decoding(request.beams))
+        best = self._best(found, scores)
+        return WindowResult(0.0, end, self._top(scores, request), self.decode(best.ids), best.score, embedding)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Caption token ids -> text; raises ModelError for a model without a tokenizer."""
+        if self.tokenizer is None:
+            raise ModelError(f"{self.name} only tags; it has no tokenizer")
+        return self.tokenizer.decode(list(ids)).strip()
+
+    def _windows(self, audio: AudioSource, request: Request, sample_rate: int | None) -> Iterator[WindowResult]:
+        """`describe_samples` of each window, at its place in the recording."""
+        self._check(request)
+        length = self.window if request.window is None else request.window
+        for piece in iter_windows(audio, window=length, hop=request.hop, sample_rate=sample_rate):
+            yield replace(self.describe_samples(piece.samples, request), start=piece.start, end=piece.end)
+
+    def _decoding(self, beams: int) -> DecodingOptions:
+        """How this model generates captions: beams if they are asked for, else its own way."""
+        config = self.folder.config
+        drawn = config.caption_samples if beams == 1 else 0
+        return DecodingOptions(
+            config.max_caption_tokens,
+            beams=beams,
+            sampling=Sampling(TEMPERATURE, samples=drawn) if drawn else None,
+            stop_ids=(config.end_of_text,),
+            forbid_ids=Mamba2Config.from_dict(config.lm or {}).padding_ids,
+        )
 
     def _best(self, found: Sequence[Hypothesis], scores: NDArray[np.float32]) -> Hypothesis:
-        """The caption of one clip: of several drawn ones that on which they and the tags agree."""
-        if len(found) == 1:
+        """The best hypothesis of a search; of sampled captions the one on which the others and the tags agree."""
+        if not self.folder.config.caption_samples or len(found) == 1:
             return found[0]
-        from sonopsis.scenes.words import parse  # its many patterns take a while to compile
-
+        if self._parse is None:
+            self._parse = _parser(self.labels)
         tags = dict(zip(self.labels, scores.tolist(), strict=True))
-        support = [tag_support(parse(self.decode(list(hypothesis.ids))), tags) for hypothesis in found]
+        support = [tag_support(self._parse(self.decode(hypothesis.ids)), tags) for hypothesis in found]
         return found[consensus([hypothesis.ids for hypothesis in found], support)]
 
-    def decode(self, ids: list[int]) -> str:
-        """Caption token ids -> text."""
-        assert self.tokenizer is not None
-        return self.tokenizer.decode(ids).strip()
-
-    def _top(self, scores: NDArray[np.float32], top_k: int, threshold: float | None) -> list[tuple[str, float]]:
-        order = np.argsort(-scores, kind="stable")[:top_k]
+    def _top(self, scores: NDArray[np.float32], request: Request) -> list[tuple[str, float]]:
+        order = np.argsort(-scores, kind="stable")[: request.top_k]
         pairs = [(self.labels[i], float(scores[i])) for i in order]
-        return [(label, score) for label, score in pairs if threshold is None or score >= threshold]
+        return [(label, score) for label, score in pairs if request.threshold is None or score >= request.threshold]
 
     def _pruning(self, keep_rate: float | None) -> Pruning | None:
         return uniform(self.engine.config.depth, self.keep_rate if keep_rate is None else keep_rate)
 
+    def _check(self, request: Request) -> None:
+        """Raise for a request that this model cannot serve, whatever the recording."""
+        if request.captions and not self.engine.captions:
+            raise ModelError(f"{self.name} only tags; it has no language model to caption with")
+        self._check_labels()
+        if request.window is not None and not 0 < request.window <= self.window:
+            raise ValueError(f"a window must last between 0 and {self.window:g} s, what the model hears at once")
+
     def _check_labels(self) -> None:
         if not self.labels:
             raise ModelError(f"{self.name} has no classifier to tag with; only its encoder can be used (encode)")
+
+
+def _tokenizer(folder: ModelFolder) -> Tokenizer | None:
+    if folder.tokenizer is None:
+        return None
+    try:
+        return Tokenizer.from_file(str(folder.tokenizer))
+    except Exception as error:  # the library raises nothing more specific
+        raise ModelError(f"{folder.path}: {folder.tokenizer.name} is not a tokenizer ({error})") from error
+
+
+def _parser(labels: Sequence[str]) -> CaptionParser:
+    from sonopsis.scenes.vocabulary import LEAVES
+
+    if not set(labels) <= set(LEAVES):
+        return label_parser(labels)
+    from sonopsis.scenes.words import parse  # compiles many patterns, which takes a while
+
+    return parse
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

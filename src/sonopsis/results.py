@@ -1,8 +1,11 @@
-"""What a model says about a recording, as plain data: times in seconds, tag scores in [0, 1], no arrays."""
+"""What a model says about a recording, as plain data: times in seconds, tag scores in [0, 1]."""
 
 import math
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,6 @@ class Caption:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A window's answer to a question, scored as a caption is."""
-
-    start: float
-    end: float
-    question: str
-    text: str
-    score: float
-
-
-@dataclass(frozen=True)
 class WindowResult:
     """All that was asked about one window: None for what was not; `score` is the caption's."""
 
@@ -44,6 +36,7 @@ class WindowResult:
     labels: list[tuple[str, float]] | None = None
     caption: str | None = None
     score: float | None = None
+    embedding: NDArray[np.float32] | None = None  # (D,), in the format npz alone
 
     def to_dict(self) -> dict[str, Any]:
         """`{"start", "end", "labels": [{"label", "score"}], "caption"?, "score"?}`; no number is NaN or infinite."""

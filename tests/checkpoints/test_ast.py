@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from sonopsis.checkpoints import Checkpoint, read_checkpoint
 from sonopsis.checkpoints.ast import find_grid
 from sonopsis.encoder import Head
-from sonopsis.folder import ModelError
+from sonopsis.files import ModelError
 
 transformers = pytest.importorskip("transformers")
 

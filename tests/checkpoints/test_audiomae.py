@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sonopsis.checkpoints import Checkpoint, read_checkpoint
 from sonopsis.encoder import Head
-from sonopsis.folder import ModelError
+from sonopsis.files import ModelError
 
 WIDTH, HEADS, DEPTH, FRAMES = 128, 2, 2, 64  # 4 x 8 patches
 State = dict[str, Tensor]

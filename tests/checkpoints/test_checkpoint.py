@@ -16,7 +16,7 @@ import torch
 
 from sonopsis.checkpoints import read_checkpoint
 from sonopsis.checkpoints.pickles import load_pickle
-from sonopsis.folder import ModelError
+from sonopsis.files import ModelError
 
 
 class Payload:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sonopsis.checkpoints import Checkpoint, read_checkpoint
 from sonopsis.encoder import Head
-from sonopsis.folder import ModelError
+from sonopsis.files import ModelError
 
 WIDTH, HEADS, DEPTH = 128, 2, 2
 ROWS = 16  # time rows of the stored position table: more than the clips of the tests have

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonopsis.decoding import Rules, Sampling, search
+from sonopsis.decoding import DecodingOptions, Sampling, decode
+from sonopsis.decoding.rules import Rules
 
 VOCABULARY = 6
 PROMPTS = [0, 3, 5]
@@ -45,7 +46,7 @@ MODES = [{}, {"beams": 3}, {"sampling": Sampling(samples=3, seed=4)}]
 @given(seed=st.integers(0, 1000), size=st.integers(1, 3))
 def test_no_run_is_written_twice(mode: dict[str, object], seed: int, size: int) -> None:
     """A vocabulary of 6 runs out of new runs, so some sequences end before the limit: as they are."""
-    for hypotheses in search(Markov(seed), PROMPTS, max_new_tokens=12, no_repeat_ngram=size, **mode):
+    for hypotheses in decode(Markov(seed), PROMPTS, DecodingOptions(max_new_tokens=12, no_repeat_ngram=size, **mode)):
         assert hypotheses
         for hypothesis in hypotheses:
             runs = [hypothesis.ids[i : i + size] for i in range(len(hypothesis.ids) - size + 1)]
@@ -57,7 +58,7 @@ def test_sequences_end_where_the_rules_leave_nothing() -> None:
     model = Markov(0)
     for mode in MODES:
         for prompt, hypotheses in zip(
-            PROMPTS, search(model, PROMPTS, max_new_tokens=12, no_repeat_ngram=1, **mode), strict=True
+            PROMPTS, decode(model, PROMPTS, DecodingOptions(max_new_tokens=12, no_repeat_ngram=1, **mode)), strict=True
         ):
             for hypothesis in hypotheses:
                 assert sorted(hypothesis.ids) == list(range(VOCABULARY))
@@ -73,8 +74,8 @@ def test_penalty_multiplies_what_was_written() -> None:
         pairs = zip(ids, model.logprobs(prompt, ids), strict=True)
         return [logprob * (penalty if token in ids[:i] else 1) for i, (token, logprob) in enumerate(pairs)]
 
-    greedily = search(model, PROMPTS, max_new_tokens=4, repetition_penalty=penalty)
-    exact = search(model, PROMPTS, max_new_tokens=4, repetition_penalty=penalty, beams=6**4)
+    greedily = decode(model, PROMPTS, DecodingOptions(max_new_tokens=4, repetition_penalty=penalty))
+    exact = decode(model, PROMPTS, DecodingOptions(max_new_tokens=4, repetition_penalty=penalty, beams=6**4))
     for prompt, (first,), hypotheses in zip(PROMPTS, greedily, exact, strict=True):
         ids: tuple[int, ...] = ()
         for _ in range(4):
@@ -85,7 +86,7 @@ def test_penalty_multiplies_what_was_written() -> None:
         for hypothesis in (first, hypotheses[0], hypotheses[100]):
             assert hypothesis.score == pytest.approx(sum(penalised(prompt, hypothesis.ids)) / 4)
             assert hypothesis.logprob == pytest.approx(sum(model.logprobs(prompt, hypothesis.ids)))
-    assert greedily != search(model, PROMPTS, max_new_tokens=4)
+    assert greedily != decode(model, PROMPTS, DecodingOptions(max_new_tokens=4))
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -95,7 +96,7 @@ def test_stops(mode: dict[str, object], seed: int, minimum: int) -> None:
     model, sequences = Markov(seed), [(1, 2), (4,), (2, 2, 3)]
     options = {"max_new_tokens": 10, "stop_ids": [0], "stop_sequences": sequences, "min_new_tokens": minimum, **mode}
     stops = [(0,), *sequences]
-    for prompt, hypotheses in zip(PROMPTS, search(model, PROMPTS, **options), strict=True):
+    for prompt, hypotheses in zip(PROMPTS, decode(model, PROMPTS, DecodingOptions(**options)), strict=True):
         for hypothesis in hypotheses:
             assert minimum <= len(hypothesis.ids) <= 10
             for stop in stops:
@@ -109,10 +110,11 @@ def test_stops(mode: dict[str, object], seed: int, minimum: int) -> None:
 def test_stop_sequences_cut_the_greedy_sequence() -> None:
     """Stopping changes where a sequence ends and nothing else."""
     for seed in range(8):
-        whole = search(Markov(seed), [0], max_new_tokens=12)[0][0].ids
+        whole = decode(Markov(seed), [0], DecodingOptions(max_new_tokens=12))[0][0].ids
         stop = whole[4:6]
         place = next(i for i in range(12) if whole[i : i + 2] == stop)
-        assert search(Markov(seed), [0], max_new_tokens=12, stop_sequences=[stop])[0][0].ids == whole[:place]
+        options = DecodingOptions(max_new_tokens=12, stop_sequences=[stop])
+        assert decode(Markov(seed), [0], options)[0][0].ids == whole[:place]
 
 
 @pytest.mark.parametrize("mode", [{}, {"sampling": Sampling(temperature=1.5, seed=2)}])
@@ -122,14 +124,14 @@ def test_streamed_tokens_are_the_result(mode: dict[str, object], seed: int) -> N
     """A token is not passed on while it may be the beginning of a stop."""
     streamed: dict[int, list[int]] = {row: [] for row in range(len(PROMPTS))}
     options = {"max_new_tokens": 9, "stop_ids": [0], "stop_sequences": [(1, 2, 1), (2, 3)], **mode}
-    found = search(Markov(seed), PROMPTS, on_token=lambda row, token: streamed[row].append(token), **options)
+    found = decode(Markov(seed), PROMPTS, DecodingOptions(**options), lambda row, token: streamed[row].append(token))
     assert [tuple(ids) for ids in streamed.values()] == [hypotheses[0].ids for hypotheses in found]
-    assert found == search(Markov(seed), PROMPTS, **options)
+    assert found == decode(Markov(seed), PROMPTS, DecodingOptions(**options))
 
 
 def test_streaming_does_not_wait_and_may_end_a_prompt() -> None:
     model = Markov(1)
-    whole = search(model, PROMPTS, max_new_tokens=8)
+    whole = decode(model, PROMPTS, DecodingOptions(max_new_tokens=8))
     events: list[tuple[int, int]] = []
     steps: list[int] = []
     step = model.step
@@ -144,7 +146,7 @@ def test_streaming_does_not_wait_and_may_end_a_prompt() -> None:
         events.append((row, token))
         return row == 1 and sum(event[0] == 1 for event in events) == 3
 
-    found = search(model, PROMPTS, max_new_tokens=8, on_token=enough)
+    found = decode(model, PROMPTS, DecodingOptions(max_new_tokens=8), on_token=enough)
     assert steps[:3] == [3, 6, 9] and steps[3] == 11
     assert [h[0].ids for h in found] == [whole[0][0].ids, whole[1][0].ids[:3], whole[2][0].ids]
     assert found[1][0].logprob == pytest.approx(sum(model.logprobs(PROMPTS[1], found[1][0].ids)))
@@ -156,6 +158,7 @@ def test_streaming_does_not_wait_and_may_end_a_prompt() -> None:
         ({"min_new_tokens": 5}, "min_new_tokens"),
         ({"repetition_penalty": 0.0}, "repetition_penalty"),
         ({"no_repeat_ngram": -1}, "no_repeat_ngram"),
+        ({"length_penalty": 5000.0}, "length_penalty"),
         ({"stop_sequences": [()]}, "at least one token"),
         ({"stop_sequences": [(1, 9)]}, "outside of the vocabulary"),
         ({"min_new_tokens": 1, "stop_ids": [0, 1, 2], "forbid_ids": [3, 4, 5]}, "are forbidden"),
@@ -165,12 +168,14 @@ def test_streaming_does_not_wait_and_may_end_a_prompt() -> None:
     ],
 )
 def test_impossible_requests(options: dict[str, object], words: str) -> None:
+    options = dict(options)
     with pytest.raises(ValueError, match=words):
-        search(Markov(0), PROMPTS, **{"max_new_tokens": 4, **options})
+        on_token = options.pop("on_token", None)
+        decode(Markov(0), PROMPTS, DecodingOptions(**{"max_new_tokens": 4, **options}), on_token)
 
 
 def test_early_stops_are_forbidden_by_length_without_the_stop() -> None:
-    rules = Rules(9, stops=frozenset([(7,), (3, 4)]), min_new_tokens=2)
+    rules = Rules(DecodingOptions(9, stop_ids=[7], stop_sequences=[(3, 4)], min_new_tokens=2))
     logprobs = np.zeros((4, 8))
     scores = rules.score(logprobs, [[], [3], [1, 3], [1, 1, 3]])
     assert [np.flatnonzero(np.isinf(row)).tolist() for row in scores] == [[7], [4, 7], [4], []]

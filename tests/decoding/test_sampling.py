@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonopsis.decoding import Sampling, search
+from sonopsis.decoding import DecodingOptions, Sampling, decode
 from sonopsis.decoding.sampling import Floats
 
 
@@ -47,7 +47,7 @@ def probabilities(temperature: float = 1.0, kept: int = 6) -> Floats:
     ],
 )
 def test_frequencies(sampling: Sampling, expected: Floats) -> None:
-    ids = search(Fixed(LOGITS), [0], max_new_tokens=4000, sampling=sampling)[0][0].ids
+    ids = decode(Fixed(LOGITS), [0], DecodingOptions(max_new_tokens=4000, sampling=sampling))[0][0].ids
     found = np.bincount(ids, minlength=6) / len(ids)
     assert np.abs(found - expected).max() < 4 * np.sqrt(0.25 / len(ids))
     assert not found[expected == 0].any()
@@ -88,13 +88,15 @@ def test_equal_scores_go_to_the_lower_ids() -> None:
 @pytest.mark.parametrize("temperature", [1e-3, 1.0])
 def test_cold_or_narrow_sampling_is_greedy(temperature: float) -> None:
     sampling = Sampling(temperature=temperature, top_k=None if temperature < 1 else 1)
-    expected = search(Fixed(LOGITS), [0, 1], max_new_tokens=5)
-    assert search(Fixed(LOGITS), [0, 1], max_new_tokens=5, sampling=sampling) == expected
+    expected = decode(Fixed(LOGITS), [0, 1], DecodingOptions(max_new_tokens=5))
+    assert decode(Fixed(LOGITS), [0, 1], DecodingOptions(max_new_tokens=5, sampling=sampling)) == expected
 
 
 def test_seeds_and_samples() -> None:
     def draw(prompts: int = 1, **options: int) -> list[list[tuple[int, ...]]]:
-        found = search(Fixed(LOGITS), [0] * prompts, max_new_tokens=10, stop_ids=[2], sampling=Sampling(**options))
+        found = decode(
+            Fixed(LOGITS), [0] * prompts, DecodingOptions(max_new_tokens=10, stop_ids=[2], sampling=Sampling(**options))
+        )
         assert all([h.score for h in hs] == sorted((h.score for h in hs), reverse=True) for hs in found)
         return [[h.ids for h in hypotheses] for hypotheses in found]
 
@@ -106,7 +108,9 @@ def test_seeds_and_samples() -> None:
 
 
 def test_scores_are_the_models_not_the_draws() -> None:
-    hypothesis = search(Fixed(LOGITS), [0], max_new_tokens=6, sampling=Sampling(temperature=3.0, top_k=4))[0][0]
+    hypothesis = decode(
+        Fixed(LOGITS), [0], DecodingOptions(max_new_tokens=6, sampling=Sampling(temperature=3.0, top_k=4))
+    )[0][0]
     logprobs = LOGITS - np.log(np.exp(LOGITS).sum())
     assert hypothesis.logprob == pytest.approx(sum(logprobs[list(hypothesis.ids)]), abs=1e-5)
     assert hypothesis.score == pytest.approx(hypothesis.logprob / 6)

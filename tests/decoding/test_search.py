@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonopsis.decoding.rules import Rules
-from sonopsis.decoding.search import Hypothesis, beam_search, greedy, search
+from sonopsis.decoding import DecodingOptions, Hypothesis, beam_search, decode, greedy
 
 VOCABULARY = 5
 
@@ -50,10 +49,6 @@ class TableModel:
         return found
 
 
-def stops(*ids: int) -> frozenset[tuple[int, ...]]:
-    return frozenset((token,) for token in ids)
-
-
 def every_hypothesis(
     model: TableModel, prompt: tuple[int, int], length: int, stop: int, penalty: float
 ) -> list[Hypothesis]:
@@ -74,7 +69,7 @@ def test_enough_beams_find_the_best_of_all(seed: int, penalty: float) -> None:
     """With room for every open sequence beam search is exact, n-best list included."""
     model, prompts = TableModel(seed), [(0, 1), (3, 3)]
     beams = (VOCABULARY - 1) ** 3 * 2
-    found = beam_search(model, prompts, Rules(4, penalty, stops(2)), beams)
+    found = beam_search(model, prompts, DecodingOptions(4, beams=beams, length_penalty=penalty, stop_ids=[2]))
     for prompt, hypotheses in zip(prompts, found, strict=True):
         expected = every_hypothesis(model, prompt, 4, 2, penalty)[:20]
         assert len(set(hypotheses)) == len(hypotheses)
@@ -87,10 +82,10 @@ def test_enough_beams_find_the_best_of_all(seed: int, penalty: float) -> None:
 def test_beams(seed: int, beams: int, length: int, ends: int) -> None:
     """Scores are those of the model, sorted; one beam is greedy."""
     model, prompts, stop = TableModel(seed), [(0, 0), (1, 2), (4, 3)], tuple(range(ends))
-    found = beam_search(model, prompts, Rules(length, stops=stops(*stop)), beams)
+    found = beam_search(model, prompts, DecodingOptions(length, beams=beams, stop_ids=stop))
     assert all(size <= len(prompts) * beams for size in model.sizes)
-    greedily = greedy(model, prompts, Rules(length, stops=stops(*stop)))
-    assert greedily == search(model, prompts, max_new_tokens=length, stop_ids=stop)
+    greedily = greedy(model, prompts, DecodingOptions(length, stop_ids=stop))
+    assert greedily == decode(model, prompts, DecodingOptions(max_new_tokens=length, stop_ids=stop))
     for prompt, hypotheses, (first,) in zip(prompts, found, greedily, strict=True):
         assert 1 <= len(hypotheses) <= beams
         assert [h.score for h in hypotheses] == sorted((h.score for h in hypotheses), reverse=True)
@@ -109,8 +104,8 @@ def test_beams_find_more_probable_sequences_than_greedy() -> None:
     gains = []
     for seed in range(60):
         model = TableModel(seed)
-        best = beam_search(model, [(0, 0)], Rules(6), beams=4)[0][0]
-        gains.append(best.score - greedy(model, [(0, 0)], Rules(6))[0][0].score)
+        best = beam_search(model, [(0, 0)], DecodingOptions(6, beams=4))[0][0]
+        gains.append(best.score - greedy(model, [(0, 0)], DecodingOptions(6))[0][0].score)
     assert np.mean(gains) > 0.05 and np.mean(np.array(gains) >= -1e-9) > 0.95
 
 
@@ -120,16 +115,16 @@ def test_prompts_do_not_touch_each_other(seed: int, beams: int) -> None:
     """A batch gives what its prompts give alone, though they end at different lengths."""
     model, prompts = TableModel(seed), [(0, 0), (1, 2), (4, 3), (2, 2)]
     options = {"max_new_tokens": 9, "beams": beams, "stop_ids": (2,)}
-    together = search(model, prompts, **options)
-    assert together == [search(model, [prompt], **options)[0] for prompt in prompts]
-    assert together == search(model, prompts, **options)
+    together = decode(model, prompts, DecodingOptions(**options))
+    assert together == [decode(model, [prompt], DecodingOptions(**options))[0] for prompt in prompts]
+    assert together == decode(model, prompts, DecodingOptions(**options))
 
 
 def test_finished_prompts_are_not_stepped() -> None:
     model = TableModel(0)
     model.table[:] = -5.0
     model.table[0, 0, 2] = model.table[1, 1, 3] = model.table[1, 3, 3] = model.table[3, 3, 3] = 5.0
-    found = greedy(model, [(0, 0), (1, 1)], Rules(4, stops=stops(2)))
+    found = greedy(model, [(0, 0), (1, 1)], DecodingOptions(4, stop_ids=[2]))
     assert [hypotheses[0].ids for hypotheses in found] == [(), (3, 3, 3, 3)]
     assert model.sizes == [1, 1, 1]  # the stopped prompt left the batch, and nothing is read after the last token
 
@@ -138,35 +133,37 @@ def test_finished_prompts_are_not_stepped() -> None:
 def test_forbidden_ids(beams: int) -> None:
     for seed in range(10):
         model = TableModel(seed)
-        found = search(model, [(0, 0)], max_new_tokens=6, beams=beams, forbid_ids=(1, 4))[0]
+        found = decode(model, [(0, 0)], DecodingOptions(max_new_tokens=6, beams=beams, forbid_ids=(1, 4)))[0]
         for hypothesis in found:
             assert not {1, 4} & set(hypothesis.ids)
             assert hypothesis.logprob == pytest.approx(sum(model.logprobs((0, 0), hypothesis.ids)))
-        stopped = search(model, [(0, 0)], max_new_tokens=6, beams=beams, forbid_ids=(2,), stop_ids=(2,))[0]
+        stopped = decode(
+            model, [(0, 0)], DecodingOptions(max_new_tokens=6, beams=beams, forbid_ids=(2,), stop_ids=(2,))
+        )[0]
         assert len(stopped[0].ids) == 6
 
 
 def test_equal_logits_go_to_the_lower_ids() -> None:
     model = TableModel(0)
     model.table[:] = 0.0
-    assert greedy(model, [(0, 0)], Rules(3))[0][0].ids == (0, 0, 0)
-    found = beam_search(model, [(0, 0)], Rules(2), beams=3)[0]
+    assert greedy(model, [(0, 0)], DecodingOptions(3))[0][0].ids == (0, 0, 0)
+    found = beam_search(model, [(0, 0)], DecodingOptions(2, beams=3))[0]
     assert [hypothesis.ids for hypothesis in found] == [(0, 0), (0, 1), (0, 2)]
 
 
 def test_impossible_requests() -> None:
     model = TableModel(0)
     with pytest.raises(ValueError, match="at least 1"):
-        search(model, [(0, 0)], max_new_tokens=0)
+        decode(model, [(0, 0)], DecodingOptions(max_new_tokens=0))
     with pytest.raises(ValueError, match="at least 1"):
-        search(model, [(0, 0)], max_new_tokens=3, beams=0)
+        decode(model, [(0, 0)], DecodingOptions(max_new_tokens=3, beams=0))
     with pytest.raises(ValueError, match="outside of the vocabulary"):
-        search(model, [(0, 0)], max_new_tokens=3, stop_ids=[VOCABULARY])
+        decode(model, [(0, 0)], DecodingOptions(max_new_tokens=3, stop_ids=[VOCABULARY]))
     with pytest.raises(ValueError, match="are forbidden"):
-        search(model, [(0, 0)], max_new_tokens=3, forbid_ids=range(VOCABULARY))
+        decode(model, [(0, 0)], DecodingOptions(max_new_tokens=3, forbid_ids=range(VOCABULARY)))
     model.table[0, 0, 1] = np.nan
     with pytest.raises(ValueError, match="not finite"):
-        search(model, [(0, 0)], max_new_tokens=3)
+        decode(model, [(0, 0)], DecodingOptions(max_new_tokens=3))
 
 
 @pytest.mark.parametrize("module", ["sonopsis.decoding.search", "sonopsis.mamba2.config", "sonopsis.mamba2"])

@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 import sonopsis
 from sonopsis import lora
 from sonopsis.engines import choice
-from sonopsis.engines import torch as torch_engine
-from sonopsis.export import export
-from sonopsis.folder import DEFAULT_MODEL, ModelError, open_folder
+from sonopsis.files import ModelError
+from sonopsis.folder import DEFAULT_MODEL, describe
 from sonopsis.graphs.names import STAMP, stamp
 from sonopsis.graphs.write import write_graphs
 from sonopsis.mamba2 import Mamba2LM
 from sonopsis.mamba2.prepared import PreparedLM
+from sonopsis.model import Request
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # Largest difference of a score in [0, 1] from torch in float32, on recordings; docs/engines.md states these.
@@ -33,7 +33,7 @@ TOLERANCE = {("onnx", "float32"): 1e-5, ("openvino", "float32"): 1e-5, ("openvin
 def exported(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with its graphs."""
     folder = tmp_path_factory.mktemp("exported") / "tiny"
-    export(sonopsis.load(tiny_model, engine="torch"), folder, to="onnx")
+    sonopsis.load(tiny_model, engine="torch").export(folder, to="onnx")
     return folder
 
 
@@ -43,25 +43,25 @@ def test_a_model_says_the_same_on_every_engine(exported: Path, sounds: Path, eng
     assert ours.engine.name == engine
     for keep_rate in (1.0, 0.5):
         for name in ("noise.wav", "deep/tone.flac", "deep/silence.ogg"):
-            options = {"captions": True, "top_k": 6, "keep_rate": keep_rate}
-            expected = theirs.describe(str(sounds / name), **options)  # type: ignore[arg-type]
-            found = ours.describe(str(sounds / name), **options)  # type: ignore[arg-type]
+            request = Request(captions=True, top_k=6, keep_rate=keep_rate, embeddings=True)
+            expected, found = (model.describe(sounds / name, request) for model in (theirs, ours))
             assert [window.caption for window in found.windows] == [window.caption for window in expected.windows]
             for window, other in zip(found.windows, expected.windows, strict=True):
                 assert dict(window.labels or []) == pytest.approx(dict(other.labels or []), abs=1e-5)
                 assert window.score == pytest.approx(other.score, abs=1e-4)
+                np.testing.assert_allclose(window.embedding, other.embedding, atol=1e-5)
 
 
-def test_many_captions_are_written_by_compiled_kernels(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The texts stay the same; how many clips it takes is a matter of speed alone."""
+def test_a_prepared_model_captions_by_compiled_kernels(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The texts stay the same."""
     pytest.importorskip("numba")
     prepared = counted(monkeypatch)
     files = [str(EXAMPLES / name) for name in ("arrow.wav", "helicopter.ogg")] + [str(sounds / "noise.wav")]
     plain = sonopsis.load(engine="torch")
     said = [plain.caption(file)[0].text for file in files]
     assert prepared == []
-    monkeypatch.setattr(torch_engine, "KERNELS_AFTER", 1)
     model = sonopsis.load(engine="torch")
+    model.prepare()
     assert [model.caption(file)[0].text for file in files] == said
     assert [lm.kernels for lm in prepared] == ["numba"]
 
@@ -69,8 +69,8 @@ def test_many_captions_are_written_by_compiled_kernels(sounds: Path, monkeypatch
 def test_kernels_leave_the_module_as_it_is(tiny_model: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It can be trained after any number of captions, and they are those of its weights at the time."""
     prepared = counted(monkeypatch)
-    monkeypatch.setattr(torch_engine, "KERNELS_AFTER", 0)
-    model = sonopsis.load(tiny_model, engine="torch")
+    model, unprepared = sonopsis.load(tiny_model, engine="torch"), sonopsis.load(tiny_model, engine="torch")
+    model.prepare()
     lm = model.module.lm
     file = str(sounds / "noise.wav")
     before = model.caption(file)[0]
@@ -79,11 +79,10 @@ def test_kernels_leave_the_module_as_it_is(tiny_model: Path, sounds: Path, monke
     torch.optim.SGD(lm.parameters(), lr=1.0).step()
     after, again = model.caption(file)[0], model.caption(file)[0]
     assert after == again != before
-    monkeypatch.setattr(torch_engine, "KERNELS_AFTER", 1000)
-    plain = model.caption(file)[0]
+    unprepared.module.load_state_dict(model.module.state_dict())
+    plain = unprepared.caption(file)[0]
     assert plain.text == after.text and plain.score == pytest.approx(after.score, abs=1e-4)
     lora.attach(lm)
-    monkeypatch.setattr(torch_engine, "KERNELS_AFTER", 0)
     assert model.caption(file)[0] == plain  # by torch again, adapters and all
     assert len(prepared) == 2
 
@@ -120,7 +119,7 @@ def test_encode_gives_the_same_tokens_and_stages(exported: Path, engine: str) ->
 
 
 def test_the_bundled_graphs_are_those_of_the_bundled_weights(tmp_path: Path) -> None:
-    default = open_folder("default")
+    default = describe(DEFAULT_MODEL)
     weights = Path(shutil.copy(default.weights, tmp_path))
     for file in write_graphs(default.config, weights):
         ours, bundled = (
@@ -217,7 +216,7 @@ def test_a_folder_of_links_as_the_hubs_cache_has_them(exported: Path, engine: st
 
 
 def test_eight_bit_weights_tag(exported: Path, tiny_model: Path, tmp_path: Path) -> None:
-    export(sonopsis.load(tiny_model, engine="torch"), tmp_path / "small", to="int8")
+    sonopsis.load(tiny_model, engine="torch").export(tmp_path / "small", to="int8")
     ours = sonopsis.load(tmp_path / "small", engine="onnx", dtype="int8")
     mel = np.random.default_rng(0).standard_normal((2, 128, 128)).astype(np.float32)
     expected = sonopsis.load(exported, engine="onnx").logits(mel)
@@ -237,7 +236,7 @@ def test_another_programs_weights_are_exported_in_float32(tmp_path: Path) -> Non
     )
     transformers.ASTForAudioClassification(config).save_pretrained(tmp_path / "ast")
     theirs = sonopsis.load(tmp_path / "ast")
-    export(theirs, tmp_path / "ours", to="onnx")
+    theirs.export(tmp_path / "ours", to="onnx")
     ours = sonopsis.load(tmp_path / "ours", engine="onnx")
     mel = np.random.default_rng(0).standard_normal((1, 64, 128)).astype(np.float32)
     for keep_rate in (1.0, 0.7):

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from sonopsis.decoding import Sampling, search
-from sonopsis.engines.exported import ExportedDecoder
+from sonopsis.decoding import DecodingOptions, Sampling, decode
+from sonopsis.engines.exported import ExportedStepper
 from sonopsis.engines.runners import OnnxRunner, OpenVinoRunner, Runner
 from sonopsis.graphs.names import PREFILL, STEP
 from sonopsis.graphs.write import write_lm_graphs
@@ -35,13 +35,13 @@ def exported(request: Any, tmp_path: Path) -> tuple[Mamba2LM, Path]:
     return lm, tmp_path
 
 
-def decoder(lm: Mamba2LM, folder: Path, kind: type = OnnxRunner) -> ExportedDecoder:
+def decoder(lm: Mamba2LM, folder: Path, kind: type = OnnxRunner) -> ExportedStepper:
     def open_runner(name: str) -> Runner:
         if kind is OnnxRunner:
             return OnnxRunner(folder / name, 1)
         return OpenVinoRunner(folder / name, "float32", 1)
 
-    return ExportedDecoder(lm.config, open_runner(PREFILL), open_runner(STEP))
+    return ExportedStepper(lm.config, open_runner(PREFILL), open_runner(STEP))
 
 
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 64, 65, 200, 700])  # 700 is read in two pieces
@@ -81,7 +81,7 @@ def test_the_search_finds_the_same_on_both(exported: tuple[Mamba2LM, Path], kind
     embeds = torch.randn(2, 9, lm.config.width, generator=torch.Generator().manual_seed(2))
     for options in ({}, {"beams": 3}, {"sampling": Sampling(0.8, samples=4)}):
         expected = lm.generate(embeds=embeds, max_new_tokens=8, **options)  # type: ignore[arg-type]
-        found = search(decoder(lm, folder, kind), embeds.numpy(), max_new_tokens=8, **options)  # type: ignore[arg-type]
+        found = decode(decoder(lm, folder, kind), embeds.numpy(), DecodingOptions(max_new_tokens=8, **options))  # type: ignore[arg-type]
         for ours, theirs in zip(found, expected, strict=True):
             assert [hypothesis.ids for hypothesis in ours] == [hypothesis.ids for hypothesis in theirs]
             np.testing.assert_allclose([h.score for h in ours], [h.score for h in theirs], atol=2e-4)

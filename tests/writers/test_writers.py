@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from sonopsis.results import FileResult, WindowResult
 from sonopsis.writers import WRITERS, open_writer, write
 
+TEXT = [name for name, writer in WRITERS.items() if not writer.binary]
 GOLDEN = Path(__file__).parents[1] / "golden" / "writers"
 
 RESULTS = [
@@ -49,7 +51,7 @@ def written(format: str, results: list[FileResult]) -> str:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("format", WRITERS)
+@pytest.mark.parametrize("format", TEXT)
 def test_golden(format: str) -> None:
     assert written(format, RESULTS) == (GOLDEN / f"results.{format}").read_text(encoding="utf-8")
 
@@ -66,7 +68,7 @@ def test_json_without_files_is_an_empty_array() -> None:
     assert json.loads(written("json", [])) == []
 
 
-@pytest.mark.parametrize("format", WRITERS)
+@pytest.mark.parametrize("format", TEXT)
 def test_formats_survive_no_files_and_nothing_but_failures(format: str) -> None:
     empty, failed = written(format, []), written(format, [RESULTS[1]])
     if format in ("text", "json", "jsonl"):
@@ -75,7 +77,7 @@ def test_formats_survive_no_files_and_nothing_but_failures(format: str) -> None:
         assert failed == empty
 
 
-@pytest.mark.parametrize("format", WRITERS)
+@pytest.mark.parametrize("format", TEXT)
 def test_each_file_is_out_before_the_next_is_asked_for(format: str) -> None:
     stream, seen = io.StringIO(), list[int]()
 
@@ -96,12 +98,25 @@ def test_an_interrupted_run_leaves_valid_json() -> None:
     assert [found["path"] for found in json.loads(stream.getvalue())] == [RESULTS[0].path]
 
 
+def test_npz_holds_what_numpy_reads_back(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).standard_normal((2, 5)).astype(np.float32)
+    windows = [WindowResult(float(n), n + 1.5, embedding=vector) for n, vector in enumerate(vectors)]
+    with (tmp_path / "street.npz").open("wb") as stream:
+        write([FileResult("street.wav", 2.5, "m", windows)], "npz", stream)
+    with np.load(tmp_path / "street.npz") as found:
+        np.testing.assert_array_equal(found["embedding"], vectors)
+        assert (found["start"].tolist(), found["end"].tolist()) == ([0.0, 1.0], [1.5, 2.5])
+        assert (str(found["path"]), str(found["model"])) == ("street.wav", "m")
+    with pytest.raises(ValueError, match="embeddings=True"):
+        write(RESULTS[:1], "npz", io.BytesIO())
+
+
 def test_an_unknown_format_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"'xml'.*jsonl.*raven"):
         write([], "xml", io.StringIO())
 
 
-@pytest.mark.parametrize("format", WRITERS)
+@pytest.mark.parametrize("format", TEXT)
 def test_a_stream_that_cannot_encode_everything_is_served(format: str) -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
@@ -180,5 +195,5 @@ def test_files_follow_each_other_on_a_timeline() -> None:
 
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
-    for name in WRITERS:
+    for name in TEXT:
         (GOLDEN / f"results.{name}").write_text(written(name, RESULTS), encoding="utf-8")

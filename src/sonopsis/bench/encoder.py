@@ -17,8 +17,8 @@ from sonopsis.cost import encoder_macs
 from sonopsis.cost.macs import patch_counts
 from sonopsis.encoder import EncoderConfig
 from sonopsis.engines.runners import PRECISIONS as EXPORTED
-from sonopsis.folder import is_foreign, open_folder
 from sonopsis.graphs.names import STAMP
+from sonopsis.hub import locate
 from sonopsis.mel import mel_input
 from sonopsis.pruning import Pruning, uniform
 
@@ -150,14 +150,13 @@ def export_for(
     Every engine then runs from the same folder, on the same weights.
     """
     exported = [engine for engine in engines if engine in EXPORTED]
-    ready = not is_foreign(subject.path) and (open_folder(subject.path).path / STAMP).is_file()
+    ready = (locate(subject.path) / STAMP).is_file()
     if not exported or ready:
         return subject, {}
     import sonopsis
-    from sonopsis.export import export
 
     try:
-        export(sonopsis.load(subject.path, engine="torch"), folder, to="int8" if "int8" in precisions else "onnx")
+        sonopsis.load(subject.path, engine="torch").export(folder, to="int8" if "int8" in precisions else "onnx")
     except ValueError as error:
         return subject, dict.fromkeys(exported, str(error))
     return replace(subject, path=folder), {}

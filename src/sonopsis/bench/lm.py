@@ -136,7 +136,7 @@ def run_exported(model: str, kind: str, batch: int, length: int, engine: str, th
     """The exported graphs, with their state, on onnxruntime or OpenVINO."""
     import torch
 
-    from sonopsis.engines.exported import ExportedDecoder
+    from sonopsis.engines.exported import ExportedStepper
     from sonopsis.engines.runners import open_runner
     from sonopsis.graphs.names import PREFILL, STEP
     from sonopsis.mamba2 import Mamba2LM
@@ -144,7 +144,7 @@ def run_exported(model: str, kind: str, batch: int, length: int, engine: str, th
     lm = Mamba2LM.load(model)
     config = lm.config
     prefill, step = (open_runner(engine, Path(model) / name, "float32", threads) for name in (PREFILL, STEP))
-    decoder = ExportedDecoder(config, prefill, step)
+    decoder = ExportedStepper(config, prefill, step)
     ids = _ids(config, batch, length)
     embeds = lm.embed(torch.from_numpy(ids)).detach().numpy()
     del lm  # its weights are in the graphs

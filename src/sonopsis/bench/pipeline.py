@@ -48,18 +48,13 @@ def _peers(subject: Subject, parts: list[list[str]], precisions: Sequence[str]) 
 def run_ours(model: str, parts: list[list[str]], engine: str, precision: str, keep_rate: float) -> Callable[[], object]:
     """What `sonopsis tag` does with its inputs once the model is loaded."""
     import sonopsis
-    from sonopsis.cli.describe import Settings, describe_inputs
-    from sonopsis.cli.inputs import collect
-    from sonopsis.many import cores
 
     loaded = sonopsis.load(model, engine=engine, dtype=precision)
-    settings = Settings(False, TOP_K, None, None, None, 1, keep_rate)
-    following = cycle([collect(part) for part in parts])
+    following = cycle(parts)
 
     def tag() -> None:
-        failed: list[str] = []
-        results = list(describe_inputs(loaded, next(following), settings, cores(), failed, lambda: None))
-        if failed or not all(result.windows for result in results):
+        results = list(loaded.describe_many(next(following), captions=False, top_k=TOP_K, keep_rate=keep_rate))
+        if failed := [result.error for result in results if result.error is not None]:
             raise ValueError(f"clips could not be tagged: {failed}")
 
     return tag

@@ -8,13 +8,14 @@ import torch
 from safetensors.torch import save_file
 
 from sonopsis.captioning.captioner import Captioner
-from sonopsis.checkpoints import read_checkpoint
 from sonopsis.encoder import EncoderConfig
 from sonopsis.encoder.config import PRESETS
 from sonopsis.encoder.tagger import Tagger
-from sonopsis.folder import WEIGHTS, ModelConfig, is_foreign, open_folder, write_description
+from sonopsis.files import WEIGHTS
+from sonopsis.folder import ModelConfig, describe, write_description
+from sonopsis.hub import locate
 from sonopsis.mel import MelConfig
-from sonopsis.modules import from_checkpoint, read_modules
+from sonopsis.modules import build
 
 RANDOM = ("ast", "ast_stride10", "audiomae", "eat")  # presets, built at full size
 LABELS = 527  # AudioSet's
@@ -40,10 +41,7 @@ def find_subject(model: str, scratch: Path) -> Subject:
         if config.family == "ast":
             config = replace(config, norm_eps=AST_NORM_EPS, head_norm_eps=AST_NORM_EPS)
         return write_random(config, LABELS, scratch / model)
-    if is_foreign(model):
-        checkpoint = read_checkpoint(model)
-        return Subject(model, checkpoint.path.stem, checkpoint.config, checkpoint.mel, len(checkpoint.labels))
-    folder = open_folder(model)
+    folder = describe(locate(model))
     config = EncoderConfig.from_dict(folder.config.encoder)
     return Subject(model, folder.name, config, folder.mel, len(folder.config.labels))
 
@@ -64,5 +62,5 @@ def write_random(config: EncoderConfig, labels: int, folder: Path, seed: int = 0
 
 def read_tagger(model: str | os.PathLike[str]) -> Tagger:
     """Encoder and head as plain torch modules in float32, whatever engine `sonopsis.load` would choose."""
-    module = from_checkpoint(read_checkpoint(model))[1] if is_foreign(model) else read_modules(open_folder(model))
+    module = build(describe(locate(model)))
     return module.tagger if isinstance(module, Captioner) else module

@@ -1,7 +1,7 @@
 """`sonopsis caption`: a sentence for every window of every recording, with its labels."""
 
 from sonopsis.cli import options
-from sonopsis.cli.describe import Settings, describe
+from sonopsis.cli.describe import describe
 
 
 def caption(
@@ -19,9 +19,36 @@ def caption(
     model: options.ModelName = "default",
     engine: options.Engine = "auto",
     precision: options.Precision = None,
+    kernels: options.Kernels = False,
     workers: options.Workers = None,
+    verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Describe recordings in sentences and labels, window by window."""
-    settings = Settings(True, top_k, threshold, window, hop, beams, keep_rate)
-    describe(paths, settings, macs, latency, formats, output, model, engine, precision, workers, quiet)
+    from sonopsis.model import Request
+
+    request = Request(
+        captions=True,
+        top_k=top_k,
+        threshold=threshold,
+        window=window,
+        hop=hop,
+        beams=beams,
+        keep_rate=keep_rate,
+        embeddings="npz" in (formats or ()),
+    )
+    describe(
+        paths,
+        request,
+        macs=macs,
+        latency=latency,
+        formats=formats,
+        output=output,
+        model=model,
+        engine=engine,
+        precision=precision,
+        kernels=kernels,
+        workers=workers,
+        verbose=verbose,
+        quiet=quiet,
+    )

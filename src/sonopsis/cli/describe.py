@@ -1,10 +1,12 @@
-"""The run behind `tag` and `caption`: every input described, one bad file never in the way of the others."""
+"""The run behind `tag` and `caption`: every input is described, and one bad file does not stop the others."""
 
+import logging
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,32 +14,19 @@ import typer
 
 from sonopsis.cli.console import fail, file_progress, report
 from sonopsis.cli.inputs import STDIN, Input, collect, targets
-from sonopsis.many import cores, in_order
 
 if TYPE_CHECKING:
-    from sonopsis.model import Model
+    from sonopsis.model import Model, Request
     from sonopsis.results import FileResult
 
 # With --output, a file that failed leaves only these behind: an empty table would look like silence.
 SAY_ERRORS = {"json", "jsonl"}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What is asked of `Model.describe`, by its own names."""
-
-    captions: bool
-    top_k: int
-    threshold: float | None
-    window: float | None  # seconds
-    hop: float | None  # seconds
-    beams: int
-    keep_rate: float | None
-
-
 def describe(
     paths: Sequence[str],
-    settings: Settings,
+    request: "Request",
+    *,
     macs: float | None,
     latency: float | None,
     formats: Sequence[str] | None,
@@ -45,7 +34,9 @@ def describe(
     model: str,
     engine: str,
     precision: str | None,
+    kernels: bool = False,
     workers: int | None,
+    verbose: bool,
     quiet: bool,
 ) -> None:
     """Describe all inputs, on standard output or as files below `output`; ends with status 1 if any input failed.
@@ -53,20 +44,27 @@ def describe(
     `macs` asks for the keep rate that meets a share of the encoder's MACs, `latency` for one that meets a time in
     milliseconds.
     """
-    if sum(choice is not None for choice in (settings.keep_rate, macs, latency)) > 1:
+    if sum(choice is not None for choice in (request.keep_rate, macs, latency)) > 1:
         raise typer.BadParameter("each chooses the keep rate; give one", param_hint="--keep-rate, --macs, --latency")
+    if verbose:
+        logging.getLogger("sonopsis").setLevel(logging.INFO)
     formats = _checked_formats(formats or ["text"], output)
     inputs = collect(paths)
-    loaded = _load(model, engine, precision, settings)
+    loaded = _load(model, engine, precision, request)
     if macs is not None:
-        settings = replace(settings, keep_rate=_affordable(loaded, macs))
+        request = replace(request, keep_rate=_affordable(loaded, macs))
     if latency is not None:
-        settings = replace(settings, keep_rate=_in_time(loaded, latency))
+        request = replace(request, keep_rate=_in_time(loaded, latency))
         if not quiet:
-            report(f"keep rate {settings.keep_rate:g} takes at most {latency:g} ms for a window here")
+            report(f"keep rate {request.keep_rate:g} takes at most {latency:g} ms for a window here")
+    if kernels:
+        loaded.prepare()
     failed: list[str] = []
-    with file_progress(len(inputs), quiet, results_on_terminal=output is None and sys.stdout.isatty()) as advance:
-        results = describe_inputs(loaded, inputs, settings, workers or cores(), failed, advance)
+    with (
+        file_progress(len(inputs), quiet, results_on_terminal=output is None and sys.stdout.isatty()) as advance,
+        _standard_input_as_file(inputs) as stdin,
+    ):
+        results = _noted(_results(loaded, inputs, stdin, request, workers), failed, advance)
         if output is None:
             from sonopsis.writers import write
 
@@ -87,12 +85,14 @@ def _checked_formats(formats: Sequence[str], output: Path | None) -> list[str]:
     for name in formats:
         if name not in WRITERS:
             raise typer.BadParameter(f"{name!r} is unknown; choose from {', '.join(WRITERS)}", param_hint="--format")
+    if output is None and any(WRITERS[name].binary for name in formats):
+        raise typer.BadParameter("arrays need a folder to go to: add --output DIR", param_hint="--format")
     if len(formats) > 1 and output is None:
         raise typer.BadParameter("several formats need a folder to go to: add --output DIR", param_hint="--format")
     return formats
 
 
-def _load(name: str, engine: str, precision: str | None, settings: Settings) -> "Model":
+def _load(name: str, engine: str, precision: str | None, request: "Request") -> "Model":
     """The model, or a line on what is wrong with it; settings that it cannot serve end the run before it begins."""
     from sonopsis.model import load
 
@@ -100,7 +100,7 @@ def _load(name: str, engine: str, precision: str | None, settings: Settings) -> 
         model = load(name, engine=engine, dtype=precision)
     except ValueError as error:
         fail(str(error))
-    if settings.window is not None and settings.window > model.window:
+    if request.window is not None and request.window > model.window:
         raise typer.BadParameter(f"{name} hears {model.window:g} s at once", param_hint="--window")
     return model
 
@@ -130,59 +130,49 @@ def _in_time(model: "Model", milliseconds: float) -> float:
         raise typer.BadParameter(str(error), param_hint="--latency") from error
 
 
-def describe_inputs(
-    model: "Model",
-    inputs: Sequence[Input],
-    settings: Settings,
-    workers: int,
-    failed: list[str],
-    advance: Callable[[], None],
+@contextmanager
+def _standard_input_as_file(inputs: Sequence[Input]) -> Iterator[str | None]:
+    """A file with what standard input holds, if it is among the inputs: it is read twice, and may exceed memory."""
+    if not any(item.name == STDIN for item in inputs):
+        yield None
+        return
+    with tempfile.NamedTemporaryFile(suffix=".stdin") as spooled:
+        shutil.copyfileobj(sys.stdin.buffer, spooled)
+        spooled.flush()
+        yield spooled.name
+
+
+def _results(
+    model: "Model", inputs: Sequence[Input], stdin: str | None, request: "Request", workers: int | None
 ) -> Iterator["FileResult"]:
-    """One result for each input, in their order; those that failed hold their error, and `failed` gets their names."""
-    from sonopsis.folder import ModelError
+    """One result for each input, in their order, also for names without a recording."""
+    from sonopsis.files import ModelError
     from sonopsis.results import FileResult
 
-    def work(item: Input) -> "FileResult":
-        try:
-            return _one(model, item, settings)
-        except ModelError:  # the same for every file
-            raise
-        except Exception as error:
-            return FileResult(item.name, 0.0, model.name, error=_one_line(error, item.name))
-
-    at_once = min(workers, len(inputs))
-    model.engine.use_threads(max(1, workers // at_once))
+    readable = [stdin if item.name == STDIN and stdin else item.name for item in inputs if item.problem is None]
     try:
-        for item, result in zip(inputs, in_order(work, inputs, at_once), strict=True):
-            if result.error is not None:
-                report(f"error: {result.error}")
-                failed.append(item.name)
-            yield result
-            advance()
+        found = model.describe_many(readable, workers=workers, **asdict(request))
+        for item in inputs:
+            if item.problem is not None:
+                yield FileResult(item.name, 0.0, model.name, error=item.problem)
+            elif item.name == STDIN and stdin:
+                result = next(found)
+                error = None if result.error is None else result.error.replace(stdin, "standard input")
+                yield replace(result, path=STDIN, error=error)
+            else:
+                yield next(found)
     except ModelError as error:
         fail(str(error))
 
 
-def _one(model: "Model", item: Input, settings: Settings) -> "FileResult":
-    if item.problem is not None:
-        raise ValueError(item.problem)
-    if item.name != STDIN:
-        return model.describe(item.name, **asdict(settings))
-    with tempfile.NamedTemporaryFile(suffix=".stdin") as spooled:  # it is read twice, and may be longer than memory
-        shutil.copyfileobj(sys.stdin.buffer, spooled)
-        spooled.flush()
-        try:
-            return replace(model.describe(spooled.name, **asdict(settings)), path=STDIN)
-        except ValueError as error:
-            raise ValueError(str(error).replace(spooled.name, "standard input")) from error
-
-
-def _one_line(error: Exception, name: str) -> str:
-    """An error's text as one line that names the file; what nobody foresaw is called an internal error."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if not isinstance(error, ValueError | OSError):
-        text = f"internal error, please report it: {type(error).__name__}: {text}"
-    return text if isinstance(error, ValueError) and text.startswith((name, "standard input")) else f"{name}: {text}"
+def _noted(results: Iterator["FileResult"], failed: list[str], advance: Callable[[], None]) -> Iterator["FileResult"]:
+    """The results as they are; errors are reported, and `failed` gets the names of their files."""
+    for result in results:
+        if result.error is not None:
+            report(f"error: {result.error}")
+            failed.append(result.path)
+        yield result
+        advance()
 
 
 def _write_files(
@@ -194,9 +184,11 @@ def _write_files(
     for result in results:
         place = output / places[result.path]
         for name in formats if result.error is None else SAY_ERRORS.intersection(formats):
+            writer = WRITERS[name]
+            file = Path(f"{place}{writer.suffix}")
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                with open(f"{place}{WRITERS[name].suffix}", "w", encoding="utf-8", newline="") as stream:
+                with file.open("wb") if writer.binary else file.open("w", encoding="utf-8", newline="") as stream:
                     write([result], name, stream)
             except OSError as error:
                 fail(f"{output}: cannot be written to ({error.strerror}); choose another --output folder")

@@ -27,13 +27,12 @@ def export(
 ) -> None:
     """Write a model as a folder of another form."""
     from sonopsis.export import TARGETS
-    from sonopsis.export import export as write
     from sonopsis.model import load
 
     if to not in TARGETS:
         raise typer.BadParameter(f"choose one of {', '.join(TARGETS)}", param_hint="--to")
     try:
-        write(load(model, engine="torch"), output, to=to)
+        load(model, engine="torch").export(output, to=to)
     except ValueError as error:
         fail(str(error))
     except OSError as error:

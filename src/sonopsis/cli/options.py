@@ -78,7 +78,7 @@ Formats = Annotated[
         "--format",
         "-f",
         show_default="text",
-        help="text, json, jsonl, csv, tsv, srt, vtt, audacity or raven; repeatable with --output.",
+        help="text, json, jsonl, csv, tsv, srt, vtt, audacity, raven, or npz (embeddings); repeatable with --output.",
     ),
 ]
 Output = Annotated[
@@ -109,7 +109,16 @@ Beams = Annotated[
     int,
     typer.Option(
         min=1,
-        help="Search this many captions side by side; 1 is the model's own way: greedy, or the best of several drawn.",
+        help="Beam width; 1 is the model's default decoding.",
     ),
 ]
+Kernels = Annotated[
+    bool,
+    typer.Option(
+        "--kernels",
+        help="With engine torch, write captions by compiled code; faster from some 200 windows on, but compiling takes "
+        "half a minute the first time.",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say which engine and precision compute, and why.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors are still shown.")]

@@ -1,7 +1,7 @@
 """`sonopsis tag`: the labels of every window of every recording."""
 
 from sonopsis.cli import options
-from sonopsis.cli.describe import Settings, describe
+from sonopsis.cli.describe import describe
 
 
 def tag(
@@ -19,8 +19,32 @@ def tag(
     engine: options.Engine = "auto",
     precision: options.Precision = None,
     workers: options.Workers = None,
+    verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Label what is heard in recordings, window by window."""
-    settings = Settings(False, top_k, threshold, window, hop, 1, keep_rate)
-    describe(paths, settings, macs, latency, formats, output, model, engine, precision, workers, quiet)
+    from sonopsis.model import Request
+
+    request = Request(
+        captions=False,
+        top_k=top_k,
+        threshold=threshold,
+        window=window,
+        hop=hop,
+        keep_rate=keep_rate,
+        embeddings="npz" in (formats or ()),
+    )
+    describe(
+        paths,
+        request,
+        macs=macs,
+        latency=latency,
+        formats=formats,
+        output=output,
+        model=model,
+        engine=engine,
+        precision=precision,
+        workers=workers,
+        verbose=verbose,
+        quiet=quiet,
+    )

@@ -1,7 +1,7 @@
-"""How a language model's next-token scores become sentences: search, sampling, rules, consensus. NumPy only."""
+"""How next-token scores become sentences: options, rules, search, sampling, consensus. NumPy only."""
 
-from sonopsis.decoding.rules import Rules
+from sonopsis.decoding.options import DecodingOptions
 from sonopsis.decoding.sampling import Sampling
-from sonopsis.decoding.search import Hypothesis, Stepper, beam_search, greedy, sample, search
+from sonopsis.decoding.search import Hypothesis, Stepper, beam_search, decode, greedy, sample
 
-__all__ = ["Hypothesis", "Rules", "Sampling", "Stepper", "beam_search", "greedy", "sample", "search"]
+__all__ = ["DecodingOptions", "Hypothesis", "Sampling", "Stepper", "beam_search", "decode", "greedy", "sample"]

@@ -1,23 +1,27 @@
-"""Of several drawn captions, the one the others agree with most: minimum Bayes risk decoding (Eikema and Aziz, 2020).
+"""Of several sampled captions, the one that agrees most with the others: minimum Bayes risk decoding (Eikema and
+Aziz, 2020).
 
-The most probable sentence of a small model is often one that says too little: its words are few, and what it might have
-gone on to name is spread over many phrasings. Drawn sentences name sounds as often as the model believes in them, and
-the one that shares most with all of them, and names what the tags name, is a better guess (docs/log.md has the
+The most probable sentence of a small model often says too little. Its words are few, and the probability of what else
+it might name is spread over many phrasings. Sampled sentences name a sound as often as the model believes in it. The
+sentence that shares most with all of them, and that names what the tags name, is a better guess (docs/log.md has the
 measurements).
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-TEMPERATURE = 0.6  # at which captions are drawn for a consensus
-LONGEST = 2  # tokens in a row that are compared; pairs know of order
-TAG_WEIGHT = 2.0  # of agreement with the tags beside agreement with one another
+CaptionParser = Callable[[str], Collection[str]]  # a sentence -> the labels that it names
+
+TEMPERATURE = 0.6  # of the captions that are sampled for a consensus
+LONGEST = 2  # tokens in a row that are compared; pairs of tokens carry the order of events
+TAG_WEIGHT = 2.0  # weight of the agreement with the tags beside the agreement with other captions
 
 
 def consensus(sequences: Sequence[Sequence[int]], support: Sequence[float] | None = None) -> int:
-    """The place of the sequence with the highest mean F1 of single tokens and pairs against all sequences.
+    """The index of the sequence with the highest mean F1 of single tokens and pairs against all sequences.
 
-    `support` is added to it, a number for each sequence. The first of equals; raises ValueError when there is none.
+    `support`, one number for each sequence, is added to that mean. Of equal sequences the first is chosen. Raises
+    ValueError when there is no sequence.
     """
     if not sequences:
         raise ValueError("there is no sequence to choose from")
@@ -27,9 +31,24 @@ def consensus(sequences: Sequence[Sequence[int]], support: Sequence[float] | Non
 
 
 def tag_support(named: Collection[str], scores: Mapping[str, float]) -> float:
-    """`TAG_WEIGHT` times the F1 to expect of the labels a caption names, if `scores` are their probabilities."""
+    """`TAG_WEIGHT` times the expected F1 of the labels that a caption names, if `scores` are their probabilities."""
     right = sum(scores.get(label, 0.0) for label in set(named))
     return TAG_WEIGHT * 2 * right / max(len(named) + sum(scores.values()), 1e-9)
+
+
+def label_parser(labels: Collection[str]) -> CaptionParser:
+    """A parser for labels without a word table: a sentence names a label if it holds the label's words in a row."""
+    words = {label: label.lower().split() for label in labels}
+
+    def parse(text: str) -> list[str]:
+        found = text.lower().replace(",", " ").replace(".", " ").split()
+        return [
+            label
+            for label, run in words.items()
+            if any(found[start : start + len(run)] == run for start in range(len(found) - len(run) + 1))
+        ]
+
+    return parse
 
 
 def _grams(sequence: Sequence[int]) -> Counter[tuple[int, ...]]:

@@ -1,52 +1,35 @@
 """When a generated sequence ends, and which tokens it may take next. NumPy only, as the search that applies them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonopsis.decoding.options import DecodingOptions
+
 Floats = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
 class Rules:
-    """What holds for every sequence of a search; `stops` are runs of token ids that end one and are no part of it.
+    """`DecodingOptions` applied to sequences that are being generated."""
 
-    `min_new_tokens`: no stop before so many. `repetition_penalty` multiplies the log-probability of every token
-    written before (above 1 discourages). `no_repeat_ngram`: no run of so many tokens is written twice (0: no limit).
-    The prompt does not count for either: a caption may use the words of the question.
-    """
-
-    max_new_tokens: int
-    length_penalty: float = 1.0
-    stops: frozenset[tuple[int, ...]] = frozenset()
-    forbid: frozenset[int] = frozenset()
-    min_new_tokens: int = 0
-    repetition_penalty: float = 1.0
-    no_repeat_ngram: int = 0
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or not 0 <= self.min_new_tokens <= self.max_new_tokens:
-            raise ValueError(
-                f"max_new_tokens ({self.max_new_tokens}) must be at least 1, and min_new_tokens "
-                f"({self.min_new_tokens}) between 0 and that"
-            )
-        if self.repetition_penalty <= 0:
-            raise ValueError(f"repetition_penalty must be above 0 (1: none), not {self.repetition_penalty}")
-        if self.no_repeat_ngram < 0:
-            raise ValueError(f"no_repeat_ngram must be a number of tokens, or 0 for no limit: {self.no_repeat_ngram}")
-        if () in self.stops:
-            raise ValueError("a stop sequence needs at least one token")
+    def __init__(self, options: DecodingOptions) -> None:
+        self.options = options
+        self._stops = options.stops
+        self._forbid = np.asarray(sorted({int(token) for token in options.forbid_ids}), dtype=np.int64)
+        self._longest_stop = max((len(stop) for stop in self._stops), default=1)
+        self._by_last: dict[int, list[tuple[int, ...]]] = {}  # stops by their last token
+        for stop in self._stops:
+            self._by_last.setdefault(stop[-1], []).append(stop)
 
     def check(self, vocabulary: int) -> None:
         """Raise ValueError for ids outside of the vocabulary, or if nothing is left to generate."""
-        for name, ids in (("forbid_ids", self.forbid), ("stop_ids", {token for stop in self.stops for token in stop})):
+        stops = {token for stop in self._stops for token in stop}
+        for name, ids in (("forbid_ids", self._forbid.tolist()), ("stop_ids", stops)):
             if outside := sorted(token for token in ids if not 0 <= token < vocabulary):
                 raise ValueError(f"{name} {outside} lie outside of the vocabulary of {vocabulary}")
-        never = self.forbid | (self._unfinishing([]) if self.min_new_tokens else frozenset())
+        never = {*self._forbid.tolist(), *self._unfinishing([])}
         if len(never) == vocabulary:
             raise ValueError(f"all {vocabulary} ids are forbidden; nothing is left to generate")
 
@@ -55,8 +38,8 @@ class Rules:
         scores = np.array(logprobs, copy=True)
         scores[:, self._forbid] = -np.inf
         for row, ids in enumerate(written):
-            if self.repetition_penalty != 1:
-                scores[row, list(set(ids))] *= self.repetition_penalty
+            if self.options.repetition_penalty != 1:
+                scores[row, list(set(ids))] *= self.options.repetition_penalty
             banned = self._unfinishing(ids) | self._repeating(ids)
             if banned:
                 scores[row, list(banned)] = -np.inf
@@ -68,33 +51,21 @@ class Rules:
 
     def undecided(self, ids: Sequence[int]) -> int:
         """How many tokens at the end of `ids` may turn out to be the beginning of a stop."""
-        longest = max((len(stop) - 1 for stop in self.stops), default=0)
-        for size in range(min(longest, len(ids)), 0, -1):
-            if any(len(stop) > size and _ends(ids, stop[:size]) for stop in self.stops):
+        for size in range(min(self._longest_stop - 1, len(ids)), 0, -1):
+            if any(len(stop) > size and _ends(ids, stop[:size]) for stop in self._stops):
                 return size
         return 0
 
-    @cached_property
-    def _forbid(self) -> NDArray[np.int64]:
-        return np.asarray(sorted(self.forbid), dtype=np.int64)
-
-    @cached_property
-    def _by_last(self) -> dict[int, list[tuple[int, ...]]]:
-        found: dict[int, list[tuple[int, ...]]] = {}
-        for stop in self.stops:
-            found.setdefault(stop[-1], []).append(stop)
-        return found
-
     def _unfinishing(self, ids: Sequence[int]) -> frozenset[int]:
         """Tokens that would end a sequence before `min_new_tokens`."""
-        if len(ids) >= self.min_new_tokens + max((len(stop) - 1 for stop in self.stops), default=0):
+        if len(ids) >= self.options.min_new_tokens + self._longest_stop - 1:
             return frozenset()
-        early = (stop for stop in self.stops if len(ids) + 1 - len(stop) < self.min_new_tokens)
+        early = (stop for stop in self._stops if len(ids) + 1 - len(stop) < self.options.min_new_tokens)
         return frozenset(stop[-1] for stop in early if _ends(ids, stop[:-1]))
 
     def _repeating(self, ids: Sequence[int]) -> frozenset[int]:
         """Tokens that would complete a run of `no_repeat_ngram` for the second time."""
-        size = self.no_repeat_ngram
+        size = self.options.no_repeat_ngram
         if not 0 < size <= len(ids):
             return frozenset()
         tail = list(ids[len(ids) - size + 1 :])

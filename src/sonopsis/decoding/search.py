@@ -5,13 +5,14 @@ forbidding ids takes them out of the choice and leaves the probabilities of the 
 Equal probabilities go to the lower id, so results depend on the numbers of the model alone.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonopsis.decoding.options import DecodingOptions
 from sonopsis.decoding.rules import Floats, Rules
 from sonopsis.decoding.sampling import Sampling
 
@@ -46,61 +47,37 @@ class Hypothesis:
     logprob: float
 
 
-def search(
-    stepper: Stepper,
-    prompts: Any,
-    *,
-    max_new_tokens: int,
-    beams: int = 1,
-    sampling: Sampling | None = None,
-    length_penalty: float = 1.0,
-    stop_ids: Collection[int] = (),
-    stop_sequences: Collection[Sequence[int]] = (),
-    min_new_tokens: int = 0,
-    forbid_ids: Collection[int] = (),
-    repetition_penalty: float = 1.0,
-    no_repeat_ngram: int = 0,
-    on_token: OnToken | None = None,
+def decode(
+    stepper: Stepper, prompts: Any, options: DecodingOptions, on_token: OnToken | None = None
 ) -> list[list[Hypothesis]]:
     """For each prompt the hypotheses found, best first: one (greedy), up to `beams`, or `sampling.samples`.
 
-    A hypothesis ends before the first of `stop_ids` or `stop_sequences` (not before `min_new_tokens`), after
-    `max_new_tokens`, or when `on_token` asks for it; `sonopsis.decoding.rules` has the other limits. `on_token(prompt,
+    A hypothesis ends before the first stop, after `max_new_tokens`, or when `on_token` asks for it. `on_token(prompt,
     token)` is called for each token as soon as it is known to be part of the result, and ends its prompt by returning
-    something true; it needs one sequence per prompt. Raises ValueError when nothing can be generated: no beams, no new
-    tokens, every id forbidden, ids outside of the vocabulary, logits not finite.
+    something true; it needs one sequence per prompt. Raises ValueError when nothing can be generated: every id
+    forbidden, ids outside of the vocabulary, logits not finite.
     """
-    rules = Rules(
-        max_new_tokens=max_new_tokens,
-        length_penalty=length_penalty,
-        stops=frozenset([*((int(token),) for token in stop_ids), *(tuple(map(int, run)) for run in stop_sequences)]),
-        forbid=frozenset(int(token) for token in forbid_ids),
-        min_new_tokens=min_new_tokens,
-        repetition_penalty=repetition_penalty,
-        no_repeat_ngram=no_repeat_ngram,
-    )
-    if beams < 1:
-        raise ValueError(f"beams ({beams}) must be at least 1")
-    if beams > 1 and sampling is not None:
-        raise ValueError("beam search does not sample; leave out beams or sampling")
-    if on_token is not None and (beams > 1 or (sampling is not None and sampling.samples > 1)):
+    if on_token is not None and (options.beams > 1 or options.samples > 1):
         raise ValueError("on_token follows one sequence per prompt; leave out beams, and draw one sample")
-    if beams > 1:
-        return beam_search(stepper, prompts, rules, beams)
-    if sampling is not None:
-        return sample(stepper, prompts, rules, sampling, on_token)
-    return greedy(stepper, prompts, rules, on_token)
+    if options.beams > 1:
+        return beam_search(stepper, prompts, options)
+    if options.sampling is not None:
+        return sample(stepper, prompts, options, on_token)
+    return greedy(stepper, prompts, options, on_token)
 
 
-def greedy(stepper: Stepper, prompts: Any, rules: Rules, on_token: OnToken | None = None) -> list[list[Hypothesis]]:
-    """The most probable next token, again and again; see `search`."""
-    return _extend(stepper, prompts, rules, 1, lambda scores, _: int(scores.argmax()), on_token)
+def greedy(
+    stepper: Stepper, prompts: Any, options: DecodingOptions, on_token: OnToken | None = None
+) -> list[list[Hypothesis]]:
+    """The most probable next token, again and again; see `decode`."""
+    return _extend(stepper, prompts, options, lambda scores, _: int(scores.argmax()), on_token)
 
 
 def sample(
-    stepper: Stepper, prompts: Any, rules: Rules, sampling: Sampling, on_token: OnToken | None = None
+    stepper: Stepper, prompts: Any, options: DecodingOptions, on_token: OnToken | None = None
 ) -> list[list[Hypothesis]]:
-    """A next token drawn at random, again and again; see `search`. Scores are those of the model, not of the draw."""
+    """A next token drawn at random, again and again; see `decode`. Scores are those of the model, not of the draw."""
+    sampling = Sampling() if options.sampling is None else options.sampling
     generators: dict[int, np.random.Generator] = {}
 
     def choose(scores: Floats, sequence: int) -> int:
@@ -108,18 +85,18 @@ def sample(
             generators.update(enumerate(sampling.generators(), sequence - sequence % sampling.samples))
         return sampling.draw(scores, generators[sequence])
 
-    return _extend(stepper, prompts, rules, sampling.samples, choose, on_token)
+    return _extend(stepper, prompts, options, choose, on_token)
 
 
 def _extend(
     stepper: Stepper,
     prompts: Any,
-    rules: Rules,
-    copies: int,
+    options: DecodingOptions,
     choose: Callable[[Floats, int], int],
     on_token: OnToken | None,
 ) -> list[list[Hypothesis]]:
-    """`copies` sequences of each prompt, each extended by what `choose` takes of the scores (V,) for that sequence."""
+    """`options.samples` sequences of each prompt, each extended by what `choose` takes of the scores (V,) for it."""
+    rules, copies = Rules(options), options.samples
     logits = stepper.prefill(prompts)
     rules.check(logits.shape[1])
     if copies > 1:
@@ -128,7 +105,7 @@ def _extend(
         logits = logits[rows]
     sequences = [_Sequence(number // copies) for number in range(len(logits))]
     alive = list(range(len(sequences)))  # the sequence of each row that the model still holds
-    for length in range(1, rules.max_new_tokens + 1):
+    for length in range(1, options.max_new_tokens + 1):
         logprobs = logits - _log_total(logits)[:, None]
         scores = rules.score(logprobs, [sequences[number].ids for number in alive])
         going: list[int] = []
@@ -140,7 +117,7 @@ def _extend(
             token = choose(scores[row], number)
             sequence.append(token, float(logprobs[row, token]), float(scores[row, token]))
             stopped = rules.stop_length(sequence.ids)
-            if stopped or length == rules.max_new_tokens:
+            if stopped or length == options.max_new_tokens:
                 sequence.end(stopped, on_token)
             elif on_token is not None and sequence.emit(len(sequence.ids) - rules.undecided(sequence.ids), on_token):
                 sequence.end(0, on_token)
@@ -152,7 +129,7 @@ def _extend(
             stepper.reorder(np.asarray(going, dtype=np.int64))
             alive = [alive[row] for row in going]
         logits = stepper.step(np.asarray([sequences[number].ids[-1] for number in alive], dtype=np.int64))
-    found = [sequence.hypothesis(rules.length_penalty) for sequence in sequences]
+    found = [sequence.hypothesis(options.length_penalty) for sequence in sequences]
     return [
         sorted(found[first : first + copies], key=lambda hypothesis: -hypothesis.score)
         for first in range(0, len(found), copies)
@@ -220,14 +197,14 @@ class _Beams:
         return bool(self.scores[0] / length**length_penalty <= self.finished[-1].score)
 
 
-def beam_search(stepper: Stepper, prompts: Any, rules: Rules, beams: int) -> list[list[Hypothesis]]:
-    """The `beams` best open sequences at every length, until none beats those that ended; see `search`."""
+def beam_search(stepper: Stepper, prompts: Any, options: DecodingOptions) -> list[list[Hypothesis]]:
+    """The `beams` best open sequences at every length, until none beats those that ended; see `decode`."""
+    rules, beams, penalty = Rules(options), options.beams, options.length_penalty
     logits = stepper.prefill(prompts)
     rules.check(logits.shape[1])
-    penalty = rules.length_penalty
     prompts_beams = [_Beams(beams) for _ in range(len(logits))]
     alive = list(prompts_beams)
-    for length in range(1, rules.max_new_tokens + 1):
+    for length in range(1, options.max_new_tokens + 1):
         first = 0  # row of the prompt's first open sequence
         rows: list[int] = []
         tokens: list[int] = []
@@ -239,12 +216,12 @@ def beam_search(stepper: Stepper, prompts: Any, rules: Rules, beams: int) -> lis
             scores = rules.score(logprobs, prompt.ids) + prompt.scores[:, None]
             opened: list[tuple[float, float, list[int]]] = []
             parents: list[int] = []
-            candidates = _candidates(scores, beams * (1 + len(rules.stops)))
+            candidates = _candidates(scores, beams * (1 + len(options.stops)))
             for rank, (score, beam, token) in enumerate(candidates):
                 ids = [*prompt.ids[beam], token]
                 logprob = float(prompt.logprobs[beam] + logprobs[beam, token])
                 stopped = rules.stop_length(ids)
-                if rank < beams and (stopped or length == rules.max_new_tokens):
+                if rank < beams and (stopped or length == options.max_new_tokens):
                     prompt.finish(_hypothesis(ids[: len(ids) - stopped], score, logprob, length, penalty))
                 elif not stopped and len(opened) < beams:
                     opened.append((score, logprob, ids))
@@ -252,7 +229,7 @@ def beam_search(stepper: Stepper, prompts: Any, rules: Rules, beams: int) -> lis
             if not candidates:  # the rules leave nothing to write
                 for ids, score, logprob in zip(prompt.ids, prompt.scores, prompt.logprobs, strict=True):
                     prompt.finish(_hypothesis(ids, float(score), float(logprob), length - 1, penalty))
-            if length < rules.max_new_tokens and opened:
+            if length < options.max_new_tokens and opened:
                 prompt.ids = [ids for _, _, ids in opened]
                 prompt.scores = np.array([score for score, _, _ in opened])
                 prompt.logprobs = np.array([logprob for _, logprob, _ in opened])

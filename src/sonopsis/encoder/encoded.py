@@ -42,6 +42,17 @@ class Encoded(Generic[Array]):
         )
 
 
+def pooled(encoded: Encoded[Any], pooling: str) -> Any:
+    """Of NumPy tokens, the vector (B, D) that a head reads: CLS, the mean of CLS and distillation ("cls_dist"), or the
+    mean over patches ("mean")."""
+    if pooling == "cls":
+        return encoded.prefix[:, 0]
+    if pooling == "cls_dist":
+        return encoded.prefix[:, :2].mean(axis=1)
+    weight = (encoded.size * encoded.mask)[:, :, None]  # (B, K, 1)
+    return (encoded.tokens * weight).sum(axis=1) / weight.sum(axis=1)
+
+
 def _array(values: Any) -> Any:
     if isinstance(values, np.ndarray):
         return values

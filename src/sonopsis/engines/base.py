@@ -1,13 +1,11 @@
-"""What every engine does: log-Mel in, logits, tokens and captions out, all of it NumPy."""
+"""What every engine computes: log-Mel in; logits, tokens and a prompt out; and a stepper that continues prompts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonopsis.decoding.search import Hypothesis
+from sonopsis.decoding.search import Stepper
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.pruning.config import Pruning
@@ -15,32 +13,27 @@ from sonopsis.pruning.config import Pruning
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Wording:
-    """How captions are generated."""
-
-    max_new_tokens: int
-    beams: int = 1
-    samples: int = 0  # captions to draw at random instead, the same at each call
-
-
 class Engine(Protocol):
-    """A model ready to compute."""
+    """A model that is ready to compute."""
 
     name: str  # torch, onnx or openvino
     config: EncoderConfig
     captions: bool  # whether it has a language model
 
     def logits(self, mel: Any, pruning: Pruning | None) -> Floats:
-        """Normalised log-Mel (B, T, 128) -> tag logits (B, labels)."""
+        """Normalised log-Mel (B, T, M) -> tag logits (B, labels)."""
 
     def encode(self, mel: Any, pruning: Pruning | None) -> Encoded[Any]:
-        """Normalised log-Mel (B, T, 128) -> surviving tokens with their grid positions, as NumPy."""
+        """Normalised log-Mel (B, T, M) -> surviving tokens with their grid positions, as NumPy."""
 
-    def caption(
-        self, mel: Any, pruning: Pruning | None, wording: Wording
-    ) -> tuple[Floats, Sequence[Sequence[Hypothesis]]]:
-        """Normalised log-Mel (B, T, 128) -> tag logits (B, labels) and each clip's captions, best first."""
+    def prompt(self, mel: Any, pruning: Pruning | None) -> tuple[Floats, Any]:
+        """Normalised log-Mel (B, T, M) -> tag logits (B, labels), and the prompt that `stepper` reads."""
 
-    def use_threads(self, threads: int) -> None:
-        """Compute each call with so many threads, so that several may run side by side."""
+    def stepper(self) -> Stepper:
+        """A language model that reads prompts and continues them, for one call of `sonopsis.decoding.decode`."""
+
+    def prepare(self) -> None:
+        """Do now what makes many captions faster and takes time once; nothing where there is no such thing."""
+
+    def use_threads(self, threads: int) -> int:
+        """Compute each call with so many threads from now on; returns how many there were before."""

@@ -2,13 +2,14 @@
 
 import json
 import logging
-import os
+from pathlib import Path
 from typing import Any
 
 from sonopsis.engines.base import Engine
 from sonopsis.engines.exported import ExportedEngine
 from sonopsis.engines.runners import EXTRAS, PACKAGES, PRECISIONS, installed
-from sonopsis.folder import ModelError, ModelFolder, is_foreign, open_folder
+from sonopsis.files import ModelError
+from sonopsis.folder import ModelFolder
 from sonopsis.graphs.names import STAMP, stamp
 from sonopsis.many import cores
 
@@ -19,18 +20,9 @@ ENGINES = ("auto", "torch", "onnx", "openvino")
 _said: set[str] = set()  # what "auto" fell back from, told once
 
 
-def open_model(
-    model: str | os.PathLike[str], engine: str, device: str | None, dtype: Any
-) -> tuple[ModelFolder, Engine]:
-    """A model's folder and what computes it; raises ValueError for what `sonopsis.load` says."""
-    if engine not in ENGINES:
-        raise ValueError(f"engine {engine!r} is not available; choose one of {', '.join(ENGINES)}")
+def open_engine(folder: ModelFolder, engine: str, device: str | None, dtype: Any) -> Engine:
+    """What computes a model; raises ValueError for what `sonopsis.load` says."""
     precision = "float32" if dtype is None else str(dtype).removeprefix("torch.")
-    if is_foreign(model):
-        if engine in PACKAGES:
-            raise ModelError(f"{model} has no graphs for {engine}; make them: {_command(model)}")
-        return _foreign(model, device, precision)
-    folder = open_folder(model)
     chosen = _choose(folder, engine, device, precision)
     if chosen == "torch":
         return _torch(folder, device, precision)
@@ -40,11 +32,11 @@ def open_model(
         raise ValueError(f"engine {chosen!r} computes in {' or '.join(PRECISIONS[chosen])}, not {precision!r}")
     if json.loads((folder.path / STAMP).read_text(encoding="utf-8")) != stamp(folder.weights):
         raise ModelError(f"{folder.path}: its graphs are of other weights; make them again: {_command(folder.path)}")
-    return folder, ExportedEngine(folder, chosen, precision, cores())
+    return ExportedEngine(folder, chosen, precision, cores())
 
 
 def _choose(folder: ModelFolder, engine: str, device: str | None, precision: str) -> str:
-    exported = (folder.path / STAMP).is_file()
+    exported = folder.state is None and (folder.path / STAMP).is_file()
     if engine in PACKAGES:
         if not exported:
             raise ModelError(f"{folder.name} has no graphs for {engine}; make them: {_command(folder.path)}")
@@ -65,27 +57,15 @@ def _choose(folder: ModelFolder, engine: str, device: str | None, precision: str
     return found[0] if found else "torch"
 
 
-def _torch(folder: ModelFolder, device: str | None, precision: str) -> tuple[ModelFolder, Engine]:
+def _torch(folder: ModelFolder, device: str | None, precision: str) -> Engine:
     try:
-        from sonopsis.modules import read_modules
+        import torch
+
+        from sonopsis.engines.torch import TorchEngine
+        from sonopsis.modules import build
     except ModuleNotFoundError as error:
         raise ValueError(f"engine 'torch' needs torch ({error}); export the model elsewhere, or install it") from error
-    return folder, _placed(read_modules(folder), device, precision)
-
-
-def _foreign(model: str | os.PathLike[str], device: str | None, precision: str) -> tuple[ModelFolder, Engine]:
-    from sonopsis.checkpoints.checkpoint import read_checkpoint
-    from sonopsis.modules import from_checkpoint
-
-    folder, module = from_checkpoint(read_checkpoint(model))
-    return folder, _placed(module, device, precision)
-
-
-def _placed(module: Any, device: str | None, precision: str) -> Engine:
-    import torch
-
-    from sonopsis.engines.torch import TorchEngine
-
+    module = build(folder)
     dtype = getattr(torch, precision, None)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"engine 'torch' computes in float32, bfloat16 or float16, not {precision!r}")
@@ -96,5 +76,5 @@ def _placed(module: Any, device: str | None, precision: str) -> Engine:
     return TorchEngine(module)
 
 
-def _command(model: str | os.PathLike[str]) -> str:
+def _command(model: Path) -> str:
     return f"sonopsis export {model} --to onnx -o FOLDER"

@@ -4,20 +4,18 @@ mel, kept -> tag.onnx | encode.onnx | caption.onnx          prompt -> prefill.on
 """
 
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonopsis.decoding.consensus import TEMPERATURE
-from sonopsis.decoding.sampling import Sampling
-from sonopsis.decoding.search import Hypothesis, Ids, search
+from sonopsis.decoding.search import Ids, Stepper
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
-from sonopsis.engines.base import Floats, Wording
+from sonopsis.engines.base import Floats
 from sonopsis.engines.runners import Arrays, Runner, open_runner
-from sonopsis.folder import END_OF_TEXT, ModelError, ModelFolder
+from sonopsis.files import ModelError
+from sonopsis.folder import ModelFolder
 from sonopsis.graphs.names import CAPTION, ENCODE, PREFILL, STEP, TAG, TAG_INT8
 from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.pruning.config import Pruning, default_blocks
@@ -60,29 +58,26 @@ class ExportedEngine:
             stages=[] if pruning is None else stages,
         )
 
-    def caption(
-        self, mel: Any, pruning: Pruning | None, wording: Wording
-    ) -> tuple[Floats, Sequence[Sequence[Hypothesis]]]:
-        """Normalised log-Mel (B, T, 128) -> tag logits (B, labels) and each clip's captions, best first."""
+    def prompt(self, mel: Any, pruning: Pruning | None) -> tuple[Floats, Floats]:
+        """Normalised log-Mel (B, T, M) -> tag logits (B, labels), and the language model's prompt (B, L + 1, E)."""
         out = self._run(CAPTION, mel, pruning)
-        lm = Mamba2Config.from_dict(self.folder.config.lm or {})
-        sampling = Sampling(TEMPERATURE, samples=wording.samples) if wording.samples else None
-        found = search(
-            ExportedDecoder(lm, self._runner(PREFILL), self._runner(STEP)),
-            out["prompt"],
-            max_new_tokens=wording.max_new_tokens,
-            beams=wording.beams,
-            sampling=sampling,
-            stop_ids=(END_OF_TEXT,),
-            forbid_ids=range(lm.token_count or lm.vocab_size, lm.vocab_size),
-        )
-        return out["logits"], found
+        return out["logits"], out["prompt"]
 
-    def use_threads(self, threads: int) -> None:
+    def stepper(self) -> Stepper:
+        """The prefill and step graphs as a stepper."""
+        lm = Mamba2Config.from_dict(self.folder.config.lm or {})
+        return ExportedStepper(lm, self._runner(PREFILL), self._runner(STEP))
+
+    def prepare(self) -> None:
+        """Nothing: graphs are compiled when they are opened."""
+
+    def use_threads(self, threads: int) -> int:
         """Compute each call with so many threads, from the next graph that is opened on."""
         with self._lock:
-            if threads != self._threads:
+            before = self._threads
+            if threads != before:
                 self._threads, self._runners = threads, {}
+            return before
 
     def _run(self, graph: str, mel: Any, pruning: Pruning | None) -> Arrays:
         mel = _array(mel)
@@ -116,8 +111,8 @@ class ExportedEngine:
         return np.array(counts, np.int64)
 
 
-class ExportedDecoder:
-    """Prefill and step graphs with their state, as the `Stepper` that `search` drives."""
+class ExportedStepper:
+    """Prefill and step graphs with their state, as the `Stepper` that `decode` drives."""
 
     def __init__(self, config: Mamba2Config, prefill: Runner, step: Runner) -> None:
         self.config = config

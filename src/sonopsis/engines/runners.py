@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sonopsis.folder import WEIGHTS, ModelError
+from sonopsis.files import WEIGHTS, ModelError
 from sonopsis.many import cores
 
 Arrays = dict[str, NDArray[Any]]

@@ -1,24 +1,19 @@
 """The torch engine: the modules as they were trained, on a CPU or a GPU."""
 
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from sonopsis.captioning.captioner import Captioner
-from sonopsis.decoding.search import Hypothesis
+from sonopsis.decoding.search import Stepper
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.packed import pack
 from sonopsis.encoder.tagger import Tagger
-from sonopsis.engines.base import Floats, Wording
+from sonopsis.engines.base import Floats
 from sonopsis.lora import has_unmerged
-from sonopsis.mamba2.model import Mamba2LM
+from sonopsis.mamba2.model import Decoder, Mamba2LM
 from sonopsis.pruning.config import Pruning
-
-# Clips after which captions are written by compiled kernels: a few would not pay for the second that loading them
-# takes, and the half minute of compiling them, once on a machine.
-KERNELS_AFTER = 200
 
 
 class TorchEngine:
@@ -31,55 +26,88 @@ class TorchEngine:
         self.captions = isinstance(module, Captioner)
         self.tagger = module.tagger if isinstance(module, Captioner) else module
         self.config = self.tagger.encoder.config
-        self._captioned = 0
-        self._prepared: tuple[object, Mamba2LM] | None = None  # of which weights, and the kernels' copy of them
+        self._prepares = False
+        self._prepared: tuple[object, Mamba2LM] | None = None  # of which weights, and the copy that kernels decode
         self._preparing = threading.Lock()  # recordings are captioned side by side
         pack(self.tagger.encoder)
 
     @torch.inference_mode()
     def logits(self, mel: Any, pruning: Pruning | None) -> Floats:
-        """Normalised log-Mel (B, T, 128) -> tag logits (B, labels)."""
+        """Normalised log-Mel (B, T, M) -> tag logits (B, labels)."""
         return self.tagger(self._tensor(mel), pruning).float().cpu().numpy()
 
     @torch.inference_mode()
     def encode(self, mel: Any, pruning: Pruning | None) -> Encoded[Any]:
-        """Normalised log-Mel (B, T, 128) -> surviving tokens with their grid positions, as NumPy."""
+        """Normalised log-Mel (B, T, M) -> surviving tokens with their grid positions, as NumPy."""
         return self.tagger.encode(self._tensor(mel), pruning).numpy()
 
     @torch.inference_mode()
-    def caption(
-        self, mel: Any, pruning: Pruning | None, wording: Wording
-    ) -> tuple[Floats, Sequence[Sequence[Hypothesis]]]:
-        """Normalised log-Mel (B, T, 128) -> tag logits (B, labels) and each clip's captions, best first."""
+    def prompt(self, mel: Any, pruning: Pruning | None) -> tuple[Floats, torch.Tensor]:
+        """Normalised log-Mel (B, T, M) -> tag logits (B, labels), and the language model's prompt (B, L + 1, E)."""
         assert isinstance(self.module, Captioner)
-        self._captioned += len(mel)
-        lm = self._prepare(self.module.lm) if self._captioned > KERNELS_AFTER else self.module.lm
         encoded = self.module.encode(self._tensor(mel), pruning)
         logits = self.tagger.logits(encoded).float().cpu().numpy()
-        if wording.samples:
-            drawn = self.module.draw(encoded, max_new_tokens=wording.max_new_tokens, samples=wording.samples, lm=lm)
-            return logits, drawn
-        best = self.module.generate(encoded, max_new_tokens=wording.max_new_tokens, beams=wording.beams, lm=lm)
-        return logits, [[hypothesis] for hypothesis in best]
+        return logits, self.module.prompt(self.module.connector(encoded))
 
-    def use_threads(self, threads: int) -> None:
+    def stepper(self) -> Stepper:
+        """The language model, or its prepared copy, as a stepper."""
+        assert isinstance(self.module, Captioner)
+        return _TorchStepper(self._copy(self.module.lm) if self._prepares else self.module.lm)
+
+    def prepare(self) -> None:
+        """Caption by compiled kernels from now on, where the model is in float32 on a CPU.
+
+        Compiling takes half a minute once on a machine; the machine code is kept on disk. Later changes of the
+        weights are followed; adapters that are not merged are left to torch.
+        """
+        if isinstance(self.module, Captioner):
+            weight = self.module.lm.lm_head.weight
+            if weight.device.type == "cpu" and weight.dtype == torch.float32:
+                self._prepares = True
+                self._copy(self.module.lm)
+
+    def use_threads(self, threads: int) -> int:
         """Compute each call with so many threads (of the whole process)."""
+        before = torch.get_num_threads()
         torch.set_num_threads(threads)
+        return before
 
     def _tensor(self, mel: Any) -> torch.Tensor:
         parameter = next(self.module.parameters())
         return torch.as_tensor(mel).to(device=parameter.device, dtype=parameter.dtype)
 
-    def _prepare(self, lm: Mamba2LM) -> Mamba2LM:
-        """A copy of the language model for compiled kernels, where they compute what it does; itself elsewhere.
-
-        The module stays as it is, to be trained, moved or saved; once its weights have changed, they are copied again.
-        """
-        weight = lm.lm_head.weight
-        if weight.device.type != "cpu" or weight.dtype != torch.float32 or has_unmerged(lm):
+    def _copy(self, lm: Mamba2LM) -> Mamba2LM:
+        """The prepared copy of the language model, made again when its weights have changed."""
+        if has_unmerged(lm):
             return lm
         with self._preparing:
             state = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in lm.parameters()]
             if self._prepared is None or self._prepared[0] != state:
                 self._prepared = (state, lm.prepare())
             return self._prepared[1]
+
+
+class _TorchStepper:
+    """A language model with a cache of its own, as the `Stepper` that `decode` drives."""
+
+    def __init__(self, lm: Mamba2LM) -> None:
+        self._lm = lm
+        self._decoder: Decoder | None = None
+
+    @torch.inference_mode()
+    def prefill(self, prompts: torch.Tensor) -> Floats:
+        """Read embeddings (B, L, E) from the start; logits (B, V) of what follows."""
+        self._decoder = self._lm.decoder(self._lm.new_cache(prompts.shape[0]))
+        return self._decoder.prefill((prompts, None))
+
+    @torch.inference_mode()
+    def step(self, ids: Any) -> Floats:
+        """Append one token to each sequence, ids (B,); logits (B, V) of what follows."""
+        assert self._decoder is not None, "prefill comes first"
+        return self._decoder.step(ids)
+
+    @torch.inference_mode()
+    def reorder(self, rows: Any) -> None:
+        """Keep the sequences `rows` in that order."""
+        assert self._decoder is not None, "prefill comes first"
+        self._decoder.reorder(rows)

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from sonopsis.folder import WEIGHTS
+from sonopsis.files import WEIGHTS
 from sonopsis.graphs.names import TAG, TAG_INT8
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sonopsis.captioning.connector import ConnectorConfig
 from sonopsis.encoder.config import EncoderConfig
-from sonopsis.folder import END_OF_TEXT, ModelConfig
+from sonopsis.folder import ModelConfig
 from sonopsis.graphs.builder import Graph
 from sonopsis.graphs.connector import ConnectorGraph
 from sonopsis.graphs.encoder import EncoderGraph
@@ -79,7 +79,7 @@ def _caption(graph: Graph, config: EncoderConfig, model: ModelConfig, lm: Mamba2
     graph.output("logits", encoder.logits(tokens), ["batch", len(model.labels)])
     prefix = ConnectorGraph(graph, encoder, connector).prefix(tokens, mel)
     batch = graph.op("Concat", graph.slice(graph.op("Shape", mel), 0, 0, 1), graph.constant([1]), axis=0)
-    start = LMGraph(graph, lm, "lm.").embed(graph.op("Expand", graph.constant(END_OF_TEXT), batch))
+    start = LMGraph(graph, lm, "lm.").embed(graph.op("Expand", graph.constant(model.end_of_text), batch))
     graph.output("prompt", graph.op("Concat", prefix, start, axis=1), ["batch", "length", lm.width])
     return "normalised log-Mel and how many patches survive each pruning block -> tag logits, a language model's prompt"
 

@@ -53,6 +53,11 @@ class Mamba2Config:
         """Channels of the convolution, which runs over [x | B | C]."""
         return self.inner + 2 * self.groups * self.state
 
+    @property
+    def padding_ids(self) -> range:
+        """Rows of the embedding that are no tokens and must never be generated."""
+        return range(self.token_count or self.vocab_size, self.vocab_size)
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values."""
         return asdict(self)

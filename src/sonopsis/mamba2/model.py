@@ -1,6 +1,7 @@
 """The Mamba-2 language model: embedding, layers, final norm, head; and how it generates."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -8,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sonopsis.decoding.sampling import Sampling
-from sonopsis.decoding.search import Floats, Hypothesis, Ids, OnToken, search
+from sonopsis.decoding.options import DecodingOptions
+from sonopsis.decoding.search import Floats, Hypothesis, Ids, OnToken, decode
 from sonopsis.mamba2.block import Layer, RMSNorm
 from sonopsis.mamba2.cache import Cache
 from sonopsis.mamba2.config import Mamba2Config
@@ -178,50 +179,42 @@ class Mamba2LM(nn.Module):
         ids: Tensor | Sequence[Sequence[int]] | None = None,
         *,
         embeds: Tensor | None = None,
-        max_new_tokens: int,
-        beams: int = 1,
-        sampling: Sampling | None = None,
-        length_penalty: float = 1.0,
-        stop_ids: Collection[int] = (),
-        stop_sequences: Collection[Sequence[int]] = (),
-        min_new_tokens: int = 0,
-        forbid_ids: Collection[int] = (),
-        repetition_penalty: float = 1.0,
-        no_repeat_ngram: int = 0,
-        on_token: OnToken | None = None,
         lengths: Tensor | None = None,
         padding: Padding = "right",
         cache: Cache | None = None,
+        on_token: OnToken | None = None,
+        **options: Any,
     ) -> list[list[Hypothesis]]:
         """Continue prompts: lists of ids, or `ids` (B, L) or `embeds` (B, L, E), padded if `lengths` (B,) is given.
 
-        Returns for each prompt its hypotheses, best first: one by default (greedy), up to `beams`, or
-        `sampling.samples`; ids hold new tokens only, without the stop. For the other options see
-        `sonopsis.decoding.search`. Padding rows of the vocabulary are never generated. `cache` holds what precedes
-        the prompts and is left as it is.
+        `options` are the fields of `sonopsis.decoding.DecodingOptions`, such as `max_new_tokens=20, beams=4`. Returns
+        for each prompt its hypotheses, best first: one by default (greedy), up to `beams`, or `sampling.samples`; ids
+        hold new tokens only, without the stop. Padding rows of the vocabulary are never generated. `cache` holds what
+        precedes the prompts and is left as it is; for `on_token` see `sonopsis.decoding.decode`. Raises ValueError for
+        prompts that are empty or hold ids outside of the vocabulary, and TypeError for an unknown option.
         """
         with torch.inference_mode():
             if ids is not None and not isinstance(ids, Tensor):
                 if lengths is not None or padding != "right":
                     raise ValueError("prompts given as lists have their own lengths; leave out `lengths` and `padding`")
                 ids, lengths = _padded(ids, self.backbone.embedding.weight.device)
+            if ids is not None:
+                self._check_ids(ids)
             prompt = _left_aligned(self._embeds(ids, embeds), lengths, padding)
-            forbid = {*forbid_ids, *range(self.config.token_count or self.config.vocab_size, self.config.vocab_size)}
             decoder = self.decoder(self.new_cache(prompt.shape[0]) if cache is None else cache.fork())
-            return search(
-                decoder,
-                (prompt, lengths),
-                max_new_tokens=max_new_tokens,
-                beams=beams,
-                sampling=sampling,
-                length_penalty=length_penalty,
-                stop_ids=stop_ids,
-                stop_sequences=stop_sequences,
-                min_new_tokens=min_new_tokens,
-                forbid_ids=forbid,
-                repetition_penalty=repetition_penalty,
-                no_repeat_ngram=no_repeat_ngram,
-                on_token=on_token,
+            chosen = DecodingOptions(**options)
+            chosen = replace(chosen, forbid_ids={*chosen.forbid_ids, *self.config.padding_ids})
+            return decode(decoder, (prompt, lengths), chosen, on_token)
+
+    def _check_ids(self, ids: Tensor) -> None:
+        if ids.ndim != 2 or 0 in ids.shape or ids.is_floating_point():
+            raise ValueError(
+                f"prompts are token ids (batch, length) with at least one of each, not {tuple(ids.shape)} {ids.dtype}"
+            )
+        if ids.min() < 0 or ids.max() >= self.config.vocab_size:
+            raise ValueError(
+                f"token ids must lie in 0..{self.config.vocab_size - 1}, got {int(ids.min())}..{int(ids.max())}; "
+                "use this model's own tokenizer"
             )
 
     def _embeds(self, ids: Tensor | None, embeds: Tensor | None) -> Tensor:
@@ -265,6 +258,8 @@ def _numpy(logits: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def _padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Lists of ids -> ids (B, L) with zeros behind the shorter ones, and their lengths (B,)."""
+    if any(isinstance(prompt, int) for prompt in prompts):
+        raise ValueError("prompts are lists of token ids, one list for each prompt; put a single prompt into [...]")
     if not prompts or not all(len(prompt) for prompt in prompts):
         raise ValueError("every prompt needs at least one token, and there must be a prompt")
     rows = [torch.as_tensor(prompt, dtype=torch.int64, device=device) for prompt in prompts]
@@ -300,9 +295,10 @@ def _check_ends(lengths: Tensor) -> None:
 
 
 def _check(embeds: Tensor, cache: Cache | None, lengths: Tensor | None) -> None:
-    if embeds.ndim != 3 or embeds.shape[1] == 0:
+    if embeds.ndim != 3 or 0 in embeds.shape:
         raise ValueError(
-            f"a Mamba-2 model reads (batch, length, width) with at least one position, not {tuple(embeds.shape)}"
+            "a Mamba-2 model reads (batch, length, width) with at least one position and one sequence, "
+            f"not {tuple(embeds.shape)}"
         )
     if cache is not None and cache.batch != embeds.shape[0]:
         raise ValueError(f"the cache holds {cache.batch} sequences, the input has {embeds.shape[0]}; use Cache.reorder")

@@ -21,7 +21,7 @@ from sonopsis.data.splits import Split
 from sonopsis.mel import mel_input
 from sonopsis.metrics.events import RESAMPLES, event_f1, score_captions
 from sonopsis.metrics.tagging import accuracy, balanced_accuracy, mean_average_precision
-from sonopsis.model import Model
+from sonopsis.model import Model, Request
 from sonopsis.scenes.benchmark import load_benchmark, missing_clips
 from sonopsis.scenes.render import render
 from sonopsis.scenes.scene import Scene, read_scenes
@@ -29,7 +29,6 @@ from sonopsis.scenes.vocabulary import LEAVES
 
 Floats = NDArray[np.float64]
 MOST_TAGS = 4  # the most events a scene has
-TAG_THRESHOLD = 0.2  # of the baseline made of tags, for models whose training chose none on validation scenes
 
 
 def evaluate(
@@ -105,13 +104,13 @@ def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[P
 
     for scene in scenes:
         samples = render(scene, read_clip)
-        window = model.describe_samples(samples, captions=True, top_k=len(model.labels))
+        window = model.describe_samples(samples, Request(captions=True, top_k=len(model.labels)))
         captions.append(window.caption or "")
         tags.append(dict(window.labels or []))
     rng = random.Random(0)
     frequent = model.folder.config.training.get("most_frequent_caption", "")
     others = [rng.choice([other for other in scenes if other is not scene]) for scene in scenes]
-    threshold = model.folder.config.training.get("tag_threshold", TAG_THRESHOLD)
+    threshold = model.folder.config.threshold
     return {
         "scenes": len(scenes),
         "model": score_captions(scenes, captions),
@@ -133,7 +132,7 @@ def choose_threshold(model: Model, scenes: Sequence[Scene], read_clip: Callable[
     """The tag threshold at which `tag_sentence` has the highest event F1 on validation scenes."""
     tags = []
     for scene in scenes:
-        window = model.describe_samples(render(scene, read_clip), captions=False, top_k=len(model.labels))
+        window = model.describe_samples(render(scene, read_clip), Request(top_k=len(model.labels)))
         tags.append(dict(window.labels or []))
 
     def score(threshold: float) -> float:

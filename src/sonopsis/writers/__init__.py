@@ -1,9 +1,10 @@
 """Results in the formats that other programs read, each by the name the command line gives it."""
 
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any
 
 from sonopsis.results import FileResult
+from sonopsis.writers.arrays import NpzWriter
 from sonopsis.writers.base import Writer
 from sonopsis.writers.structured import JsonlWriter, JsonWriter
 from sonopsis.writers.subtitles import SrtWriter, VttWriter
@@ -23,17 +24,21 @@ WRITERS: dict[str, type[Writer]] = {
     "vtt": VttWriter,
     "audacity": AudacityWriter,
     "raven": RavenWriter,
+    "npz": NpzWriter,
 }
 
 
-def open_writer(format: str, stream: TextIO) -> Writer:
-    """A writer to use in a `with` block, one per stream; raises ValueError for a format that has none."""
+def open_writer(format: str, stream: Any) -> Writer:
+    """A writer to use in a `with` block, one per stream (of text, or of bytes for `binary` formats).
+
+    Raises ValueError for an unknown format.
+    """
     if format not in WRITERS:
         raise ValueError(f"no format is called {format!r}; choose one of {', '.join(WRITERS)}")
     return WRITERS[format](stream)
 
 
-def write(results: Iterable[FileResult], format: str, stream: TextIO) -> None:
+def write(results: Iterable[FileResult], format: str, stream: Any) -> None:
     """Write results as they come, so that an endless run can be followed and stopped; ValueError as `open_writer`."""
     with open_writer(format, stream) as writer:
         for result in results:

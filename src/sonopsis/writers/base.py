@@ -1,7 +1,7 @@
 """What every writer is, and the small rules they share."""
 
 from types import TracebackType
-from typing import ClassVar, Self, TextIO
+from typing import Any, ClassVar, Self
 
 from sonopsis.results import FileResult, WindowResult
 
@@ -19,8 +19,10 @@ class Writer:
     """
 
     suffix: ClassVar[str]  # what the names of files in this format end in
+    binary: ClassVar[bool] = False  # whether the stream takes bytes; such a format needs a file of its own
+    embeddings: ClassVar[bool] = False  # whether results must hold embeddings
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self.stream = stream
 
     def __enter__(self) -> Self:
