@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonopsis.files import CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError, read_json
-from sonopsis.mel import FRAME_SHIFT, MelConfig
+from sonopsis.mel import FRAME_RATE, MelConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,6 @@ class ModelConfig:
     connector: dict[str, Any] | None = None
     lm: dict[str, Any] | None = None
     keep_rate: float = 1.0  # at the default pruning blocks, unless the caller asks for another
-    threshold: float = 0.2  # scores under it are left out of a caption's bag of tags; chosen on validation data
     max_caption_tokens: int = 48
     caption_samples: int = 0  # captions sampled, of which the consensus is given; 0: greedy search instead
     end_of_text: int = 0  # the token that starts a caption and ends it; 0 in the GPT-NeoX tokenizer of Mamba-2
@@ -79,7 +78,7 @@ class ModelFolder:
     @property
     def window(self) -> float:
         """Seconds of audio that the model hears at once."""
-        return self.mel.frames * FRAME_SHIFT
+        return self.mel.frames / FRAME_RATE
 
     @property
     def tokenizer(self) -> Path | None:
@@ -116,6 +115,7 @@ def describe(model: str | os.PathLike[str]) -> ModelFolder:
 
 def _ours(path: Path, fields: dict[str, Any]) -> ModelFolder:
     del fields["model_type"]
+    fields.pop("threshold", None)  # in folders of older versions; no model reads it
     front_end = read_json(path / FRONT_END)
     try:
         found = ModelFolder(path, ModelConfig(**fields), MelConfig(**front_end), path / WEIGHTS)

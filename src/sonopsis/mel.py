@@ -16,7 +16,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from sonopsis.audio import SAMPLE_RATE
 
-FRAME_SHIFT = 0.01  # seconds between frames
 MELS = 128
 FRAME = 400  # samples in a frame, 25 ms
 SHIFT = 160  # samples between frames, 10 ms

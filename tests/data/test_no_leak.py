@@ -63,8 +63,9 @@ def test_no_stage_of_training_is_given_a_held_out_recording(
             rows.append(row | {"split": copy, "source": copy, "family": f"{copy}:{number}", "licence": "CC0-1.0"})
     (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = tmp_path / "config.yaml"
-    tiny = "encoder: {width: 16, depth: 1, heads: 2, stem: patch}\nlm: {width: 16, depth: 1, state: 8, head_dim: 8}"
-    config.write_text(f"stage: {stage}\noutput: {tmp_path}\nvocabulary: 300\ndata: {{root: {tmp_path}}}\n{tiny}\n")
+    tiny = "encoder: {width: 16, depth: 1, heads: 2, stem: patch}\n"
+    tiny += "language_model: {width: 16, depth: 1, state: 8, head_dim: 8, vocabulary: 300}"
+    config.write_text(f"stage: {stage}\noutput: {tmp_path}\ndata: {{root: {tmp_path}}}\n{tiny}\n")
 
     class Stop(Exception):
         pass

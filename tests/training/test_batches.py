@@ -10,14 +10,23 @@ from tokenizers import Tokenizer
 from sonopsis.data.clips import ClipBank
 from sonopsis.data.manifest import read
 from sonopsis.data.splits import Split
+from sonopsis.encoder import PRESETS
+from sonopsis.mel import MelConfig
 from sonopsis.scenes.scene import Event, Scene
 from sonopsis.scenes.vocabulary import LEAVES
-from sonopsis.training.batches import PADDING, Mixtures, Scenes, encode_captions, sounding_labels, stack, stream
-from sonopsis.training.captioning import train_tokenizer
+from sonopsis.training import tokens
+from sonopsis.training.batches import Mixtures, Scenes, sounding_labels, stack, stream
+from sonopsis.training.captioning import training_captions
 from sonopsis.training.config import DataConfig
-from sonopsis.training.tagging import MEL
+from sonopsis.training.start import FRONT_ENDS
+from sonopsis.training.tokens import PADDING, encode_captions
 
 NAMES = list(LEAVES)
+MEL, ENCODER = FRONT_ENDS["small"], PRESETS["small"]
+
+
+def train_tokenizer(clips: ClipBank, vocabulary: int) -> Tokenizer:
+    return tokens.train_tokenizer(training_captions(clips), vocabulary)
 
 
 def bank(root: Path, split: Split = "train") -> ClipBank:
@@ -46,7 +55,7 @@ def test_mixtures_repeat_by_step_and_hold_one_or_two_labels(root: Path) -> None:
 def test_scenes_carry_their_labels_and_one_of_their_captions(root: Path) -> None:
     clips = bank(root)
     tokenizer = train_tokenizer(clips, 400)
-    source = Scenes(clips, NAMES, MEL, DataConfig(workers=0), 4, 0, tokenizer)
+    source = Scenes(clips, NAMES, MEL, DataConfig(workers=0), 4, 0, tokenizer, encoder=ENCODER)
     batches = [source.batch(step) for step in range(4)]
     scenes = source._group(0)
     for step, batch in enumerate(batches):
@@ -64,10 +73,13 @@ def test_a_stream_gives_the_same_batches_with_and_without_processes(root: Path) 
         assert [torch.equal(batch.mel, source.batch(3 + i).mel) for i, batch in enumerate(found)] == [True] * 4
 
 
-def test_shorter_clips_are_padded_with_their_own_minimum() -> None:
+def test_shorter_clips_are_padded_as_the_front_end_pads() -> None:
     short, long = np.full((16, 128), -2.0, np.float32), np.full((48, 128), -3.0, np.float32)
-    batch = stack([short, long])
+    batch = stack([short, long], MEL)
     assert batch.shape == (2, 48, 128) and bool((batch[0] == -2).all()) and bool((batch[1] == -3).all())
+    zero = stack([short, long], MelConfig(1024, mean=-4.0, std=2.0, multiple=16), 64)  # log-Mel 0 is (0 + 4) / 4
+    assert zero.shape == (2, 64, 128) and bool((zero[0, 16:] == 1).all()) and bool((zero[1, 48:] == 1).all())
+    assert stack([long], MelConfig(48, multiple=16), 64).shape == (1, 48, 128)  # no more than the model hears
 
 
 def test_captions_end_with_the_end_of_text(root: Path) -> None:
@@ -86,7 +98,7 @@ def test_sounding_labels_are_the_facts_in_steps_of_the_encoder() -> None:
     overlap = Scene("a", "train", "overlap", 1.28, (dog, bird), None, -60.0, False, (), ())
     over_wind = Scene("b", "train", "bed", 0.64, (replace(dog, onset=0.1),), wind, -60.0, False, (), ())
     scenes = [overlap, over_wind]
-    found = sounding_labels(scenes, ["bird", "dog", "wind"], frames=128, step=16)  # steps of 0.16 s
+    found = sounding_labels(scenes, ["bird", "dog", "wind"], 128, ENCODER)  # steps of 0.16 s
     assert found.shape == (2, 8, 3)
     assert found[0, :, 0].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
     assert found[0, :, 1].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]
@@ -97,7 +109,7 @@ def test_sounding_labels_are_the_facts_in_steps_of_the_encoder() -> None:
 
 def test_facts_are_those_of_the_scenes_that_would_be_heard(root: Path) -> None:
     clips = bank(root)
-    source = Scenes(clips, NAMES, MEL, DataConfig(workers=0), 4, 0, train_tokenizer(clips, 400))
+    source = Scenes(clips, NAMES, MEL, DataConfig(workers=0), 4, 0, train_tokenizer(clips, 400), encoder=ENCODER)
     facts = source.facts(2)
     assert torch.equal(facts.labels, source.batch(2).labels)
     assert facts.sounding is not None and torch.equal(facts.sounding.amax(1), facts.labels)

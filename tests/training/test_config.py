@@ -1,10 +1,13 @@
 """Configurations: overrides, types, unknown keys, and that the ones in the repository are valid."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sonopsis.training.config import dump_config, load_config
+from sonopsis.scenes.vocabulary import LEAVES
+from sonopsis.training.config import LanguageModelSizes, LoRASettings
+from sonopsis.training.configfile import dump_config, load_config
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -15,23 +18,94 @@ def test_the_configurations_of_the_repository_load(path: Path) -> None:
     assert config.output == f"runs/{path.stem}"
 
 
+def test_the_default_model_is_trained_on_all_labels_of_the_vocabulary() -> None:
+    assert load_config(Path(__file__).parents[2] / "configs" / "small-tagger.yaml").labels == list(LEAVES)
+
+
+def written(folder: Path, text: str = "") -> Path:
+    path = folder / "a.yaml"
+    path.write_text(f"stage: tagging\noutput: out\n{text}")
+    return path
+
+
 def test_overrides_reach_nested_keys_and_numbers_become_floats(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("stage: tagging\noutput: out\nlearning_rate: 1e-3\ndata: {speed: 0}\n")
-    config = load_config(tmp_path / "a.yaml", ["data.reverb=1", "steps=7", "encoder.depth=4", "init=some/folder"])
+    path = written(tmp_path, "learning_rate: 1e-3\ndata: {speed: 0}\nlanguage_model: some/folder\n")
+    overrides = [
+        "data.reverb=1",
+        "steps=7",
+        "encoder.depth=4",
+        "model=some/folder",
+        "lora.rank=4",
+        "lora.targets=[in_proj]",
+    ]
+    config = load_config(path, overrides)
     assert (config.learning_rate, config.data.speed, config.data.reverb) == (1e-3, 0.0, 1.0)
-    assert (config.steps, config.encoder, config.init) == (7, {"depth": 4}, "some/folder")
+    assert (config.steps, config.encoder.depth, config.model) == (7, 4, "some/folder")
+    assert config.lora == LoRASettings(rank=4, targets=["in_proj"]) and config.language_model == "some/folder"
     dump_config(config, tmp_path / "b.yaml")
     assert load_config(tmp_path / "b.yaml") == config
+    assert load_config(path, ["language_model.width=64"]).language_model == LanguageModelSizes(width=64)
 
 
-@pytest.mark.parametrize("override", ["data.sped=1", "stepz=1", "pruning.keep=1"])
+@pytest.mark.parametrize("override", ["data.sped=1", "stepz=1", "pruning.keep=1", "init=folder", "lora.r=8"])
 def test_unknown_keys_are_refused(tmp_path: Path, override: str) -> None:
-    (tmp_path / "a.yaml").write_text("stage: tagging\noutput: out\n")
-    with pytest.raises(ValueError, match="unknown key"):
-        load_config(tmp_path / "a.yaml", [override])
+    path = written(tmp_path)
+    with pytest.raises(ValueError) as refused:
+        load_config(path, [override])
+    assert f"{path}: unknown key `{override.split('=')[0]}`; known: " in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
-def test_a_value_where_keys_belong_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("stage: captioning\noutput: out\nlm: 3\n")
-    with pytest.raises(ValueError, match="lm must hold"):
+@pytest.mark.parametrize(
+    ("text", "key", "expected"),
+    [
+        ("language_model: 3", "language_model", "a name or keys and values or null"),
+        ("data: 3", "data", "keys and values"),
+        ("steps: many", "steps", "a whole number"),
+        ("steps: 1.5", "steps", "a whole number"),
+        ("steps: true", "steps", "a whole number"),
+        ("learning_rate: fast", "learning_rate", "a number"),
+        ("encoder: {train: half}", "encoder.train", "all or frozen or a whole number"),
+        ("pruning: {reduce: drop}", "pruning.reduce", "topk or fuse"),
+        ("labels: [a, 1]", "labels", "a list of names"),
+        ("lora: {targets: in_proj}", "lora.targets", "a list of names"),
+        ("connector: {summary: maybe}", "connector.summary", "true or false"),
+        ("steps: 0", "steps must be", "at least 1"),
+        ("encoder: {layer_decay: 0}", "encoder.layer_decay must be", "over 0"),
+        ("encoder: {train: -1}", "encoder.train must be", "a block"),
+        ("pruning: {keep_rate: 1.5}", "pruning.keep_rate must be", "over 0"),
+        ("pruning: {shrink_start: 0.5}", "pruning.shrink_start", "shares of the run"),
+    ],
+)
+def test_a_wrong_type_or_value_is_one_line_with_file_and_key(
+    tmp_path: Path, text: str, key: str, expected: str
+) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ValueError) as refused:
+        load_config(path)
+    message = str(refused.value)
+    assert message.startswith(f"{path}: ") and key in message and expected in message and "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words", "a: [", "output: out"])
+def test_what_describes_no_run_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"a\.yaml: "):
         load_config(tmp_path / "a.yaml")
+
+
+def test_a_bare_no_is_a_precision(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, "precision: no")).precision == "no"
+
+
+@pytest.mark.parametrize(
+    ("encoder", "frozen"),
+    [({}, False), ({"train": "frozen"}, True), ({"learning_rate": 0}, True), ({"train": 3}, False)],
+)
+def test_a_rate_of_nought_is_a_frozen_encoder(tmp_path: Path, encoder: dict[str, Any], frozen: bool) -> None:
+    assert load_config(written(tmp_path, f"encoder: {encoder}")).encoder.frozen is frozen
+
+
+@pytest.mark.parametrize(("pruning", "rate"), [("{}", 0.5), ("{schedule: none}", 1.0), ("{model_keep_rate: 0.7}", 0.7)])
+def test_the_keep_rate_of_the_saved_model(tmp_path: Path, pruning: str, rate: float) -> None:
+    assert load_config(written(tmp_path, f"pruning: {pruning}")).pruning.used_rate == rate

@@ -18,7 +18,6 @@ log_every: 1
 save_every: 3
 validate_every: 6
 precision: "no"
-vocabulary: 320
 encoder: {width: 16, depth: 4, heads: 2, stem: patch}
 data: {workers: 0}
 """
@@ -63,17 +62,22 @@ def test_a_captioner_is_trained_from_a_tagger_and_describes(root: Path, tmp_path
     assert sonopsis.load(tagger).tag(np.random.default_rng(0).standard_normal(16_000) * 0.1)[0].labels
     with pytest.raises(ValueError, match="only tags"):
         sonopsis.load(tagger).caption(np.random.default_rng(0).standard_normal(16_000) * 0.1)
-    small = ["lm.width=16", "lm.depth=1", "lm.state=8", "lm.head_dim=8", "steps=3"]
-    words = train(config(tmp_path, root, f"stage: verbalising\noutput: {tmp_path / 'words'}\ninit: {tagger}"), small)
+    small = [
+        "language_model={width: 16, depth: 1, state: 8, head_dim: 8, vocabulary: 320}",
+        "labels=inherit",
+        "encoder={}",
+        "steps=3",
+    ]
+    words = train(config(tmp_path, root, f"stage: verbalising\noutput: {tmp_path / 'words'}\nmodel: {tagger}"), small)
     before, after = load_file(tagger / "model.safetensors"), load_file(words / "model.safetensors")
     assert all(torch.equal(value, after[f"tagger.{name}"]) for name, value in before.items())
-    path = config(tmp_path, root, f"stage: captioning\noutput: {tmp_path / 'captioner'}\ninit: {words}")
+    path = config(tmp_path, root, f"stage: captioning\noutput: {tmp_path / 'captioner'}\nmodel: {words}")
     folder = train(path, small)
     model = sonopsis.load(folder)
     (caption,) = model.caption(np.random.default_rng(0).standard_normal(16_000) * 0.1)
     assert isinstance(caption.text, str) and caption.score < 0
-    assert 0 < model.folder.config.threshold < 1
     facts = model.folder.config.training
+    assert 0 < facts["tag_threshold"] < 1
     assert facts["clips"] == 18 and facts["from"]["stage"] == "verbalising" and facts["most_frequent_caption"]
     log = (tmp_path / "captioner" / "log.jsonl").read_text()
     assert "val_event_f1_leaf" in log and "caption" in log

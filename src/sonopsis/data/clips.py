@@ -45,10 +45,13 @@ class ClipBank:
     `rows` are the manifest's rows as clips; rows that cannot be decoded or are silent are left out.
     """
 
-    def __init__(self, rows: Sequence[Row], root: Path) -> None:
-        """Open the cache of these rows under `root`, decoding into it first if there is none."""
+    def __init__(self, rows: Sequence[Row], root: Path, cache: Path | None = None) -> None:
+        """Open the decoded clips of these rows, whose paths are under `root`, in the folder `cache` (None: root/cache).
+
+        They are decoded into it first if they are not there.
+        """
         key = hashlib.sha256(json.dumps([(row.path, row.sha256, row.start) for row in rows]).encode())
-        folder = root / "cache"
+        folder = root / "cache" if cache is None else cache
         folder.mkdir(parents=True, exist_ok=True)
         index_file, data_file = (folder / f"clips-{key.hexdigest()[:16]}.{end}" for end in ("json", "int16"))
         if not index_file.is_file():

@@ -1,1 +1,12 @@
-"""Making models: configuration, clips in memory, batches composed on the fly, one loop, two tasks, evaluation."""
+"""Training models: for any encoder, any labels and any Mamba-2, from one YAML file for each run.
+
+config.py       the keys of that file; configfile.py reads and writes it
+start.py        the model that a run starts from; recordings.py: its clips
+building.py     tagger, connector and language model of a run, in one place; tokens.py: its tokenizer
+tagging.py      the stages: labels; verbalising.py: facts into words; captioning.py: scenes into sentences
+batches.py      examples composed on the fly; augment.py changes them
+losses.py       every loss; rates.py: keep rates; optimizer.py: what is trained how fast
+loop.py         the one loop; resume.py: its checkpoints
+run.py          `sonopsis train CONFIG`
+own_labels.py   `sonopsis train --from MODEL FOLDER`: a tagger of a user's own labels; features.py, card.py
+"""

@@ -19,17 +19,17 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from sonopsis.audio import SAMPLE_RATE
 from sonopsis.data.clips import Clip, ClipBank
 from sonopsis.data.splits import Split
+from sonopsis.encoder.config import EncoderConfig
 from sonopsis.mel import FRAME_RATE, MelConfig, mel_input
 from sonopsis.scenes.compose import compose
 from sonopsis.scenes.render import render
 from sonopsis.scenes.scene import Event, Scene
 from sonopsis.training.augment import augment_clip, augment_mel
 from sonopsis.training.config import DataConfig
+from sonopsis.training.tokens import encode_captions
 
 # Lengths of batches come in steps: a matrix product of a new shape is compiled first, which takes longer than padding.
 LENGTH_STEP = 64  # Mel frames
-WIDTH_STEP = 8  # caption tokens
-PADDING = -100  # label of padded word positions; cross_entropy ignores it
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Mixtures:
     def batch(self, step: int) -> Batch:
         """The examples of one step: labels drawn evenly, then a family, then a clip, so that no session dominates."""
         rng = np.random.default_rng((self.seed, step))
-        mels = np.empty((self.size, round(self.data.seconds * FRAME_RATE), 128), np.float32)
+        mels = np.empty((self.size, self._frames(), 128), np.float32)
         targets = np.zeros((self.size, len(self.labels)), np.float32)
         for i in range(self.size):
             samples = self._mixture(rng, targets[i])
@@ -72,8 +72,18 @@ class Mixtures:
             mels[i] = mel[: mels.shape[1]]
         return Batch(torch.from_numpy(mels), torch.from_numpy(targets))
 
+    def _seconds(self) -> float:
+        return min(self.data.seconds, self.mel.frames / FRAME_RATE)
+
+    def _frames(self) -> int:
+        """Mel frames of every example: what the front end makes of its samples."""
+        if self.mel.multiple is None:
+            return self.mel.frames
+        steps = -(-round(self._seconds() * FRAME_RATE) // self.mel.multiple)
+        return min(self.mel.frames, steps * self.mel.multiple)
+
     def _mixture(self, rng: np.random.Generator, target: NDArray[np.float32]) -> NDArray[np.float32]:
-        length = round(self.data.seconds * SAMPLE_RATE) + 240  # 240: the frames of the last 10 ms need a whole window
+        length = round(self._seconds() * SAMPLE_RATE) + 240  # 240: the frames of the last 10 ms need a whole window
         mixed = (rng.standard_normal(length) * 10 ** (rng.uniform(-75, -45) / 20)).astype(np.float32)
         names = sorted(self.by_label)
         for event in range(1 if rng.random() < 0.6 else 2):
@@ -105,10 +115,13 @@ class Scenes:
         size: int,
         seed: int,
         tokenizer: Tokenizer,
+        *,
+        encoder: EncoderConfig,
         split: Split = "train",
     ) -> None:
         self.bank, self.labels, self.mel, self.data, self.size, self.seed = bank, labels, mel, data, size, seed
-        self.tokenizer, self.split = tokenizer, split
+        self.tokenizer, self.encoder, self.split = tokenizer, encoder, split
+        self._step = 1 if mel.multiple is None else math.lcm(LENGTH_STEP, mel.multiple)
         self._drawn: tuple[int, list[Scene]] | None = None  # the group last drawn, and its number
 
     def batch(self, step: int) -> Batch:
@@ -122,13 +135,16 @@ class Scenes:
             mel = mel_input(np.clip(samples, -1, 1), self.mel)[0]
             augment_mel(mel, self.data, self.mel.std, rng)
             mels.append(mel)
-        return self._with_targets(scenes, stack(mels, LENGTH_STEP), rng)
+        return self._with_targets(scenes, stack(mels, self.mel, self._step), rng)
 
     def facts(self, step: int) -> Batch:
         """The same without rendering: Mel frames are zeros, only their number is right."""
         scenes = self._of_step(step)
-        frames = round(max(scene.duration for scene in scenes) * FRAME_RATE)
-        silence = torch.zeros(()).expand(len(scenes), -(-frames // LENGTH_STEP) * LENGTH_STEP, 128)  # takes no memory
+        frames = self.mel.frames
+        if self.mel.multiple is not None:
+            longest = round(max(scene.duration for scene in scenes) * FRAME_RATE)
+            frames = min(frames, -(-longest // self._step) * self._step)
+        silence = torch.zeros(()).expand(len(scenes), frames, 128)  # takes no memory
         return self._with_targets(scenes, silence, np.random.default_rng((self.seed, step)))
 
     def _with_targets(self, scenes: list[Scene], mel: Tensor, rng: np.random.Generator) -> Batch:
@@ -136,7 +152,7 @@ class Scenes:
         for target, scene in zip(targets, scenes, strict=True):
             target[[self.labels.index(name) for name in scene.labels]] = 1.0
         captions = [scene.captions[rng.integers(len(scene.captions))] for scene in scenes]
-        sounding = sounding_labels(scenes, self.labels, mel.shape[1], self.mel.multiple or 1)
+        sounding = sounding_labels(scenes, self.labels, mel.shape[1], self.encoder)
         return Batch(mel, torch.from_numpy(targets), encode_captions(self.tokenizer, captions), sounding)
 
     def _render(self, scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -168,17 +184,27 @@ class Scenes:
         return [scene for batch in batches for scene in batch]
 
 
-def stack(mels: list[NDArray[np.float32]], multiple: int = 1) -> Tensor:
-    """Log-Mels of several lengths -> (B, T, 128), T a multiple of `multiple`, each padded with its own minimum."""
-    frames = -(-max(len(mel) for mel in mels) // multiple) * multiple
-    padded = [np.pad(mel, ((0, frames - len(mel)), (0, 0)), constant_values=mel.min()) for mel in mels]
+def stack(mels: list[NDArray[np.float32]], mel: MelConfig, multiple: int = 1) -> Tensor:
+    """Normalised log-Mels of several lengths -> (B, T, 128), padded as the front end pads.
+
+    T is a multiple of `multiple`, or the model's input length where that is less.
+    """
+    longest = max(len(one) for one in mels)
+    frames = max(longest, min(-(-longest // multiple) * multiple, mel.frames))
+    zero = -mel.mean / (2 * mel.std)
+    padded = [
+        np.pad(one, ((0, frames - len(one)), (0, 0)), constant_values=one.min() if mel.padding == "clip_min" else zero)
+        for one in mels
+    ]
     return torch.from_numpy(np.stack(padded))
 
 
-def sounding_labels(scenes: Sequence[Scene], labels: list[str], frames: int, step: int) -> Tensor:
-    """Which labels sound, by the scenes' facts, in each time step of `step` Mel frames: (B, frames / step, labels)."""
-    rate = FRAME_RATE / step  # time steps per second
-    active = np.zeros((len(scenes), frames // step, len(labels)), np.float32)
+def sounding_labels(scenes: Sequence[Scene], labels: list[str], frames: int, encoder: EncoderConfig) -> Tensor:
+    """Which labels sound, by the scenes' facts, in each time step that the encoder makes of so many Mel frames:
+    (B, t, labels)."""
+    time, _ = encoder.grid(frames)
+    rate = FRAME_RATE / encoder.stride[0]  # time steps per second
+    active = np.zeros((len(scenes), time, len(labels)), np.float32)
     for steps, scene in zip(active, scenes, strict=True):
         for event in scene.events:
             last = event.onset + event.end - event.start
@@ -186,13 +212,6 @@ def sounding_labels(scenes: Sequence[Scene], labels: list[str], frames: int, ste
         if scene.bed:
             steps[: math.ceil(scene.duration * rate), labels.index(scene.bed.label)] = 1.0
     return torch.from_numpy(active)
-
-
-def encode_captions(tokenizer: Tokenizer, captions: list[str]) -> Tensor:
-    """Sentences -> ids (B, W): the end of text (id 0) follows the last word, PADDING follows that."""
-    ids = [[*encoding.ids, 0] for encoding in tokenizer.encode_batch(captions)]
-    width = -(-max(len(row) for row in ids) // WIDTH_STEP) * WIDTH_STEP
-    return torch.tensor([row + [PADDING] * (width - len(row)) for row in ids])
 
 
 def stream(batch: Callable[[int], Batch], first: int, last: int, workers: int) -> Iterator[Batch]:

@@ -1,18 +1,26 @@
-"""A training run as a YAML file: every field with its unit, unknown keys refused, `key=value` overrides."""
+"""What a training run can be told: every key of its YAML file, with its unit and its default.
 
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+configfile.py reads and writes the file; docs/training.md explains the keys to users.
+"""
 
-import yaml
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sonopsis.captioning.connector import Layout
+from sonopsis.pruning.config import ReducerName, ScoreName
+
+Stage = Literal["tagging", "verbalising", "captioning"]
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Which clips are heard and how they are changed before they are."""
 
-    root: str | None = None  # data folder; None: $SONOPSIS_DATA or the default
-    seconds: float = 2.56  # length of a tagging example
+    root: str | None = None  # folder that the paths of the manifest start from; null: $SONOPSIS_DATA or the default
+    manifest: str | None = None  # null: manifest.jsonl in `root`
+    folder: str | None = None  # a folder of recordings with a folder per label, in place of a manifest
+    cache: str | None = None  # where decoded clips are kept; null: cache/ in `root`, with `folder` in the output
+    seconds: float = 2.56  # length of a tagging example, at most what the model hears at once
     workers: int = 1  # processes that compose batches
     speed: float = 0.2  # clips are played up to this share faster or slower
     reverb: float = 0.25  # share of clips heard in a synthetic room
@@ -25,35 +33,122 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class PruningConfig:
-    """Keep rates seen in training: drawn anew each step between a shrinking lower bound and 1."""
+class EncoderTraining:
+    """How much of the encoder is trained, and how fast."""
 
-    keep_rate: float = 0.5  # the lower bound once shrinking has ended
+    train: Literal["all", "frozen"] | int = "all"  # a number: the blocks from this one on (counted from 0)
+    learning_rate: float | None = None  # null: the run's; 0: the same as `train: frozen`
+    layer_decay: float = 1.0  # the learning rate of each block is that of the next one times this
+    drop_path: float | None = None  # stochastic depth of the last block; null: as in the model
+    width: int | None = None  # this and the following only for a preset, whose own sizes they replace
+    depth: int | None = None
+    heads: int | None = None
+    stem: Literal["patch", "conv"] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.train, int) and self.train < 0:
+            raise ValueError(f"train must be all, frozen or the number of a block, not {self.train}")
+        if self.learning_rate is not None and self.learning_rate < 0:
+            raise ValueError(f"learning_rate must not be negative: {self.learning_rate}")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay must be over 0 and at most 1, not {self.layer_decay}")
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing of the encoder changes."""
+        return self.train == "frozen" or self.learning_rate == 0
+
+
+@dataclass(frozen=True)
+class ConnectorSettings:
+    """The connector of a captioner; its widths follow from encoder and language model."""
+
+    layout: Layout = "concat"
+    summary: bool | None = None  # whether CLS goes last as one more vector; null: if the encoder has a CLS
+    labels: int | None = None  # labels scored in each vector; null: all labels of the run; 0: none
+    reduction: int = 1  # neighbouring time steps averaged into one vector (layout concat only)
+
+
+@dataclass(frozen=True)
+class LanguageModelSizes:
+    """A Mamba-2 to be trained from scratch, with a tokenizer of its own."""
+
+    width: int = 192
+    depth: int = 4
+    state: int = 64
+    head_dim: int = 64
+    expand: int = 2
+    groups: int = 1
+    vocabulary: int = 1024  # the most tokens of its tokenizer, a byte-level BPE of training captions
+
+
+@dataclass(frozen=True)
+class LoRASettings:
+    """Adapters on a frozen language model (arXiv 2509.15680); saved beside the model, and merged into it."""
+
+    rank: int = 8
+    alpha: float | None = None  # null: twice the rank
+    dropout: float = 0.0
+    targets: list[str] = field(default_factory=lambda: ["in_proj", "out_proj"])
+
+
+@dataclass(frozen=True)
+class PruningConfig:
+    """Keep rates seen in training (arXiv 2504.01690), at the default pruning blocks of the encoder.
+
+    "random" draws a rate anew at each step, between a lower bound that shrinks from 1 to `keep_rate` and 1, so that one
+    model serves all rates. "cosine" is the paper's recipe: the rate itself shrinks to `keep_rate` and stays there.
+    """
+
+    schedule: Literal["random", "cosine", "none"] = "random"
+    keep_rate: float = 0.5  # the lower bound (random) or the rate (cosine) once shrinking has ended
     shrink_start: float = 0.1  # shares of the run
     shrink_end: float = 0.4
+    model_keep_rate: float | None = (
+        None  # of validation and of the saved model; null: `keep_rate`, or 1 without pruning
+    )
+    score: ScoreName | None = None  # what decides which patches stay; null: the encoder's own score
+    reduce: ReducerName = "topk"  # what becomes of the others
+
+    def __post_init__(self) -> None:
+        for name, rate in (("keep_rate", self.keep_rate), ("model_keep_rate", self.model_keep_rate)):
+            if rate is not None and not 0 < rate <= 1:
+                raise ValueError(f"{name} must be over 0 and at most 1, not {rate}")
+        if not 0 <= self.shrink_start <= self.shrink_end <= 1:
+            raise ValueError(
+                f"shrink_start and shrink_end are shares of the run, 0 <= start <= end <= 1, not {self.shrink_start} "
+                f"and {self.shrink_end}"
+            )
+
+    @property
+    def used_rate(self) -> float:
+        """The keep rate that validation and the saved model use."""
+        if self.model_keep_rate is not None:
+            return self.model_keep_rate
+        return 1.0 if self.schedule == "none" else self.keep_rate
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One stage of training: what, from what, for how long."""
 
-    stage: Literal["tagging", "verbalising", "captioning"]
+    stage: Stage
     output: str
-    init: str | None = None  # model folder to start from
-    encoder: dict[str, Any] = field(default_factory=dict)  # fields over the preset `small`
-    connector: dict[str, Any] = field(default_factory=dict)
-    lm: dict[str, Any] = field(default_factory=dict)
-    vocabulary: int = 1024  # size of the caption tokenizer
+    model: str = "small"  # a preset (from scratch), a model folder, or whatever `sonopsis.load` reads
+    labels: Literal["manifest", "inherit"] | list[str] = "manifest"
+    encoder: EncoderTraining = field(default_factory=EncoderTraining)
+    connector: ConnectorSettings | None = None  # null: that of a model that captions, or the defaults
+    language_model: str | LanguageModelSizes | None = None  # a folder, or sizes; null: as for `connector`
+    lora: LoRASettings | None = None  # null: the whole language model is trained
     steps: int = 1000
     batch_size: int = 32
     learning_rate: float = 1e-3
-    encoder_learning_rate: float | None = None  # None: the same
     warmup_steps: int = 100
     weight_decay: float = 0.05
     clip_norm: float = 1.0
-    ema: float = 0.998  # decay of the averaged weights that are validated and exported
+    ema: float = 0.998  # decay of the averaged weights that are validated and saved
     tag_weight: float = 1.0  # of the tagging loss beside the caption loss
-    timing_weight: float = 1.0  # of the loss of labels in time beside the caption loss
+    timing_weight: float = 1.0  # of the loss of labels in time beside the caption loss (connector concat with labels)
     label_smoothing: float = 0.0
     precision: Literal["no", "bf16"] = "bf16"
     seed: int = 0
@@ -63,42 +158,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     pruning: PruningConfig = field(default_factory=PruningConfig)
 
-
-def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainConfig:
-    """Read a run's YAML file and apply `a.b=value` overrides; raises ValueError naming an unknown key."""
-    found = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    for override in overrides or []:
-        key, separator, value = override.partition("=")
-        if not separator:
-            raise ValueError(f"override {override!r} is not of the form key=value")
-        *parents, last = key.split(".")
-        target = found
-        for parent in parents:
-            target = target.setdefault(parent, {})
-        target[last] = yaml.safe_load(value)
-    for name in ("stage", "output"):
-        if name not in found:
-            raise ValueError(f"{path}: `{name}` is missing")
-    base = TrainConfig(stage=found.pop("stage"), output=found.pop("output"))
-    return _merge(base, found, str(path))
-
-
-def dump_config(config: TrainConfig, path: Path) -> None:
-    """Save the resolved configuration beside a run's results."""
-    path.write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
-
-
-def _merge(base: Any, changes: dict[str, Any], where: str) -> Any:
-    known = {f.name for f in fields(base)}
-    for key, value in changes.items():
-        if key not in known:
-            raise ValueError(f"{where}: unknown key {key!r}; known: {', '.join(sorted(known))}")
-        current = getattr(base, key)
-        if is_dataclass(current):
-            value = _merge(current, value or {}, f"{where}: {key}")
-        elif isinstance(current, dict) and not isinstance(value, dict):
-            raise ValueError(f"{where}: {key} must hold keys and values, not {value!r}")
-        elif isinstance(current, float) and isinstance(value, int | str):
-            value = float(value)  # YAML reads 1e-3 as text
-        base = replace(base, **{key: value})
-    return base
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "log_every", "save_every", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

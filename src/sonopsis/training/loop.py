@@ -1,16 +1,17 @@
-"""The one training loop: AdamW, warm-up and cosine decay, averaged weights, a log, checkpoints to resume from.
+"""The one training loop: AdamW, averaged weights, a log, checkpoints to resume from.
 
 Devices, precision and several processes are Accelerate's business (one CPU to many nodes).
 """
 
 import json
-import math
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -19,7 +20,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sonopsis.training.batches import Batch
-from sonopsis.training.config import TrainConfig, dump_config
+from sonopsis.training.config import TrainConfig
+from sonopsis.training.configfile import dump_config
+from sonopsis.training.optimizer import make_optimizer, schedule
+from sonopsis.training.resume import find_checkpoint, write_checkpoint
 
 
 class Task(Protocol):
@@ -28,6 +32,10 @@ class Task(Protocol):
     @property
     def module(self) -> nn.Module:
         """What is trained."""
+
+    @property
+    def fixed(self) -> Sequence[nn.Module]:
+        """Parts of it that stay in evaluation mode."""
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """The batches of steps `first` ... `last - 1`."""
@@ -43,54 +51,74 @@ class Task(Protocol):
 
 
 def fit(task: Task, config: TrainConfig) -> Path:
-    """Train until `config.steps`, resuming from `output/checkpoint` if there is one; returns the exported folder."""
+    """Train until `config.steps`, resuming from `output/checkpoint` if there is one; returns the exported folder.
+
+    Ctrl-C ends the step and saves a checkpoint before it raises KeyboardInterrupt.
+    """
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     dump_config(config, output / "config.yaml")
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=config.precision)
-    optimizer = torch.optim.AdamW(_groups(task.module, config), betas=(0.9, 0.98), weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
-    module, optimizer, schedule = accelerator.prepare(task.module, optimizer, schedule)
+    optimizer = make_optimizer(task.module, config)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, config))
+    module, optimizer, rates = accelerator.prepare(task.module, optimizer, rates)
     plain = accelerator.unwrap_model(module)
     averaged = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
     accelerator.register_for_checkpointing(averaged)
-    checkpoint = output / "checkpoint"
-    first = _resume(accelerator, checkpoint)
+    folder, first = find_checkpoint(output)
+    if folder is not None:
+        accelerator.load_state(str(folder))
+
+    def save(done: int) -> None:
+        write_checkpoint(output, done, lambda folder: accelerator.save_state(str(folder)))
 
     began, waited = time.perf_counter(), 0.0
     totals: dict[str, float] = {}
-    module.train()
+    _train_mode(module, task)
     batches = task.batches(first, config.steps)
-    for step in range(first, config.steps):
-        asked = time.perf_counter()
-        batch = next(batches).to(accelerator.device)
-        waited += time.perf_counter() - asked
-        with accelerator.autocast(), _attention(accelerator.device):
-            loss, figures = task.loss(module, batch, step / config.steps)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        averaged.update_parameters(plain)
-        for name, value in figures.items():
-            totals[name] = totals.get(name, 0.0) + value
-        done = step + 1
-        if done % config.log_every == 0:
-            spent = time.perf_counter() - began
-            means = {name: round(total / config.log_every, 4) for name, total in totals.items()}
-            _log(output, {"step": done, **means, "seconds": round(spent, 1), "waited": round(waited, 1)})
-            totals = {}
-        if done % config.validate_every == 0 or done == config.steps:
-            averaged.eval()
-            _log(output, {"step": done, **{f"val_{k}": round(v, 4) for k, v in task.validate(averaged.module).items()}})
-            module.train()
-        if done % config.save_every == 0 or done == config.steps:
-            accelerator.save_state(str(checkpoint))
-            (checkpoint / "step.json").write_text(json.dumps({"step": done}), encoding="utf-8")
-            averaged.eval()
-            task.export(averaged.module, output / "model")
+    with _interrupts() as interrupt:
+        for step in range(first, config.steps):
+            asked = time.perf_counter()
+            batch = next(batches).to(accelerator.device)
+            waited += time.perf_counter() - asked
+            with accelerator.autocast(), _attention(accelerator.device):
+                loss, figures = task.loss(module, batch, step / config.steps)
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
+            optimizer.step()
+            rates.step()
+            optimizer.zero_grad(set_to_none=True)
+            averaged.update_parameters(plain)
+            for name, value in figures.items():
+                totals[name] = totals.get(name, 0.0) + value
+            done = step + 1
+            if done % config.log_every == 0:
+                spent = time.perf_counter() - began
+                means = {name: round(total / config.log_every, 4) for name, total in totals.items()}
+                _log(output, {"step": done, **means, "seconds": round(spent, 1), "waited": round(waited, 1)})
+                totals = {}
+            if interrupt.is_set() and done < config.steps:
+                save(done)
+                raise KeyboardInterrupt
+            if done % config.validate_every == 0 or done == config.steps:
+                averaged.eval()
+                figures = task.validate(averaged.module)
+                _log(output, {"step": done, **{f"val_{k}": round(v, 4) for k, v in figures.items()}})
+                _train_mode(module, task)
+            if done % config.save_every == 0 or done == config.steps:
+                save(done)
+                averaged.eval()
+                task.export(averaged.module, output / "model")
+    if first >= config.steps:  # a run that was stopped after its last step
+        averaged.eval()
+        task.export(averaged.module, output / "model")
     return output / "model"
+
+
+def _train_mode(module: nn.Module, task: Task) -> None:
+    module.train()
+    for part in task.fixed:
+        part.eval()
 
 
 def _attention(device: torch.device) -> AbstractContextManager[None]:
@@ -98,35 +126,25 @@ def _attention(device: torch.device) -> AbstractContextManager[None]:
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
-def _groups(module: nn.Module, config: TrainConfig) -> list[dict[str, object]]:
-    """Parameter groups: no decay on vectors, and the encoder's own learning rate if it has one."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
-        groups.setdefault((".encoder." in f".{name}", parameter.ndim < 2), []).append(parameter)
-    encoder_rate = config.encoder_learning_rate or config.learning_rate
-    return [
-        {
-            "params": parameters,
-            "lr": encoder_rate if in_encoder else config.learning_rate,
-            "weight_decay": 0.0 if vector else config.weight_decay,
-        }
-        for (in_encoder, vector), parameters in groups.items()
-    ]
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that a step is not left half done; a second one interrupts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only there signals can be handled
+        yield asked
+        return
+    before = signal.getsignal(signal.SIGINT)
 
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
 
-def _rate(step: int, config: TrainConfig) -> float:
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return 0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, progress))) / 2
-
-
-def _resume(accelerator: Accelerator, checkpoint: Path) -> int:
-    marker = checkpoint / "step.json"
-    if not marker.is_file():
-        return 0
-    accelerator.load_state(str(checkpoint))
-    return int(json.loads(marker.read_text(encoding="utf-8"))["step"])
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _log(output: Path, record: dict[str, float]) -> None:

@@ -1,6 +1,7 @@
-"""`sonopsis train CONFIG`: data and task of a configuration, handed to the loop."""
+"""`sonopsis train CONFIG`: model, data and task of a configuration, handed to the loop."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,17 @@ from typing import Any
 from accelerate.utils import set_seed
 
 from sonopsis.data.clips import ClipBank
-from sonopsis.data.fetch import default_root
-from sonopsis.data.manifest import read
 from sonopsis.folder import write_description
 from sonopsis.metrics.evaluate import choose_threshold
 from sonopsis.model import load
 from sonopsis.scenes.compose import compose
+from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training.captioning import VALIDATION_SCENES, Captioning, training_captions
-from sonopsis.training.config import TrainConfig, load_config
+from sonopsis.training.config import TrainConfig
+from sonopsis.training.configfile import load_config
 from sonopsis.training.loop import fit
+from sonopsis.training.recordings import open_clips
+from sonopsis.training.start import Start, open_start
 from sonopsis.training.tagging import Tagging
 from sonopsis.training.verbalising import Verbalising
 
@@ -27,38 +30,45 @@ TASKS: dict[str, type[Tagging] | type[Captioning]] = {
 }
 
 
-def train(config_path: str | Path, overrides: list[str] | None = None) -> Path:
+def train(config_path: str | Path, overrides: Sequence[str] = ()) -> Path:
     """Train what a YAML file describes, resuming if its output folder holds a checkpoint; returns the model folder.
 
-    Raises ValueError for a wrong configuration and DataError when the manifest has not been built.
+    Raises ValueError for a wrong configuration and for data that are not there, before anything is trained.
     """
     config = load_config(config_path, overrides)
-    if config.stage not in TASKS:
-        raise ValueError(f"{config_path}: unknown stage {config.stage!r}; known: {', '.join(TASKS)}")
-    root = Path(config.data.root) if config.data.root else default_root()
-    manifest = root / "manifest.jsonl"
-    clips, validation = ClipBank(read(manifest, "train"), root), ClipBank(read(manifest, "validation"), root)
+    try:
+        return run(config)
+    except ValueError as error:
+        raise ValueError(f"{config_path}: {error}") from error
+
+
+def run(config: TrainConfig) -> Path:
+    """Train what a configuration describes; returns the model folder."""
+    start = open_start(config)
+    clips, validation = open_clips(config)
     set_seed(config.seed)  # before the task makes its weights
-    folder = fit(TASKS[config.stage](config, clips, validation), config)
-    conclude(folder, config, clips, validation)
+    folder = fit(TASKS[config.stage](config, start, clips, validation), config)
+    conclude(folder, config, start, clips, validation)
     return folder
 
 
-def conclude(path: Path, config: TrainConfig, clips: ClipBank, validation: ClipBank) -> None:
-    """Write into a trained model's folder what it was trained on and, if it captions, what validation data choose."""
-    model = load(path)
-    found = replace(model.folder.config, training=_facts(config, clips, validation))
-    if config.stage == "captioning":
+def conclude(path: Path, config: TrainConfig, start: Start, clips: ClipBank, validation: ClipBank) -> None:
+    """Write into a trained model's folder what it was trained on.
+
+    A captioner of the built-in vocabulary also gets what the baselines of `sonopsis eval` need: the most frequent
+    training caption, and the tag threshold that validation scenes choose.
+    """
+    model = load(path, engine="torch")
+    facts = training_facts(config, start, clips, validation)
+    if config.stage == "captioning" and set(model.labels) <= set(LEAVES):
         scenes = list(compose(validation.rows, seed=2, count=VALIDATION_SCENES, split="validation"))
-        frequent, _ = Counter(training_captions(clips)).most_common(1)[0]
-        found.training["most_frequent_caption"] = frequent
-        found = replace(found, threshold=choose_threshold(model, scenes, validation.read))
-    write_description(path, found, model.folder.mel)
+        facts["most_frequent_caption"] = Counter(training_captions(clips)).most_common(1)[0][0]
+        facts["tag_threshold"] = choose_threshold(model, scenes, validation.read)
+    write_description(path, replace(model.folder.config, training=facts), model.folder.mel)
 
 
-def _facts(config: TrainConfig, clips: ClipBank, validation: ClipBank) -> dict[str, Any]:
+def training_facts(config: TrainConfig, start: Start, clips: ClipBank, validation: ClipBank) -> dict[str, Any]:
     """What `sonopsis info` says of the training: run, data, and the run it started from."""
-    before = load(config.init).folder.config.training if config.init else None
     return {
         "stage": config.stage,
         "steps": config.steps,
@@ -67,5 +77,6 @@ def _facts(config: TrainConfig, clips: ClipBank, validation: ClipBank) -> dict[s
         "clips": len(clips.rows),
         "packages": sorted({row.source for row in clips.rows}),
         "validation_clips": len(validation.rows),
-        "from": before,
+        "model": start.name,
+        "from": start.training,
     }

@@ -1,4 +1,4 @@
-"""Between the stages: the language model learns to put facts into words, from scenes composed but not heard.
+"""The verbalising stage: the language model learns to put facts into words, from scenes composed but not heard.
 
 The prefix it will later read is a sequence of label embeddings weighted by scores. Here the scores come from the facts
 of a scene, made as uncertain as a recogniser's. Without audio a step takes a fraction of the time, and what is to be
@@ -11,39 +11,52 @@ import torch
 from torch import Tensor, nn
 
 from sonopsis.captioning.captioner import Captioner
+from sonopsis.data.clips import ClipBank
 from sonopsis.mel import FRAME_RATE
 from sonopsis.metrics.events import score_captions
 from sonopsis.scenes.compose import compose
-from sonopsis.training.batches import LENGTH_STEP, Batch, Scenes, sounding_labels, stream
-from sonopsis.training.captioning import LONGEST_CAPTION, VALIDATION_SCENES, Captioning, caption_loss
-from sonopsis.training.tagging import MEL
+from sonopsis.training.batches import LENGTH_STEP, Batch, sounding_labels, stream
+from sonopsis.training.captioning import FIGURES, LONGEST_CAPTION, VALIDATION_SCENES, Captioning
+from sonopsis.training.config import TrainConfig
+from sonopsis.training.losses import caption_loss
+from sonopsis.training.start import Start
 
 
 class Verbalising(Captioning):
-    """Captioning without the ears: connector embeddings and language model; `sonopsis.training.loop.Task`."""
+    """Captioning without the encoder: connector embeddings and language model; `sonopsis.training.loop.Task`."""
+
+    def __init__(self, config: TrainConfig, start: Start, train: ClipBank, validation: ClipBank) -> None:
+        super().__init__(config, start, train, validation)
+        connector = self.module.connector.config
+        if connector.layout != "concat" or not connector.labels:
+            raise ValueError(
+                "connector: stage verbalising needs layout concat with labels; train such captioners at once"
+            )
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Facts of scenes of training clips."""
-        config = self.config
-        source = Scenes(self.train, self.labels, MEL, config.data, config.batch_size, config.seed, self.tokenizer)
-        return stream(source.facts, first, last, config.data.workers)
+        return stream(self.scenes().facts, first, last, self.config.data.workers)
 
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Next-word cross-entropy, given uncertain facts."""
-        prefix = said(self.module, uncertain(labels_along_prefix(batch)))
-        loss = caption_loss(self.module.words(prefix, batch.ids), batch, self.config.label_smoothing)  # type: ignore[arg-type]
+        assert batch.ids is not None and batch.sounding is not None
+        facts = along_prefix(batch.sounding, batch.labels, summary=self.module.connector.config.summary)
+        prefix = said(self.module, uncertain(facts))
+        loss = caption_loss(self.module.words(prefix, batch.ids), batch.ids, self.config.label_smoothing)
         return loss, {"caption": loss.item()}
 
     @torch.inference_mode()
     def validate(self, module: nn.Module) -> dict[str, float]:
-        """Scores of greedy captions of the facts of validation scenes: what perfect ears would reach."""
+        """Scores of greedy captions of the facts of validation scenes: what a perfect encoder would reach."""
         assert isinstance(module, Captioner)
         scenes = list(compose(self.validation.rows, seed=1, count=VALIDATION_SCENES, split="validation"))
         captions = []
         for scene in scenes:
-            frames = -(-round(scene.duration * FRAME_RATE) // LENGTH_STEP) * LENGTH_STEP
-            steps = sounding_labels([scene], self.labels, frames, MEL.multiple or 1)  # (1, t, labels)
-            facts = torch.cat([steps, steps.amax(dim=1, keepdim=True)], dim=1)  # (1, t + 1, labels)
+            frames = self.start.mel.frames
+            if self.start.mel.multiple is not None:
+                frames = min(frames, -(-round(scene.duration * FRAME_RATE) // LENGTH_STEP) * LENGTH_STEP)
+            steps = sounding_labels([scene], self.labels, frames, self.start.encoder)  # (1, t, labels)
+            facts = along_prefix(steps, steps.amax(dim=1), summary=module.connector.config.summary)
             found = module.lm.generate(
                 embeds=module.prompt(said(module, facts)),
                 max_new_tokens=LONGEST_CAPTION,
@@ -51,13 +64,13 @@ class Verbalising(Captioning):
             )
             captions.append(self.tokenizer.decode(list(found[0][0].ids)).strip())
         scores = score_captions(scenes, captions)
-        return {name: scores[name] for name in ("event_f1_leaf", "event_f1_broad", "order_accuracy", "cider_d")}
+        return {name: scores[name] for name in FIGURES}
 
 
-def labels_along_prefix(batch: Batch) -> Tensor:
-    """What a perfect connector would recognise: labels of each time step, then of the scene (B, t + 1, labels)."""
-    assert batch.sounding is not None
-    return torch.cat([batch.sounding, batch.labels.unsqueeze(1)], dim=1)
+def along_prefix(sounding: Tensor, labels: Tensor, *, summary: bool) -> Tensor:
+    """What a perfect connector would recognise: labels of each time step (B, t, labels), then, with a summary, those
+    of the scene (B, labels): (B, t + 1, labels)."""
+    return torch.cat([sounding, labels.unsqueeze(1)], dim=1) if summary else sounding
 
 
 def said(captioner: Captioner, scores: Tensor) -> Tensor:
@@ -73,5 +86,5 @@ def uncertain(facts: Tensor) -> Tensor:
     true = facts * (0.5 + 0.5 * rand(scenes, 1, labels)) * (0.7 + 0.3 * rand(facts.shape))
     false = facts[:, :, torch.randperm(labels)] * 0.3 * rand(scenes, 1, labels) * (rand(scenes, 1, labels) < 0.5)
     heard = (rand(scenes, length, 1) > 0.05).to(facts.dtype)
-    heard[:, -1] = 1.0  # the scores of the whole scene
+    heard[:, -1] = 1.0  # the scores of the whole scene, where there is a summary
     return torch.maximum(true, false) * heard + 0.02 * rand(facts.shape)

@@ -1,0 +1,157 @@
+"""The one place that builds the model of a run: tagger, connector and language model, from what the run starts from."""
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from sonopsis import lora
+from sonopsis.captioning.captioner import Captioner
+from sonopsis.captioning.connector import Connector, ConnectorConfig
+from sonopsis.encoder.tagger import Tagger
+from sonopsis.lora import LoRAConfig
+from sonopsis.mamba2 import Mamba2Config, Mamba2LM
+from sonopsis.training.config import ConnectorSettings, LanguageModelSizes, LoRASettings, TrainConfig
+from sonopsis.training.start import Start
+from sonopsis.training.tokens import read_tokenizer, train_tokenizer
+from sonopsis.unfilled import unfilled
+
+
+def build_tagger(start: Start, labels: list[str]) -> Tagger:
+    """A tagger of `labels` with the encoder of a start; labels that its model knows begin with the weights they had."""
+    tagger = Tagger(start.encoder, len(labels))
+    if (trained := start.tagger) is None:
+        return tagger
+    tagger.encoder.load_state_dict(trained.encoder.state_dict())
+    if trained.head is not None and tagger.head is not None:
+        pairs = [(new, start.labels.index(label)) for new, label in enumerate(labels) if label in start.labels]
+        if pairs:
+            new, old = (torch.tensor(rows) for rows in zip(*pairs, strict=True))
+            with torch.no_grad():
+                tagger.head.norm.load_state_dict(trained.head.norm.state_dict())
+                tagger.head.linear.weight[new] = trained.head.linear.weight[old]
+                tagger.head.linear.bias[new] = trained.head.linear.bias[old]
+    return tagger
+
+
+def build_captioner(
+    config: TrainConfig, start: Start, labels: list[str], captions: Callable[[], Iterable[str]]
+) -> tuple[Captioner, Tokenizer]:
+    """The captioner of a run and its tokenizer; `captions` gives what a tokenizer is trained on, if one is.
+
+    Raises ValueError, naming the key, for parts that do not fit each other.
+    """
+    inherits = start.captioner is not None and config.language_model is None
+    lm, tokenizer = _language_model(config.language_model, start, captions)
+    connector = _connector_config(config.connector, start, len(labels), lm.config, inherits)
+    if connector.layout != "concat" and config.pruning.schedule != "none" and config.pruning.reduce == "mass":
+        raise ValueError(
+            f"pruning.reduce: mass leaves clips with different numbers of patches, which layout {connector.layout} "
+            "cannot read; use layout concat or another reducer"
+        )
+    with unfilled():
+        captioner = Captioner(start.encoder, len(labels), connector, lm.config)
+    captioner.tagger = build_tagger(start, labels)
+    captioner.connector = Connector(connector)
+    if inherits and start.captioner is not None:
+        _inherit_connector(captioner.connector, start.captioner.connector, same_labels=labels == start.labels)
+    captioner.lm = lm
+    if config.lora is not None:
+        attach(lm, config.lora)
+    return captioner, tokenizer
+
+
+def attach(lm: Mamba2LM, settings: LoRASettings) -> None:
+    """Adapters on a language model that is frozen from then on; raises ValueError for what cannot be adapted."""
+    try:
+        lora.attach(lm, LoRAConfig(settings.rank, settings.alpha, settings.dropout, tuple(settings.targets)))
+    except ValueError as error:
+        raise ValueError(f"lora: {error}") from error
+
+
+def merged(captioner: Captioner) -> Captioner:
+    """The captioner with its adapters as part of the weights: a copy, or itself when there are none."""
+    if not lora.has_unmerged(captioner.lm):
+        return captioner
+    captioner = copy.deepcopy(captioner)
+    lora.merge(captioner.lm)
+    lora.detach(captioner.lm)
+    return captioner
+
+
+def _language_model(
+    wanted: str | LanguageModelSizes | None, start: Start, captions: Callable[[], Iterable[str]]
+) -> tuple[Mamba2LM, Tokenizer]:
+    """The language model of a folder, of the model that the run starts from, or one whose weights are drawn."""
+    if isinstance(wanted, str):
+        try:
+            lm, tokenizer = Mamba2LM.load(wanted), read_tokenizer(Path(wanted))
+        except ValueError as error:
+            raise ValueError(f"language_model: {error}") from error
+        return _limited(lm, tokenizer, wanted), tokenizer
+    if wanted is None and start.captioner is not None and start.tokenizer is not None:
+        return copy.deepcopy(start.captioner.lm), start.tokenizer
+    sizes = wanted or LanguageModelSizes()
+    tokenizer = train_tokenizer(captions(), sizes.vocabulary)
+    config = Mamba2Config(
+        sizes.width,
+        sizes.depth,
+        tokenizer.get_vocab_size(),
+        state=sizes.state,
+        head_dim=sizes.head_dim,
+        groups=sizes.groups,
+        expand=sizes.expand,
+    )
+    return Mamba2LM(config), tokenizer
+
+
+def _limited(lm: Mamba2LM, tokenizer: Tokenizer, folder: str) -> Mamba2LM:
+    """The model without the rows of its embedding that are no token; they would be generated otherwise."""
+    tokens, rows = tokenizer.get_vocab_size(), lm.config.vocab_size
+    if tokens > rows:
+        raise ValueError(
+            f"language_model: {folder} has {rows} tokens, and its tokenizer.json {tokens}; "
+            "put the tokenizer there that the model was trained with"
+        )
+    lm.config = replace(lm.config, token_count=min(tokens, lm.config.token_count or rows))
+    return lm
+
+
+def _connector_config(
+    wanted: ConnectorSettings | None, start: Start, labels: int, lm: Mamba2Config, inherits: bool
+) -> ConnectorConfig:
+    if wanted is None and inherits and start.captioner is not None:
+        found = start.captioner.connector.config
+        return replace(found, labels=labels if found.labels else 0)
+    settings = wanted or ConnectorSettings()
+    if settings.labels not in (None, 0, labels):
+        raise ValueError(f"connector.labels: it scores all {labels} labels (null) or none (0), not {settings.labels}")
+    summary = settings.summary if settings.summary is not None else start.encoder.prefix_tokens > 0
+    if summary and not start.encoder.prefix_tokens:
+        raise ValueError("connector.summary: this encoder has no CLS token; use `summary: false`")
+    try:
+        return ConnectorConfig(
+            encoder_width=start.encoder.width,
+            width=lm.width,
+            frequency_rows=start.encoder.grid(start.mel.frames)[1],
+            layout=settings.layout,
+            summary=summary,
+            labels=labels if settings.labels is None else settings.labels,
+            reduction=settings.reduction,
+        )
+    except ValueError as error:
+        raise ValueError(f"connector: {error}") from error
+
+
+def _inherit_connector(connector: Connector, trained: Connector, *, same_labels: bool) -> None:
+    """Weights of a trained connector for all parts that mean the same in both."""
+    if connector.config.layout != trained.config.layout or connector.config.width != trained.config.width:
+        return
+    of_labels = ("score.", "embed.")
+    state = trained.state_dict()
+    connector.load_state_dict(
+        {name: value for name, value in state.items() if same_labels or not name.startswith(of_labels)}, strict=False
+    )

@@ -1,0 +1,108 @@
+"""A run's YAML file <-> `TrainConfig`: unknown keys and wrong types are refused in one line, `key=value` overrides."""
+
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from sonopsis.training.config import TrainConfig
+
+T = TypeVar("T")
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a run's YAML file and apply `a.b=value` overrides.
+
+    Raises ValueError, in one line that names file and key, for what is no key, of a wrong type or out of range.
+    """
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: this is not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: a run is described by keys and values, as in configs/")
+    for override in overrides:
+        _set(found, override)
+    return _read(TrainConfig, found, str(path), "")
+
+
+def dump_config(config: TrainConfig, path: Path) -> None:
+    """Save the resolved configuration beside a run's results."""
+    path.write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
+
+
+def _set(found: dict[str, Any], override: str) -> None:
+    """Apply one `a.b=value`."""
+    key, separator, value = override.partition("=")
+    if not separator:
+        raise ValueError(f"override {override!r} is not of the form key=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        if not isinstance(found.get(parent), dict):  # absent, null, or a name in whose place keys are given
+            found[parent] = {}
+        found = found[parent]
+    found[last] = yaml.safe_load(value)
+
+
+def _read(kind: type[T], values: Mapping[str, Any], file: str, where: str) -> T:
+    """An instance of the dataclass `kind`; `where` is the key it stands under, with a dot behind it."""
+    hints = get_type_hints(kind)
+    own = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # kind is a dataclass
+    for key in values:
+        if key not in own:
+            raise ValueError(f"{file}: unknown key `{where}{key}`; known: {', '.join(own)}")
+    if missing := [name for name in ("stage", "output") if name in own and name not in values]:
+        raise ValueError(f"{file}: `{missing[0]}` is missing")
+    read = {key: _value(hints[key], value, file, where + key) for key, value in values.items()}
+    try:
+        return kind(**read)
+    except ValueError as error:  # out of range
+        raise ValueError(f"{file}: {where}{error}") from error
+
+
+def _value(hint: Any, value: Any, file: str, key: str) -> Any:
+    """A value of YAML as one of the type `hint`."""
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if value is None and type(None) in choices:
+        return None
+    sections = [choice for choice in choices if is_dataclass(choice)]
+    if sections and (isinstance(value, Mapping) or (value is None and len(choices) == 1)):
+        return _read(sections[0], value or {}, file, f"{key}.")  # type: ignore[arg-type]
+    for choice in choices:
+        fits, converted = _simple(choice, value)
+        if fits:
+            return converted
+    expected = " or ".join(_name(choice) for choice in choices)
+    raise ValueError(f"{file}: `{key}` must be {expected}, not {value!r}")
+
+
+def _simple(hint: Any, value: Any) -> tuple[bool, Any]:
+    """Whether a value is of a simple type, and the value in that type."""
+    if get_origin(hint) is Literal:
+        given = "no" if value is False and "no" in get_args(hint) else value  # YAML reads a bare no as false
+        return given in get_args(hint) and not isinstance(given, bool), given
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value), value
+    if hint is float and not isinstance(value, bool):
+        try:
+            return True, float(value)  # YAML reads 1e-3 as text
+        except (TypeError, ValueError):
+            return False, None
+    if hint in (int, str, bool):
+        return type(value) is hint, value
+    return False, None
+
+
+def _name(hint: Any) -> str:
+    """A type in words."""
+    if get_origin(hint) is Literal:
+        return " or ".join(map(str, get_args(hint)))
+    if is_dataclass(hint):
+        return "keys and values"
+    if get_origin(hint) is list:
+        return "a list of names"
+    words = {float: "a number", int: "a whole number", str: "a name", bool: "true or false", type(None): "null"}
+    return words[hint]

@@ -1,0 +1,37 @@
+"""Every loss of every stage."""
+
+from torch import Tensor
+from torch.nn import functional
+
+from sonopsis.captioning.connector import ConnectorConfig
+from sonopsis.training.tokens import PADDING
+
+
+def tag_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of logits and targets (B, labels), summed over labels, averaged over the batch."""
+    return functional.binary_cross_entropy_with_logits(logits.float(), labels, reduction="sum") / len(labels)
+
+
+def caption_loss(words: Tensor, ids: Tensor, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy of the next word: logits (B, W, V) of ids (B, W), of which PADDING is left out."""
+    return functional.cross_entropy(
+        words.float().flatten(0, 1), ids.flatten(), ignore_index=PADDING, label_smoothing=label_smoothing
+    )
+
+
+def connector_losses(
+    recognised: Tensor, labels: Tensor, sounding: Tensor | None, config: ConnectorConfig
+) -> tuple[Tensor, Tensor]:
+    """Losses of what a connector recognises along the prefix, logits (B, L, labels): of the clip, and in time.
+
+    The summary, where there is one, knows of all labels (B, labels), as the tags do. With the layout concat the other
+    vectors are time steps, which know of what sounds then, (B, t, labels); one of these two losses may be missing, and
+    is 0 then. In the other layouts a vector is a patch, so that each label of the clip must be found in some patch.
+    """
+    steps = recognised[:, :-1] if config.summary else recognised
+    whole = tag_loss(recognised[:, -1], labels) if config.summary else recognised.new_zeros(())
+    if config.layout != "concat":
+        return whole + tag_loss(steps.amax(dim=1), labels), recognised.new_zeros(())
+    if sounding is None:
+        return whole, recognised.new_zeros(())
+    return whole, tag_loss(steps.flatten(0, 1), sounding.flatten(0, 1))

@@ -1,0 +1,112 @@
+"""What a run starts from: a preset, whose weights are drawn, or any model that `sonopsis.load` reads."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from sonopsis.captioning.captioner import Captioner
+from sonopsis.data.manifest import Row
+from sonopsis.encoder import PRESETS, EncoderConfig
+from sonopsis.encoder.tagger import Tagger
+from sonopsis.mel import MelConfig
+from sonopsis.model import load
+from sonopsis.training.config import EncoderTraining, TrainConfig
+
+# The front end of a preset whose weights are drawn. `small` is for recordings of all levels, not for AudioSet's, and
+# reads clips of any length; the others read what their published weights do.
+FRONT_ENDS = {"small": MelConfig(1024, mean=-9.0, std=3.5, padding="clip_min", multiple=16)}
+SIZES = ("width", "depth", "heads", "stem")
+
+
+@dataclass(frozen=True)
+class Start:
+    """An encoder with its front end and, except for a preset, labels and weights."""
+
+    name: str
+    encoder: EncoderConfig
+    mel: MelConfig
+    labels: list[str] = field(default_factory=list)
+    module: Tagger | Captioner | None = None  # None: weights are drawn
+    tokenizer: Tokenizer | None = None  # of a model that captions
+    keep_rate: float = 1.0  # the model's own
+    training: Mapping[str, Any] | None = None  # what the model's config.json says of its own training
+
+    @property
+    def tagger(self) -> Tagger | None:
+        """The trained tagger, None for a preset."""
+        return self.module.tagger if isinstance(self.module, Captioner) else self.module
+
+    @property
+    def captioner(self) -> Captioner | None:
+        """The trained captioner, None for a preset and for a model that only tags."""
+        return self.module if isinstance(self.module, Captioner) else None
+
+
+def open_start(config: TrainConfig) -> Start:
+    """The model that `config.model` names; raises ValueError, in one line, when there is none or it cannot be read."""
+    changes = _changes(config.encoder)
+    if config.model in PRESETS and not Path(config.model).exists():
+        encoder = replace(PRESETS[config.model], **changes)
+        return Start(config.model, encoder, FRONT_ENDS.get(config.model, MelConfig(encoder.frames)))
+    if sizes := [name for name in SIZES if name in changes]:
+        raise ValueError(
+            f"encoder.{sizes[0]} is for presets ({', '.join(PRESETS)}); {config.model} has sizes of its own: "
+            "leave the key out"
+        )
+    try:
+        model = load(config.model, engine="torch")
+    except ValueError as error:
+        raise ValueError(f"model: {error} (or a preset: {', '.join(PRESETS)})") from error
+    module = model.module.float()
+    start = Start(
+        model.name,
+        model.engine.config,
+        model.folder.mel,
+        list(model.labels),
+        module,
+        model.tokenizer,
+        model.keep_rate,
+        model.folder.config.training,
+    )
+    return replace(start, encoder=replace(start.encoder, **changes))
+
+
+def choose_labels(config: TrainConfig, start: Start, rows: Sequence[Row]) -> list[str]:
+    """The labels of a run; raises ValueError when a row has another one, or when there are none."""
+    if config.labels == "manifest":
+        labels = sorted({label for row in rows for label in row.labels})
+    elif config.labels == "inherit":
+        labels = start.labels
+        if not labels:
+            raise ValueError(f"labels: {start.name} has no labels to inherit; use `labels: manifest` or a list")
+    else:
+        labels = list(config.labels)
+    if not labels:
+        raise ValueError("labels: the training rows have no labels; give a list")
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"labels: {Counter(labels).most_common(1)[0][0]!r} is named twice")
+    check_labels(labels, rows)
+    return labels
+
+
+def check_labels(labels: Sequence[str], rows: Sequence[Row]) -> None:
+    """Raise one ValueError that counts the rows with a label that is none of `labels`."""
+    known = set(labels)
+    strange = [row for row in rows if not known.issuperset(row.labels)]
+    if strange:
+        counts = Counter(label for row in strange for label in row.labels if label not in known)
+        most = ", ".join(f"{label!r} ({count})" for label, count in counts.most_common(5))
+        raise ValueError(
+            f"labels: {len(strange)} of {len(rows)} rows of the manifest have labels that this run does not know: "
+            f"{most}{', ...' if len(counts) > 5 else ''}; add them to `labels`, or use `labels: manifest`"
+        )
+
+
+def _changes(encoder: EncoderTraining) -> dict[str, Any]:
+    """The fields of an encoder that a run sets anew."""
+    names = ("drop_path", *SIZES)
+    return {name: value for name in names if (value := getattr(encoder, name)) is not None}
