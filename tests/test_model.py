@@ -12,13 +12,14 @@ import soundfile
 import torch
 
 import sonopsis
+from sonopsis import lora
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.decoding import Sampling
 from sonopsis.decoding.consensus import TEMPERATURE, consensus, tag_support
 from sonopsis.files import ModelError
 from sonopsis.folder import DEFAULT_MODEL
 from sonopsis.mel import mel_input
-from sonopsis.model import Request
+from sonopsis.model import Model, Request
 from sonopsis.modules import save
 from sonopsis.scenes.words import parse
 from sonopsis.unfilled import unfilled
@@ -237,3 +238,57 @@ def test_the_default_model_names_what_the_examples_hold() -> None:
     top = {file.name: model.tag(file)[0].labels[0][0] for file in sorted(examples.iterdir())}
     assert len(set(top.values())) >= 3
     assert sum(f.stat().st_size for f in DEFAULT_MODEL.iterdir()) < 25e6
+
+
+def test_many_recordings_are_described_in_order_with_their_errors(tiny_model: Path, sounds: Path) -> None:
+    model = sonopsis.load(tiny_model, engine="torch")
+    paths = [sounds / "deep" / "tone.flac", sounds / "notes.txt", sounds / "noise.wav", sounds / "lost.wav"]
+    before, calls = torch.get_num_threads(), list[tuple[int, int]]()
+    found = list(
+        model.describe_many(paths, top_k=3, workers=2, progress=lambda done, files: calls.append((done, files)))
+    )
+    assert [result.path for result in found] == [str(path) for path in paths]
+    for place in (0, 2):
+        alone = model.describe(paths[place], Request(captions=True, top_k=3))
+        assert [w.caption for w in found[place].windows] == [w.caption for w in alone.windows]
+        assert [w.labels for w in found[place].windows] == [w.labels for w in alone.windows]
+    assert "not a recording" in (found[1].error or "") and "no such file" in (found[3].error or "")
+    assert calls == [(done, 4) for done in (1, 2, 3, 4)]
+    assert torch.get_num_threads() == before  # the caller's own setting is back
+
+
+def test_what_is_wrong_with_every_recording_is_raised_before_the_first(tiny_model: Path, sounds: Path) -> None:
+    model = sonopsis.load(tiny_model)
+    with pytest.raises(ValueError, match="top_k"):
+        model.describe_many([sounds / "noise.wav"], top_k=0)
+    with pytest.raises(ValueError, match="window"):
+        model.describe_many([sounds / "noise.wav"], window=50.0)
+    assert list(model.describe_many([])) == []
+
+
+def test_embeddings_are_what_the_classifier_reads(tiny_model: Path) -> None:
+    model = sonopsis.load(tiny_model, engine="torch")
+    mel = np.random.default_rng(0).standard_normal((2, 128, 128)).astype(np.float32)
+    for keep_rate in (1.0, 0.5):
+        vectors = torch.from_numpy(model.embed(mel, keep_rate=keep_rate))
+        with torch.inference_mode():
+            logits = model.module.tagger.head(vectors).numpy()
+        np.testing.assert_allclose(logits, model.logits(mel, keep_rate=keep_rate), rtol=1e-4, atol=1e-5)
+
+
+def test_a_parser_of_captions_may_be_handed_in(copy: Path) -> None:
+    """The consensus counts the labels that this parser reads; one that reads nothing changes the choice or nothing."""
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"caption_samples": 4}))
+    model, seen = sonopsis.load(copy), list[str]()
+    other = Model(model.folder, model.engine, parse=lambda text: seen.append(text) or [])
+    samples = 0.1 * np.random.default_rng(1).standard_normal(2 * RATE).astype(np.float32)
+    assert other.describe_samples(samples, Request(captions=True)).caption in seen and len(seen) == 4
+
+
+def test_adapters_that_are_not_merged_are_not_saved(tiny_model: Path, tmp_path: Path) -> None:
+    model = sonopsis.load(tiny_model, engine="torch")
+    lora.attach(model.module.lm)
+    with pytest.raises(ModelError, match="merge"):
+        model.save(tmp_path / "adapted")
+    assert not (tmp_path / "adapted").exists()

@@ -249,3 +249,16 @@ def test_results_appear_as_they_are_made(tiny_model: Path, sounds: Path, tmp_pat
         assert json.loads(process.stdout.readline())["path"] == str(tmp_path / "00.wav")
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
+
+
+def test_embeddings_of_a_folder_are_arrays(sonopsis: Run, tiny_model: Path, sounds: Path, tmp_path: Path) -> None:
+    arguments = ("tag", sounds / "noise.wav", sounds / "deep", "--model", tiny_model, "-o", tmp_path, "-q")
+    assert sonopsis(*arguments, "-f", "npz", "-f", "csv").exit_code == 0
+    assert sorted(file.name for file in tmp_path.rglob("*.*")) == [
+        f"{name}.{suffix}" for name in ("noise", "silence", "tone") for suffix in ("csv", "npz")
+    ]
+    with np.load(tmp_path / "noise.npz") as found:
+        assert found["embedding"].shape == (3, 16) and found["embedding"].dtype == np.float32
+        assert found["start"].tolist() == [0.0, 2.56, 5.12]
+    refused = sonopsis("tag", sounds / "noise.wav", "--model", tiny_model, "-f", "npz")
+    assert refused.exit_code == 2 and "--output" in refused.stderr

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonopsis.decoding.consensus import consensus, tag_support
+from sonopsis.decoding.consensus import consensus, label_parser, tag_support
 
 
 def test_what_most_say_wins_over_what_one_says() -> None:
@@ -52,3 +52,9 @@ def test_support_decides_between_equals() -> None:
     assert tag_support(["dog", "rain", "cat", "bird"], scores) < tag_support(["dog", "rain"], scores)
     assert tag_support(["dog", "dog"], scores) < tag_support(["dog"], scores)  # to repeat oneself is no news
     assert tag_support([], {}) == 0
+
+
+def test_a_label_is_named_by_its_words_in_a_row() -> None:
+    parse = label_parser(["dog", "door bell", "bell"])
+    assert list(parse("A dog barks, then a door bell rings.")) == ["dog", "door bell", "bell"]
+    assert list(parse("a doorbell and dogs; the bell of a door")) == ["bell"]
