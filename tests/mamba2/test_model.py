@@ -165,7 +165,7 @@ def test_prefill_in_segments(
     monkeypatch: pytest.MonkeyPatch,
     assert_rounded: Callable[..., None],
 ) -> None:
-    monkeypatch.setattr("sonopsis.mamba2.model.SEGMENT", 7)
+    monkeypatch.setattr("sonopsis.mamba2.model.PREFILL_SEGMENT", 7)
     ends = None if lengths is None else torch.tensor(lengths)
     whole, cache = lm.new_cache(2), lm.new_cache(2)
     with torch.no_grad():

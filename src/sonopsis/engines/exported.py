@@ -17,10 +17,8 @@ from sonopsis.engines.runners import Arrays, Runner, open_runner
 from sonopsis.files import ModelError
 from sonopsis.folder import ModelFolder
 from sonopsis.graphs.names import CAPTION, ENCODE, PREFILL, STEP, TAG, TAG_INT8
-from sonopsis.mamba2.config import Mamba2Config
+from sonopsis.mamba2.config import PREFILL_SEGMENT, Mamba2Config
 from sonopsis.pruning.config import Pruning, default_blocks
-
-SEGMENT = 512  # positions of a prompt read at once; sums of decays over many more lose digits
 
 
 class ExportedEngine:
@@ -127,8 +125,8 @@ class ExportedStepper:
         self._state = {
             f"{kind}_{n}": zeros for n in range(config.depth) for kind, zeros in (("conv", conv), ("ssm", ssm))
         }
-        for start in range(0, prompts.shape[1], SEGMENT):
-            logits = self._advance(self._prefill, "embeds", prompts[:, start : start + SEGMENT])
+        for start in range(0, prompts.shape[1], PREFILL_SEGMENT):
+            logits = self._advance(self._prefill, "embeds", prompts[:, start : start + PREFILL_SEGMENT])
         return logits
 
     def step(self, ids: Ids) -> Floats:

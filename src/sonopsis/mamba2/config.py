@@ -3,6 +3,10 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+# Positions of a prompt that are read at once. It bounds the memory of a long prompt, and sums of decays over many more
+# positions lose digits.
+PREFILL_SEGMENT = 512
+
 
 @dataclass(frozen=True)
 class Mamba2Config:

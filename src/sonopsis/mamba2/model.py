@@ -13,13 +13,12 @@ from sonopsis.decoding.options import DecodingOptions
 from sonopsis.decoding.search import Floats, Hypothesis, Ids, OnToken, decode
 from sonopsis.mamba2.block import Layer, RMSNorm
 from sonopsis.mamba2.cache import Cache
-from sonopsis.mamba2.config import Mamba2Config
+from sonopsis.mamba2.config import PREFILL_SEGMENT, Mamba2Config
 from sonopsis.mamba2.ssd import widen
 
 if TYPE_CHECKING:
     from sonopsis.mamba2.prepared import PreparedLM
 
-SEGMENT = 512  # positions of a prompt read at once, which bounds the memory of a prefill whatever its length
 EMBEDDING_STD = 0.02
 
 Padding = Literal["right", "left"]
@@ -140,8 +139,8 @@ class Mamba2LM(nn.Module):
         if lengths is not None:
             _check_ends(lengths)
         last = torch.zeros_like(embeds[:, 0], dtype=self.lm_head.weight.dtype)
-        for start in range(0, embeds.shape[1], SEGMENT):
-            piece = embeds[:, start : start + SEGMENT]
+        for start in range(0, embeds.shape[1], PREFILL_SEGMENT):
+            piece = embeds[:, start : start + PREFILL_SEGMENT]
             if lengths is None:
                 last = self.hidden(piece, cache)[:, -1]
                 continue
