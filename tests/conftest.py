@@ -29,7 +29,7 @@ LABELS = ["dog", "cat", "water", "speech", "bird", "horn"]
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model that tags and captions 2.56 s at once."""
     from sonopsis.captioning.captioner import Captioner
-    from sonopsis.captioning.connector import ConnectorConfig
+    from sonopsis.captioning.config import ConnectorConfig
     from sonopsis.files import TOKENIZER
     from sonopsis.folder import ModelConfig
     from sonopsis.mel import MelConfig
@@ -44,9 +44,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encoder = EncoderConfig(family="sonopsis", width=16, depth=4, heads=2, frames=256)
     connector = ConnectorConfig(encoder_width=16, width=16, frequency_rows=8)
     lm = Mamba2Config(width=16, depth=1, vocab_size=len(alphabet), state=8, head_dim=8)
-    config = ModelConfig(
-        LABELS, encoder.to_dict(), connector.to_dict(), lm.to_dict(), max_caption_tokens=6, training={"steps": 0}
-    )
+    config = ModelConfig(LABELS, encoder, connector, lm, max_caption_tokens=6, training={"steps": 0})
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save(Captioner(encoder, len(LABELS), connector, lm), folder, config, MelConfig(frames=256, multiple=16))
     tokenizer.save(str(folder / TOKENIZER))

@@ -90,7 +90,7 @@ def write_exported(place: Path) -> None:
 
     config = replace(PRESETS["ast"], width=32, heads=2, depth=4)
     unexported = place.with_name("unexported")
-    save(Tagger(config, 5), unexported, ModelConfig(list("abcde"), config.to_dict()), MelConfig())
+    save(Tagger(config, 5), unexported, ModelConfig(list("abcde"), config), MelConfig())
     sonopsis.load(unexported, engine="torch").export(place, to="onnx")
 
 

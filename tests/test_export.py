@@ -203,7 +203,7 @@ def test_only_an_ast_that_tags_goes_to_transformers(tiny_model: Path, tmp_path: 
     model = sonopsis.load(tmp_path / "theirs")
     config = model.module.encoder.config
     for change, words in (({"family": "audiomae"}, "family audiomae"), ({"pooling": "cls"}, "'pooling': 'cls'")):
-        changed = replace(model.folder.config, encoder=replace(config, **change).to_dict())  # type: ignore[arg-type]
+        changed = replace(model.folder.config, encoder=replace(config, **change))  # type: ignore[arg-type]
         model.folder = replace(model.folder, config=changed)
         with pytest.raises(ModelError, match=words):
             model.export(tmp_path / "hf", to="hf")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sonopsis.encoder.config import EncoderConfig
 from sonopsis.files import CARD, CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError
 from sonopsis.folder import ModelFolder, write_description
 
@@ -64,7 +63,7 @@ def write_huggingface(model: ModelFolder, state: State | None, folder: Path) -> 
 
     from sonopsis.checkpoints import ast_write
 
-    config, labels = EncoderConfig.from_dict(model.config.encoder), model.config.labels
+    config, labels = model.config.encoder, model.config.labels
     if model.config.lm is not None:
         raise ModelError(f"{model.name}: it has a language model, for which transformers' AST has no place")
     if state is None:
@@ -126,7 +125,7 @@ def _copy_card(model: ModelFolder, folder: Path) -> bool:
 
 def _card(model: ModelFolder) -> str:
     """The beginning of a card for a model that came without one."""
-    config = EncoderConfig.from_dict(model.config.encoder)
+    config = model.config.encoder
     return (
         f"# {model.name}\n\n"
         f"A sonopsis model folder written from `{model.path.name}`: an encoder of family {config.family} "

@@ -16,7 +16,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sonopsis.captioning.config import ConnectorConfig
+from sonopsis.encoder.config import EncoderConfig
 from sonopsis.files import CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError, read_json
+from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.mel import FRAME_RATE, MelConfig
 
 if TYPE_CHECKING:
@@ -28,12 +31,12 @@ DEFAULT_MODEL = Path(__file__).parent / "pretrained" / "default"
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """`config.json`: the parts of a model (each part's own fields are checked by the part) and how it is used."""
+    """`config.json`: the parts of a model, and how it is used; raises ValueError for parts that do not fit together."""
 
     labels: list[str]  # empty: an encoder alone
-    encoder: dict[str, Any]
-    connector: dict[str, Any] | None = None
-    lm: dict[str, Any] | None = None
+    encoder: EncoderConfig
+    connector: ConnectorConfig | None = None  # of a model that captions, and so is `lm`
+    lm: Mamba2Config | None = None
     keep_rate: float = 1.0  # at the default pruning blocks, unless the caller asks for another
     max_caption_tokens: int = 48
     caption_samples: int = 0  # captions sampled, of which the consensus is given; 0: greedy search instead
@@ -53,6 +56,26 @@ class ModelConfig:
             raise ValueError(f"max_caption_tokens must be at least 1, not {self.max_caption_tokens!r}")
         if self.caption_samples < 0:
             raise ValueError(f"caption_samples must not be negative: {self.caption_samples!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "ModelConfig":
+        """The inverse of `to_dict`; raises ValueError or TypeError on what is unknown, missing or of another type."""
+        readers = {
+            "encoder": EncoderConfig.from_dict,
+            "connector": ConnectorConfig.from_dict,
+            "lm": Mamba2Config.from_dict,
+        }
+        parts = {}
+        for name, read in readers.items():
+            value = fields.get(name)
+            if not isinstance(value, dict) and (value is not None or name == "encoder"):
+                raise ValueError(f"{name} must hold its fields by name, not {value!r}")
+            parts[name] = None if value is None else read(value)
+        return cls(**{**fields, **parts})
 
 
 @dataclass(frozen=True)
@@ -118,7 +141,9 @@ def _ours(path: Path, fields: dict[str, Any]) -> ModelFolder:
     fields.pop("threshold", None)  # in folders of older versions; no model reads it
     front_end = read_json(path / FRONT_END)
     try:
-        found = ModelFolder(path, ModelConfig(**fields), MelConfig(**front_end), path / WEIGHTS)
+        found = ModelFolder(path, ModelConfig.from_dict(fields), MelConfig(**front_end), path / WEIGHTS)
+        for frames in (found.mel.frames, found.mel.multiple or found.mel.frames):
+            found.config.encoder.grid(frames)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: {CONFIG} or {FRONT_END} does not fit this version of sonopsis ({error})") from error
     for file in (found.weights, found.tokenizer):
@@ -131,12 +156,12 @@ def _published(path: Path) -> ModelFolder:
     from sonopsis.checkpoints import read_checkpoint  # imports torch, which a folder of ours does not need
 
     found = read_checkpoint(path)
-    config = ModelConfig(found.labels, found.config.to_dict())
+    config = ModelConfig(found.labels, found.config)
     return ModelFolder(path, config, found.mel, found.weights, found.state)
 
 
 def write_description(path: Path, config: ModelConfig, mel: MelConfig) -> None:
     """Write the two JSON files of a model folder, creating the folder."""
     path.mkdir(parents=True, exist_ok=True)
-    for name, fields in ((CONFIG, {"model_type": MODEL_TYPE, **asdict(config)}), (FRONT_END, asdict(mel))):
+    for name, fields in ((CONFIG, {"model_type": MODEL_TYPE, **config.to_dict()}), (FRONT_END, asdict(mel))):
         (path / name).write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")

@@ -22,7 +22,6 @@ from sonopsis.export import export
 from sonopsis.files import ModelError
 from sonopsis.folder import ModelFolder, describe
 from sonopsis.hub import locate
-from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.many import describe_many
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
@@ -270,7 +269,7 @@ class Model:
             beams=beams,
             sampling=Sampling(TEMPERATURE, samples=drawn) if drawn else None,
             stop_ids=(config.end_of_text,),
-            forbid_ids=Mamba2Config.from_dict(config.lm or {}).padding_ids,
+            forbid_ids=() if config.lm is None else config.lm.padding_ids,
         )
 
     def _best(self, found: Sequence[Hypothesis], scores: NDArray[np.float32]) -> Hypothesis:

@@ -9,35 +9,24 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonopsis.captioning.captioner import Captioner
-from sonopsis.captioning.connector import ConnectorConfig
-from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.files import WEIGHTS, ModelError
 from sonopsis.folder import ModelConfig, ModelFolder, write_description
-from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.mel import MelConfig
 from sonopsis.unfilled import unfilled
 
 
 def initialise(config: ModelConfig) -> Tagger | Captioner:
-    """The modules that a `config.json` describes, with random weights; raises ValueError for a wrong description."""
-    encoder = EncoderConfig.from_dict(config.encoder)
+    """The modules that a `config.json` describes, with random weights."""
     if config.lm is None or config.connector is None:
-        return Tagger(encoder, len(config.labels))
-    connector = ConnectorConfig.from_dict(config.connector)
-    return Captioner(encoder, len(config.labels), connector, Mamba2Config.from_dict(config.lm), config.end_of_text)
+        return Tagger(config.encoder, len(config.labels))
+    return Captioner(config.encoder, len(config.labels), config.connector, config.lm, config.end_of_text)
 
 
 def build(folder: ModelFolder) -> Tagger | Captioner:
     """The modules that a model folder describes, with its weights; raises ModelError when they do not fit."""
-    try:
-        with unfilled():
-            module = initialise(folder.config)
-        encoder = module.tagger.encoder if isinstance(module, Captioner) else module.encoder
-        for frames in (folder.mel.frames, folder.mel.multiple or folder.mel.frames):
-            encoder.config.grid(frames)
-    except (ValueError, TypeError, AttributeError) as error:  # AttributeError: a list in place of a part's fields
-        raise ModelError(f"{folder.path}: config.json describes no model of this version ({error})") from error
+    with unfilled():
+        module = initialise(folder.config)
     try:
         missing, unexpected = module.load_state_dict(_state(folder), strict=False, assign=True)
     except RuntimeError as error:  # a headline, then a line for each tensor of another shape

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sonopsis.captioning.captioner import Captioner
-from sonopsis.captioning.connector import LAYOUTS, ConnectorConfig
+from sonopsis.captioning.config import LAYOUTS, ConnectorConfig
 from sonopsis.encoder import EncoderConfig
 from sonopsis.mamba2 import Mamba2Config
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from sonopsis.captioning.connector import LAYOUTS, Connector, ConnectorConfig, fill_grid
+from sonopsis.captioning.config import LAYOUTS, ConnectorConfig
+from sonopsis.captioning.connector import Connector, fill_grid
 from sonopsis.encoder import Encoded, Encoder, EncoderConfig
 from sonopsis.pruning import uniform
 

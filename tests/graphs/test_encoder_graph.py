@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sonopsis.captioning.connector import Connector, ConnectorConfig
+from sonopsis.captioning.config import ConnectorConfig
+from sonopsis.captioning.connector import Connector
 from sonopsis.encoder import PRESETS, EncoderConfig
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.tagger import Tagger

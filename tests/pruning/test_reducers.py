@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sonopsis.captioning.connector import LAYOUTS, Connector, ConnectorConfig, fill_grid
+from sonopsis.captioning.config import LAYOUTS, ConnectorConfig
+from sonopsis.captioning.connector import Connector, fill_grid
 from sonopsis.encoder import Encoded, Encoder
 from sonopsis.pruning import REDUCERS, SCORES, Candidates, Pruning
 

@@ -42,7 +42,7 @@ def find_subject(model: str, scratch: Path) -> Subject:
             config = replace(config, norm_eps=AST_NORM_EPS, head_norm_eps=AST_NORM_EPS)
         return write_random(config, LABELS, scratch / model)
     folder = describe(locate(model))
-    config = EncoderConfig.from_dict(folder.config.encoder)
+    config = folder.config.encoder
     return Subject(model, folder.name, config, folder.mel, len(folder.config.labels))
 
 
@@ -55,7 +55,7 @@ def write_random(config: EncoderConfig, labels: int, folder: Path, seed: int = 0
             weight = block.attn.qkv.weight[: 2 * config.width]  # queries and keys
             weight *= (SHARPNESS / (config.width * weight.var())).sqrt()
     mel = MelConfig(frames=config.frames)
-    write_description(folder, ModelConfig([f"class {n}" for n in range(labels)], config.to_dict()), mel)
+    write_description(folder, ModelConfig([f"class {n}" for n in range(labels)], config), mel)
     save_file({name: tensor.contiguous() for name, tensor in tagger.state_dict().items()}, folder / WEIGHTS)
     return Subject(folder, folder.name, config, mel, labels)
 

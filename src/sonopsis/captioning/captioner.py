@@ -9,7 +9,8 @@ How sentences are searched for is the business of `sonopsis.decoding`; this modu
 import torch
 from torch import Tensor, nn
 
-from sonopsis.captioning.connector import Connector, ConnectorConfig
+from sonopsis.captioning.config import ConnectorConfig
+from sonopsis.captioning.connector import Connector
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.tagger import Tagger

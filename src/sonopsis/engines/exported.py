@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.decoding.search import Ids, Stepper
-from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.engines.base import Floats
 from sonopsis.engines.runners import Arrays, Runner, open_runner
@@ -28,7 +27,7 @@ class ExportedEngine:
         self.name = name
         self.folder = folder
         self.precision = precision
-        self.config = EncoderConfig.from_dict(folder.config.encoder)
+        self.config = folder.config.encoder
         self.captions = folder.config.lm is not None
         self._threads = threads
         self._runners: dict[str, Runner] = {}
@@ -63,8 +62,8 @@ class ExportedEngine:
 
     def stepper(self) -> Stepper:
         """The prefill and step graphs as a stepper."""
-        lm = Mamba2Config.from_dict(self.folder.config.lm or {})
-        return ExportedStepper(lm, self._runner(PREFILL), self._runner(STEP))
+        assert self.folder.config.lm is not None
+        return ExportedStepper(self.folder.config.lm, self._runner(PREFILL), self._runner(STEP))
 
     def prepare(self) -> None:
         """Nothing: graphs are compiled when they are opened."""

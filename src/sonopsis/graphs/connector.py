@@ -1,6 +1,6 @@
 """The connector as a graph: the mathematics of `sonopsis.captioning.connector`, checked against it by the tests."""
 
-from sonopsis.captioning.connector import ConnectorConfig
+from sonopsis.captioning.config import ConnectorConfig
 from sonopsis.graphs.builder import Graph
 from sonopsis.graphs.encoder import EncoderGraph, Tokens
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from sonopsis.captioning.connector import ConnectorConfig
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.folder import ModelConfig
 from sonopsis.graphs.builder import Graph
@@ -20,7 +19,7 @@ def write_graphs(config: ModelConfig, weights: Path) -> list[Path]:
 
     Raises ValueError when a parameter is missing there, or onnx is not installed.
     """
-    encoder = EncoderConfig.from_dict(config.encoder)
+    encoder = config.encoder
     scope = "" if config.lm is None else "tagger."
     written: dict[str, Callable[[Graph], str]] = {
         ENCODE: lambda graph: _encode(graph, encoder, len(config.labels), scope)
@@ -28,7 +27,7 @@ def write_graphs(config: ModelConfig, weights: Path) -> list[Path]:
     if config.labels:
         written[TAG] = lambda graph: _tag(graph, encoder, len(config.labels), scope)
     if config.lm is not None:
-        lm = Mamba2Config.from_dict(config.lm)
+        lm = config.lm
         written |= {
             CAPTION: lambda graph: _caption(graph, encoder, config, lm),
             PREFILL: lambda graph: _prefill(graph, lm, "lm."),
@@ -74,7 +73,7 @@ def _caption(graph: Graph, config: EncoderConfig, model: ModelConfig, lm: Mamba2
     assert model.connector is not None
     encoder = EncoderGraph(graph, config, "tagger.")
     mel, kept = encoder.inputs()
-    connector = ConnectorConfig.from_dict(model.connector)
+    connector = model.connector
     tokens, _ = encoder.run(mel, kept, collect=connector.layout == "concat")
     graph.output("logits", encoder.logits(tokens), ["batch", len(model.labels)])
     prefix = ConnectorGraph(graph, encoder, connector).prefix(tokens, mel)

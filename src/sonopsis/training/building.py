@@ -10,7 +10,8 @@ from tokenizers import Tokenizer
 
 from sonopsis import lora
 from sonopsis.captioning.captioner import Captioner
-from sonopsis.captioning.connector import Connector, ConnectorConfig
+from sonopsis.captioning.config import ConnectorConfig
+from sonopsis.captioning.connector import Connector
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.lora import LoRAConfig
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM

@@ -102,9 +102,9 @@ class Captioning:
         module = merged(module)
         config = ModelConfig(
             labels=self.labels,
-            encoder=module.tagger.encoder.config.to_dict(),
-            connector=module.connector.config.to_dict(),
-            lm=module.lm.config.to_dict(),
+            encoder=module.tagger.encoder.config,
+            connector=module.connector.config,
+            lm=module.lm.config,
             keep_rate=self.config.pruning.used_rate,
             max_caption_tokens=LONGEST_CAPTION,
             caption_samples=CAPTION_SAMPLES,

@@ -6,7 +6,7 @@ configfile.py reads and writes the file; docs/training.md explains the keys to u
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sonopsis.captioning.connector import Layout
+from sonopsis.captioning.config import Layout
 from sonopsis.pruning.config import ReducerName, ScoreName
 
 Stage = Literal["tagging", "verbalising", "captioning"]

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-from sonopsis.captioning.connector import ConnectorConfig
+from sonopsis.captioning.config import ConnectorConfig
 from sonopsis.training.tokens import PADDING
 
 

@@ -123,7 +123,7 @@ def _train_head(start: Start, labels: list[str], bank: ClipBank, folder: Path) -
     )  # fmt: skip
     scratch = folder.with_suffix(".part")
     shutil.rmtree(scratch, ignore_errors=True)
-    save(tagger.eval(), scratch, ModelConfig(labels, start.encoder.to_dict(), keep_rate=start.keep_rate), start.mel)
+    save(tagger.eval(), scratch, ModelConfig(labels, start.encoder, keep_rate=start.keep_rate), start.mel)
     scratch.rename(folder)
 
 
@@ -134,7 +134,7 @@ def _fine_tune(head: Path, folder: Path, output: Path, minutes: float | None, st
         config = load_config(saved)
         return run(config)
     rate = describe(head).config.keep_rate
-    depth = describe(head).config.encoder["depth"]
+    depth = describe(head).config.encoder.depth
     pruning = PruningConfig("none") if rate == 1 else PruningConfig("random", max(0.1, rate - 0.2), 0.0, 0.0, rate)
     config = TrainConfig(
         stage="tagging",

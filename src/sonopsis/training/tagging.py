@@ -63,7 +63,7 @@ class Tagging:
     def export(self, module: nn.Module, folder: Path) -> None:
         """A model folder that tags."""
         assert isinstance(module, Tagger)
-        config = ModelConfig(self.labels, module.encoder.config.to_dict(), keep_rate=self.config.pruning.used_rate)
+        config = ModelConfig(self.labels, module.encoder.config, keep_rate=self.config.pruning.used_rate)
         save(module, folder, config, self.start.mel)
 
 

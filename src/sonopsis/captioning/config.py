@@ -1,0 +1,40 @@
+"""What a connector is, as data. No torch: engines without it read this too."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Layout = Literal["concat", "time_major", "frequency_major"]
+LAYOUTS: tuple[str, ...] = ("concat", "time_major", "frequency_major")
+
+
+@dataclass(frozen=True)
+class ConnectorConfig:
+    """What turns tokens of width D into prefix vectors of width E."""
+
+    encoder_width: int  # D
+    width: int  # E
+    frequency_rows: int  # f, rows of the patch grid
+    layout: Layout = "concat"
+    summary: bool = True  # the encoder's first prefix token (CLS) goes last, next to the text, as one more vector
+    labels: int = 0  # labels scored in each vector, whose embeddings the language model reads; 0: the vectors alone
+    reduction: int = 1  # neighbouring time steps averaged into one vector (concat only)
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"connector layout {self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
+        if self.reduction < 1 or (self.reduction > 1 and self.layout != "concat"):
+            raise ValueError(
+                f"reduction {self.reduction} does not fit layout {self.layout}; only concat has time steps"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "ConnectorConfig":
+        """The inverse of `to_dict`; raises ValueError on an unknown field."""
+        unknown = sorted(set(fields) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise ValueError(f"unknown connector fields {unknown}; known: {sorted(cls.__dataclass_fields__)}")
+        return cls(**fields)
