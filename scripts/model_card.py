@@ -3,7 +3,6 @@
 sonopsis eval default MANIFEST --json > test.json
 sonopsis eval default MANIFEST --split validation --keep-rate 0.5 --json > keep-0.5.json      # and other rates
 sonopsis info --json > info.json
-sonopsis caption examples/* > sample.txt
 python scripts/model_card.py FOLDER MANIFEST     # the folder of these files
 """
 
@@ -96,7 +95,6 @@ def main(folder: Path, manifest: Path) -> None:
         "tags": tags(figures["tagging"]),
         "pruning": pruning(folder, info),
         "packages": packages(manifest),
-        "sample": "```\n" + (folder / "sample.txt").read_text(encoding="utf-8").rstrip() + "\n```",
     }
     for page in PAGES:
         text = page.read_text(encoding="utf-8")

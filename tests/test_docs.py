@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from sonopsis.checkpoints.keys import affine, blocks
 from sonopsis.cli.main import app
-from sonopsis.encoder import PRESETS, Encoder, Head
+from sonopsis.encoder import PRESETS, Encoder, Tagger
 from sonopsis.mamba2 import Mamba2LM
 
 ROOT = Path(__file__).parent.parent
@@ -71,8 +71,7 @@ def write_ast(place: Path) -> None:
 def write_audiomae(place: Path) -> None:
     """A random fine-tuned AudioMAE by the names of its published files."""
     config = replace(PRESETS["audiomae"], width=64, heads=1, depth=4, frames=128)
-    own = {f"encoder.{name}": tensor for name, tensor in Encoder(config).state_dict().items()}
-    own |= {f"head.{name}": tensor for name, tensor in Head(config, 5).state_dict().items()}
+    own = Tagger(config, 5).state_dict()
     names = {"encoder.prefix": ("cls_token",), "encoder.positions": ("pos_embed",), **blocks("blocks.", 4)}
     names |= affine("encoder.stem.proj", ["patch_embed.proj"])
     names |= affine("head.norm", ["fc_norm"]) | affine("head.linear", ["head"])
@@ -83,7 +82,6 @@ def write_exported(place: Path) -> None:
     """A small exported model with the grid of a whole AST."""
     pytest.importorskip("onnx")
     import sonopsis
-    from sonopsis.encoder import Tagger
     from sonopsis.folder import ModelConfig
     from sonopsis.mel import MelConfig
     from sonopsis.modules import save
