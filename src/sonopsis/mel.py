@@ -19,6 +19,7 @@ from sonopsis.audio import SAMPLE_RATE
 MELS = 128
 FRAME = 400  # samples in a frame, 25 ms
 SHIFT = 160  # samples between frames, 10 ms
+FRAME_SHIFT = SHIFT / SAMPLE_RATE  # seconds
 FRAME_RATE = SAMPLE_RATE // SHIFT  # frames a second: 100
 FFT = 512
 LOWEST, HIGHEST = 20.0, SAMPLE_RATE / 2  # Hz, the outer edges of the Mel bands
