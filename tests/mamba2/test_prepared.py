@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from sonopsis.mamba2 import Cache, Mamba2LM
-from sonopsis.mamba2.kernels import packed
-from sonopsis.mamba2.kernels.packed import PRECISIONS, Matrix, Precision
+from sonopsis.mamba2.kernels.weights import PRECISIONS, Matrix, Precision, State
 
 
 def rounded(lm: Mamba2LM, precision: Precision) -> Mamba2LM:
     """A float32 model with the weights that `precision` keeps of another's."""
     state = {
-        name: torch.from_numpy(Matrix.pack(tensor.numpy(), precision).unpack()) if tensor.ndim == 2 else tensor
+        name: torch.from_numpy(Matrix.store(tensor.numpy(), precision).to_float32()) if tensor.ndim == 2 else tensor
         for name, tensor in lm.state_dict().items()
         if tensor.ndim
     }
@@ -87,14 +86,14 @@ def test_threads_share_one_step(
     pytest.importorskip("numba")
     from concurrent.futures import ThreadPoolExecutor
 
-    monkeypatch.setattr(packed, "WORTH_A_THREAD", 1)
-    step = lm.prepare(kernels="numba").packed
+    monkeypatch.setattr("sonopsis.mamba2.kernels.language_model.WEIGHTS_A_THREAD", 1)
+    step = lm.prepare(kernels="numba").compiled
     assert step is not None
 
     def run(threads: int) -> np.ndarray:
         cache = lm.new_cache(2)
         for i in range(6):
-            logits = step.step(ids[:, i].numpy(), cache.conv.numpy(), cache.ssm.numpy(), threads)
+            logits = step.step(ids[:, i].numpy(), State(cache.conv.numpy(), cache.ssm.numpy()), threads)
         return logits
 
     alone = run(1)
@@ -147,13 +146,13 @@ def test_weights_keep_their_nearest_values() -> None:
     weight[3] = 0
     bounds = {"float32": 0.0, "bfloat16": 2**-8, "float16": 2**-11}
     for precision, bound in bounds.items():
-        found = Matrix.pack(weight, precision).unpack()  # type: ignore[arg-type]
+        found = Matrix.store(weight, precision).to_float32()  # type: ignore[arg-type]
         assert np.all(np.abs(found - weight) <= bound * np.abs(weight))
     torch.testing.assert_close(
-        torch.from_numpy(Matrix.pack(weight, "bfloat16").unpack()), torch.from_numpy(weight).bfloat16().float()
+        torch.from_numpy(Matrix.store(weight, "bfloat16").to_float32()), torch.from_numpy(weight).bfloat16().float()
     )
     steps = np.abs(weight).max(axis=1, keepdims=True) / 127
-    assert np.all(np.abs(Matrix.pack(weight, "int8").unpack() - weight) <= steps / 2 + 1e-6)
+    assert np.all(np.abs(Matrix.store(weight, "int8").to_float32() - weight) <= steps / 2 + 1e-6)
 
 
 def test_what_cannot_be_is_refused(lm: Mamba2LM) -> None:

@@ -4,29 +4,42 @@ import logging
 from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Literal, cast, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sonopsis.mamba2.adapters import adapter_names
 from sonopsis.mamba2.block import Layer, StepWeights
 from sonopsis.mamba2.cache import Cache
-from sonopsis.mamba2.kernels.packed import PRECISIONS, Floats, Matrix, Packed, Precision, Scratch
+from sonopsis.mamba2.kernels.weights import (
+    PRECISIONS,
+    Floats,
+    LayerParameters,
+    Matrix,
+    Precision,
+    State,
+    Weights,
+)
 from sonopsis.mamba2.model import Decoder, Mamba2LM
+from sonopsis.mamba2.stored import StoredLinear, has_bfloat16_products
 from sonopsis.unfilled import unfilled
 
+if TYPE_CHECKING:
+    from sonopsis.mamba2.kernels.language_model import CompiledLM
+
 Kernels = Literal["auto", "torch", "numba"]
-READ_IN = {"bfloat16": torch.bfloat16, "int8": torch.bfloat16}  # what torch multiplies by, float32 otherwise
+BFLOAT16_PROMPTS = ("bfloat16", "int8")  # precisions whose prompts are read in bfloat16 where that is fast
 log = logging.getLogger(__name__)
 
 
 class PreparedLM(Mamba2LM):
     """A copy of a language model that reads and generates but does not learn; `Mamba2LM.prepare` makes one.
 
-    Torch multiplies by the projections when a prompt is read; compiled kernels do the rest of that in float32, and
-    decode at every precision, or torch does. Weights keep the precision they were given: loading others or moving to
-    another device afterwards does not reach the kernels; prepare again instead.
+    Weights keep the precision they were given: loading others or moving to another device afterwards does not reach the
+    kernels; prepare again instead.
     """
 
     def __init__(self, lm: Mamba2LM, precision: Precision = "float32", kernels: Kernels = "auto") -> None:
@@ -34,9 +47,7 @@ class PreparedLM(Mamba2LM):
             raise ValueError(f"precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}")
         if kernels not in get_args(Kernels):
             raise ValueError(f"kernels {kernels!r} are unknown; choose from {', '.join(get_args(Kernels))}")
-        from sonopsis.lora.model import has_unmerged  # which imports this package
-
-        if has_unmerged(lm):
+        if adapter_names(lm, unmerged_only=True):
             raise ValueError("adapters would be lost; make them part of the weights with sonopsis.lora.merge first")
         device = lm.backbone.embedding.weight.device
         compiled = kernels != "torch" and device.type == "cpu" and _has_numba()
@@ -46,97 +57,119 @@ class PreparedLM(Mamba2LM):
             _tell_once()
         with unfilled():
             super().__init__(lm.config)
-        state = {name: tensor.detach().float().cpu() for name, tensor in lm.state_dict().items()}
-        small = {name: tensor.clone() for name, tensor in state.items() if tensor.ndim == 1 or "conv1d" in name}
-        inputs, outputs = (
-            Matrix.pack(
-                np.stack([state[f"backbone.layers.{i}.mixer.{name}.weight"].numpy() for i in range(self.config.depth)]),
-                precision,
-            )
-            for name in ("in_proj", "out_proj")
-        )
-        table = Matrix.pack(state["backbone.embedding.weight"].numpy(), precision)
-        head = table if self.config.tie_embeddings else Matrix.pack(state["lm_head.weight"].numpy(), precision)
-        dtype = READ_IN.get(precision, torch.float32)
-        read = {"backbone.embedding.weight": _tensor(table, dtype)}
-        if not self.config.tie_embeddings:
-            read["lm_head.weight"] = _tensor(head, dtype)
-        for name, matrix in (("in_proj", inputs), ("out_proj", outputs)):
-            for i, weight in enumerate(_tensor(matrix, dtype)):
-                read[f"backbone.layers.{i}.mixer.{name}.weight"] = weight
-        self.load_state_dict({**small, **read}, assign=True)
-        self.requires_grad_(False).to(device).eval()
         self.precision = precision
-        self.packed = self._pack(table, head, inputs, outputs) if compiled else None
+        state = {name: tensor.detach().float().cpu() for name, tensor in lm.state_dict().items()}
+        self._take_parameters(state)
+        weights = self._store(state, precision)
+        bfloat16 = precision in BFLOAT16_PROMPTS and (device.type != "cpu" or has_bfloat16_products())
+        self._take_weights(weights, torch.bfloat16 if bfloat16 else torch.float32, compiled)
+        self.requires_grad_(False).to(device).eval()
+        self.compiled = _compile(weights) if compiled else None
 
     @property
     def kernels(self) -> str:
         """What decodes, "numba" or "torch"."""
-        return "torch" if self.packed is None else "numba"
+        return "torch" if self.compiled is None else "numba"
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids (...) int64 -> embeddings (..., E) float32."""
+        return self.table.rows(ids)
 
     def decoder(self, cache: Cache) -> Decoder:
         """What continues `cache`, in place."""
-        return Decoder(self, cache) if self.packed is None else PackedDecoder(self, self.packed, cache)
+        return Decoder(self, cache) if self.compiled is None else CompiledDecoder(self, self.compiled, cache)
+
+    def save(self, folder: str | Path) -> None:
+        """Raises ValueError: a prepared copy has rounded weights; save the model it was prepared from."""
+        raise ValueError("a prepared language model is not saved; save the model that it was prepared from")
+
+    def _store(self, state: dict[str, Tensor], precision: Precision) -> Weights:
+        """Rounded copies of the matrices, and the small parameters, from a float32 state dict."""
+        layers = [cast(Layer, layer) for layer in self.backbone.layers]
+        in_proj, out_proj = (
+            Matrix.store(
+                np.stack([state[f"backbone.layers.{i}.mixer.{name}.weight"].numpy() for i in range(len(layers))]),
+                precision,
+            )
+            for name in ("in_proj", "out_proj")
+        )
+        embedding = Matrix.store(state["backbone.embedding.weight"].numpy(), precision)
+        tied = self.config.tie_embeddings
+        head = embedding if tied else Matrix.store(state["lm_head.weight"].numpy(), precision)
+        steps = StepWeights(
+            *(torch.stack(rows) for rows in zip(*(layer.mixer.step_weights() for layer in layers), strict=True))
+        )
+        parameters = LayerParameters(
+            norm=torch.stack([layer.norm.weight.detach() for layer in layers]).numpy(),
+            taps=steps.taps.numpy(),
+            bias=steps.bias.numpy(),
+            dt_bias=steps.dt_bias.numpy(),
+            A=steps.A.numpy(),
+            D=steps.D.numpy(),
+            gate_norm=torch.stack([layer.mixer.norm.weight.detach() for layer in layers]).numpy(),
+            eps=np.float32(self.config.norm_eps),
+            groups=self.config.groups,
+        )
+        norm_f = self.backbone.norm_f.weight.detach().numpy()
+        return Weights(embedding, head, in_proj, out_proj, parameters, norm_f)
+
+    def _take_parameters(self, state: dict[str, Tensor]) -> None:
+        """Copies of all parameters but the matrices."""
+        small = {name: tensor.clone() for name, tensor in state.items() if tensor.ndim == 1 or "conv1d" in name}
+        self.load_state_dict(small, strict=False, assign=True)
+
+    def _take_weights(self, weights: Weights, dtype: torch.dtype, compiled: bool) -> None:
+        """Projections, head and embedding that share the memory of `weights` and compute in `dtype`."""
+        for index, layer in enumerate(cast(Iterable[Layer], self.backbone.layers)):
+            layer.mixer.in_proj = StoredLinear(weights.in_proj.layer(index), dtype, compiled)
+            layer.mixer.out_proj = StoredLinear(weights.out_proj.layer(index), dtype, compiled)
+        self.lm_head = head = StoredLinear(weights.head, dtype, compiled)
+        tied = weights.embedding is weights.head
+        self.table = head if tied else StoredLinear(weights.embedding, dtype, compiled)
+        self.backbone.embedding.weight = nn.Parameter(torch.empty(0, self.config.width), requires_grad=False)
 
     def _through_layers(self, x: Tensor, cache: Cache | None, lengths: Tensor | None) -> Tensor:
-        """Torch multiplies by the projections; compiled code does what lies between them."""
+        """The residual (B, L, E) after all layers: products with the projections, and compiled code between them."""
         wanted = torch.is_grad_enabled() and x.requires_grad
-        if self.packed is None or wanted or x.device.type != "cpu":
+        if self.compiled is None or wanted or x.device.type != "cpu":
             return super()._through_layers(x, cache, lengths)
-        config, packed = self.config, self.packed
+        from sonopsis.mamba2.kernels.matmul import ProductMemory
+        from sonopsis.mamba2.kernels.prompt import PromptMemory
+
+        config, compiled, threads = self.config, self.compiled, torch.get_num_threads()
         cache = self.new_cache(x.shape[0]) if cache is None else cache
         cache.conv, cache.ssm = cache.conv.contiguous(), cache.ssm.contiguous()
         batch, length, width = x.shape
         ends = (torch.full((batch,), length) if lengths is None else lengths.to("cpu", torch.int64)).numpy()
-        rows, dtype, threads = batch * length, self.lm_head.weight.dtype, torch.get_num_threads()
+        rows, dtype = batch * length, self.lm_head.weight.dtype
         projected_width = config.inner + config.conv_channels + config.heads
         normed, added, projected = (
             torch.zeros(rows, size, dtype=dtype) for size in (width, width, projected_width)
         )  # (B L, E), (B L, E), (B L, projected)
-        scratch = Scratch.new(config, batch, length, narrow=dtype == torch.bfloat16)
-        y = torch.from_numpy(scratch.out).view(dtype).view(rows, config.inner)
-        x = x.detach().clone(memory_format=torch.contiguous_format).view(rows, width)
+        products = ProductMemory.new(threads, max(width, config.inner), rows)
+        memory = PromptMemory.new(config, batch, length, bfloat16=dtype == torch.bfloat16)
+        y = torch.from_numpy(memory.out).view(dtype).view(rows, config.inner)
+        residual = x.detach().clone(memory_format=torch.contiguous_format).view(rows, width)
         for index, layer in enumerate(cast(Iterable[Layer], self.backbone.layers)):
-            packed.enter(index, x.numpy(), _bits(added), _bits(normed), threads)
-            torch.mm(normed, layer.mixer.in_proj.weight.T, out=projected)
-            conv, ssm = (state.numpy() for state in cache.layer(index))
-            packed.scan(index, _bits(projected).reshape(batch, length, -1), conv, ssm, ends, scratch, threads)
-            torch.mm(y, layer.mixer.out_proj.weight.T, out=added)
-        return x.add_(added).view(batch, length, width)
-
-    def _pack(self, table: Matrix, head: Matrix, inputs: Matrix, outputs: Matrix) -> Packed:
-        layers = [cast(Layer, layer) for layer in self.backbone.layers]
-        steps = StepWeights(
-            *(torch.stack(rows) for rows in zip(*(la.mixer.step_weights() for la in layers), strict=True))
-        )
-        return Packed(
-            table=table,
-            head=head,
-            norm_f=self.backbone.norm_f.weight.numpy(),
-            norms=torch.stack([layer.norm.weight for layer in layers]).numpy(),
-            inputs=inputs,
-            taps=steps.taps.numpy(),
-            biases=steps.bias.numpy(),
-            dt_biases=steps.dt_bias.numpy(),
-            decays=steps.A.numpy(),
-            skips=steps.D.numpy(),
-            gate_norms=torch.stack([layer.mixer.norm.weight for layer in layers]).numpy(),
-            outputs=outputs,
-            eps=self.config.norm_eps,
-            groups=self.config.groups,
-        )
+            in_proj, out_proj = (cast(StoredLinear, linear) for linear in (layer.mixer.in_proj, layer.mixer.out_proj))
+            compiled.add_and_norm(index, residual.numpy(), _bits(added), _bits(normed), threads)
+            in_proj.multiply(normed, projected, products)
+            state = State(*(tensor.numpy() for tensor in cache.layer(index)))
+            compiled.mix(index, _bits(projected).reshape(batch, length, -1), state, ends, memory, threads)
+            out_proj.multiply(y, added, products)
+        return residual.add_(added).view(batch, length, width)
 
 
-class PackedDecoder(Decoder):
+class CompiledDecoder(Decoder):
     """A `Decoder` whose steps are compiled."""
 
-    def __init__(self, model: Mamba2LM, packed: Packed, cache: Cache) -> None:
+    def __init__(self, model: Mamba2LM, compiled: "CompiledLM", cache: Cache) -> None:
         cache.check(model.config)
         if cache.ssm.device.type != "cpu":
             raise ValueError("the kernels decode on the CPU; give a cache on the CPU, or prepare with kernels='torch'")
         self.model = model
         self.cache = cache
-        self.packed = packed
+        self.compiled = compiled
 
     def advance(self, ids: Tensor) -> Tensor:
         """Append ids (B,) int64 to the sequences; logits (B, V) of what follows."""
@@ -145,16 +178,13 @@ class PackedDecoder(Decoder):
     def step(self, ids: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Floats:
         """`advance` for NumPy."""
         self.cache.conv, self.cache.ssm = self.cache.conv.contiguous(), self.cache.ssm.contiguous()
-        return self.packed.step(ids, self.cache.conv.numpy(), self.cache.ssm.numpy(), torch.get_num_threads())
+        return self.compiled.step(ids, State(self.cache.conv.numpy(), self.cache.ssm.numpy()), torch.get_num_threads())
 
 
-def _tensor(matrix: Matrix, dtype: torch.dtype) -> Tensor:
-    """The weights that decoding multiplies by as a tensor, without a copy where both store them alike."""
-    if matrix.data.dtype == np.float32:
-        return torch.from_numpy(matrix.data)
-    if matrix.data.dtype == np.uint16:
-        return torch.from_numpy(matrix.data.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(matrix.unpack()).to(dtype)
+def _compile(weights: Weights) -> "CompiledLM":
+    from sonopsis.mamba2.kernels.language_model import CompiledLM  # which needs numba
+
+    return CompiledLM(weights)
 
 
 def _bits(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:

@@ -8,7 +8,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from sonopsis.mamba2.kernels.compiled import compiled
+from sonopsis.mamba2.kernels.jit import jit
 
 SPINS = 4000  # polls of a barrier before the thread offers its core to others
 
@@ -48,7 +48,7 @@ def _rest(context: Any) -> Any:
     return types.void(), generate
 
 
-@compiled()
+@jit()
 def wait(counter, goal):  # type: ignore[no-untyped-def]
     """Wait until `goal` arrivals were counted, this one among them."""
     arrive(counter)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sonopsis.mamba2 import Mamba2LM
-from sonopsis.mamba2.kernels import packed, threads
+from sonopsis.mamba2.kernels import language_model, threads
 
 pytest.importorskip("numba")
 ODD = {"width": 40, "head_dim": 10, "state": 12, "conv": 3, "vocab_size": 61}
@@ -63,8 +63,8 @@ def test_threads_share_the_work(
     ids = torch.randint(0, 61, (2, 50), generator=torch.Generator().manual_seed(4))
     caches = lm.new_cache(2), lm.new_cache(2)
     expected = lm.prefill(ids, cache=caches[0])
-    monkeypatch.setattr(packed, "POSITIONS_A_THREAD", 1)
-    monkeypatch.setattr(packed, "NUMBERS_A_THREAD", 1)
+    monkeypatch.setattr(language_model, "STATE_CHANGES_A_THREAD", 1)
+    monkeypatch.setattr(language_model, "NUMBERS_A_THREAD", 1)
     if not borrowed:
         monkeypatch.setattr(threads, "_openmp", lambda: None)
     before = torch.get_num_threads()
