@@ -41,9 +41,7 @@ ALLOWED = {
     ("mamba2.model", "checkpoints.mamba2"),
 }
 # Imports of a higher floor that are still to go.
-REMAINING = {
-    ("mamba2.prepared", "lora.model"),
-}
+REMAINING: set[tuple[str, str]] = set()
 
 # Rooms and modules that must work in an installation without torch.
 TORCH_FREE = (

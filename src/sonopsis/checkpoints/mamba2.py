@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sonopsis.checkpoints.tensors import read_tensors
 from sonopsis.files import CONFIG, TOKENIZER, WEIGHTS, read_json, weight_files
+from sonopsis.mamba2.adapters import adapter_names
 from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.unfilled import unfilled
 
@@ -62,7 +63,7 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32) -> "Mamba2LM":
 
 def save(model: "Mamba2LM", folder: str | Path) -> None:
     """Write a model; see `Mamba2LM.save`."""
-    if adapted := sorted(name for name in model.state_dict() if ".lora_" in name):
+    if adapted := adapter_names(model):
         raise ValueError(
             f"adapters are attached ({adapted[0]} ...): save them with sonopsis.lora.save, "
             "or make them part of the model with sonopsis.lora.merge and detach"

@@ -39,8 +39,8 @@ class PromptMemory(NamedTuple):
         sizes = (config.conv_channels, config.heads, config.groups * POSITIONS, config.inner)
         xbc, dt, scores, y = (np.empty((batch, length, size), np.float32) for size in sizes)
         out = np.empty(y.shape, np.uint16) if bfloat16 else y
-        scores = scores.reshape(batch, length, config.groups, POSITIONS)
-        return cls(xbc, dt, scores, y, out, np.zeros((4, 8), np.int64))
+        by_group = scores.reshape(batch, length, config.groups, POSITIONS)
+        return cls(xbc, dt, by_group, y, out, np.zeros((4, 8), np.int64))
 
 
 class Sequence(NamedTuple):

@@ -73,8 +73,8 @@ class LayerParameters(NamedTuple):
 
     def layer(self, index: int) -> "LayerParameters":
         """Those of one layer."""
-        arrays = (array[index] for array in self[:-2])
-        return LayerParameters(*arrays, self.eps, self.groups)
+        arrays = {name: value[index] for name, value in self._asdict().items() if isinstance(value, np.ndarray)}
+        return self._replace(**arrays)
 
 
 class Weights(NamedTuple):

@@ -15,9 +15,10 @@ from numba.core import cgutils, config
 
 def _has_avx512() -> bool:
     """Whether numba compiles for 512-bit registers: the processor has them, unless numba was told another target."""
-    if config.CPU_FEATURES is not None:
-        return "+avx512f" in config.CPU_FEATURES
-    if config.CPU_NAME not in (None, "", "host"):
+    features: str | None = getattr(config, "CPU_FEATURES", None)  # NUMBA_CPU_FEATURES, NUMBA_CPU_NAME
+    if features is not None:
+        return "+avx512f" in features
+    if getattr(config, "CPU_NAME", None) not in (None, "", "host"):
         return False
     return bool(get_host_cpu_features().get("avx512f"))
 
