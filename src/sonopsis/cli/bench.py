@@ -30,22 +30,32 @@ from sonopsis.cli.measuring import (
 if TYPE_CHECKING:
     from sonopsis.bench.weights import Subject
 
-app = typer.Typer(no_args_is_help=True, help="Measure speed: variants interleaved in one run, each in its own process.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Measure speed. All variants are measured in turns, in one run, each in a process of its own.",
+)
 
 Model = Annotated[
     str,
     typer.Option(
         "--model",
         metavar="NAME",
-        help="ast, ast_stride10, audiomae or eat (full size, random weights), `default`, a folder or a checkpoint.",
+        help="ast, ast_stride10, audiomae or eat (full size, random weights), default, a folder or a checkpoint.",
     ),
 ]
 KeepRates = Annotated[
     list[float] | None,
-    typer.Option("--keep-rate", min=0.01, max=1, show_default="1 and 0.7", help="Keep rates; repeatable."),
+    typer.Option(
+        "--keep-rate",
+        min=0.01,
+        max=1,
+        show_default="1 and 0.7",
+        help="Keep rate to measure; may be given several times.",
+    ),
 ]
 Engines = Annotated[
-    list[str] | None, typer.Option("--engine", show_default="all", help="torch, openvino or onnx; repeatable.")
+    list[str] | None,
+    typer.Option("--engine", show_default="all", help="torch, openvino or onnx; may be given several times."),
 ]
 
 
@@ -56,13 +66,13 @@ def encoder(
     keep_rates: KeepRates = None,
     engines: Engines = None,
     precisions: Precisions = None,
-    batch: Annotated[int, typer.Option(min=1, help="Clips in one call; times are for one clip.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Number of clips in one call; times are for one clip.")] = 1,
     threads: Threads = None,
     rounds: Rounds = 10,
     as_json: Json = False,
     as_markdown: Markdown = False,
 ) -> None:
-    """Time the encoder: log-Mel of a 10 s clip to logits."""
+    """Measure the encoder: from the log-Mel of a 10 s clip to logits."""
     from sonopsis.bench.encoder import make_work, variants
 
     with _subject(model, engines, precisions) as (subject, engines, precisions, scratch):
@@ -73,8 +83,8 @@ def encoder(
 
 @app.command()
 def pipeline(
-    clips: Annotated[int, typer.Option(min=1, help="Recordings, of 1 to 10 s in five formats.")] = 200,
-    at_once: Annotated[int, typer.Option(min=1, help="Recordings in one timed call, as in one folder.")] = 20,
+    clips: Annotated[int, typer.Option(min=1, help="Number of recordings, of 1 to 10 s, in five formats.")] = 200,
+    at_once: Annotated[int, typer.Option(min=1, help="Number of recordings in one timed call.")] = 20,
     model: Model = "ast",
     peers: Peers = False,
     keep_rates: KeepRates = None,
@@ -84,7 +94,7 @@ def pipeline(
     as_json: Json = False,
     as_markdown: Markdown = False,
 ) -> None:
-    """Time a folder of recordings: files in, tags out; milliseconds are for one recording."""
+    """Measure a folder of recordings: from files to tags. Milliseconds are for one recording."""
     from sonopsis.bench.pipeline import variants
     from sonopsis.bench.sounds import write_clips
 
@@ -104,7 +114,7 @@ def start(
     as_json: Json = False,
     as_markdown: Markdown = False,
 ) -> None:
-    """Time whole commands in fresh processes: Python alone, the help text, the tags of one second of sound."""
+    """Measure whole commands in new processes: Python alone, the help text, tagging one second of sound."""
     from sonopsis.bench.sounds import write_clips
     from sonopsis.bench.start import variants
 
@@ -126,7 +136,7 @@ def lm(
     as_json: Json = False,
     as_markdown: Markdown = False,
 ) -> None:
-    """Time the language model: reading prompts and appending tokens; each piece of work is one run."""
+    """Measure the language model: reading prompts, and appending tokens. Each is a run of its own."""
     from sonopsis.bench.lm import variants
     from sonopsis.many import cores
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sonopsis.data.splits import Split
     from sonopsis.scenes.scene import Scene
 
-app = typer.Typer(no_args_is_help=True, help="Fetch recordings, list them in a manifest, compose scenes of them.")
+app = typer.Typer(no_args_is_help=True, help="Fetch recordings, list them in a manifest, and compose scenes from them.")
 
 Root = Annotated[
     Path | None,
@@ -28,7 +28,7 @@ PROFILES = ("tiny", "small", "full", "test")  # as in sonopsis.data.catalogue, w
 
 @app.command("list")
 def list_packages(
-    profile: Annotated[str, typer.Option(help=f"{', '.join(PROFILES)} (held-out packages only).")] = "full",
+    profile: Annotated[str, typer.Option(help=f"{', '.join(PROFILES)} (test has held-out packages only).")] = "full",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """List the packages with recordings: group, licence, size, and how large each profile is."""
@@ -50,17 +50,21 @@ def list_packages(
 
 @app.command()
 def fetch(
-    profile: Annotated[str, typer.Option(help=f"{', '.join(PROFILES)} (held-out packages only).")] = "tiny",
+    profile: Annotated[str, typer.Option(help=f"{', '.join(PROFILES)} (test has held-out packages only).")] = "tiny",
     root: Root = None,
     mirror: Annotated[
-        str | None, typer.Option(metavar="URL", help="A Debian mirror, for machines without apt.", show_default="apt")
+        str | None,
+        typer.Option(metavar="URL", help="Address of a Debian mirror, for machines without apt.", show_default="apt"),
     ] = None,
     allow_newer: Annotated[
-        bool, typer.Option("--allow-newer", help="Take apt's version of a package whose pinned version is gone.")
+        bool,
+        typer.Option(
+            "--allow-newer", help="If the pinned version of a package is gone, take the version that apt has."
+        ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors are still shown.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress. Errors are still shown.")] = False,
 ) -> None:
-    """Download and unpack a profile's packages, without installing them; run it again to continue."""
+    """Download and unpack the packages of a profile, without installing them. Run it again to continue."""
     from sonopsis.data.fetch import default_root
     from sonopsis.data.fetch import fetch as run
 
@@ -107,16 +111,19 @@ def manifest(
 
 @app.command()
 def compose(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Ends in .jsonl.gz.")],
-    split: Annotated[str, typer.Option(help="train, validation or test: whose clips to use.")] = "validation",
-    count: Annotated[int, typer.Option(min=1, help="Scenes.")] = 100,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write to; its name ends in .jsonl.gz.")
+    ],
+    split: Annotated[str, typer.Option(help="Which clips to use: train, validation or test.")] = "validation",
+    count: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed and clips give the same scenes.")] = 0,
     root: Root = None,
     audio: Annotated[
-        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Also write each scene as FLAC, to listen to.")
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="Also write each scene as a FLAC file into this folder."),
     ] = None,
 ) -> None:
-    """Compose scenes of real clips, with captions that are facts, and write their recipes."""
+    """Compose scenes from clips, with captions that are true by construction, and write them as recipes."""
     from sonopsis.data.clips import ClipBank
     from sonopsis.data.fetch import default_root
     from sonopsis.data.manifest import read

@@ -12,15 +12,23 @@ from sonopsis.cli.console import fail
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="The bundled model `default`, a model folder, or a hub id.")],
+    model: Annotated[str, typer.Argument(help="The bundled model (default), a model folder, or a hub id.")],
     manifest: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="A manifest of clips or of scenes (JSON Lines).")
+        Path, typer.Argument(exists=True, dir_okay=False, help="A list of clips or of scenes (JSON Lines).")
     ],
-    split: Annotated[str, typer.Option(help="Rows of which group: test, validation, train, or all.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="Which rows of the manifest to use: test, validation, train or all.")
+    ] = "test",
     keep_rate: Annotated[
-        float | None, typer.Option(min=0.01, max=1.0, help="Share of patches kept.", show_default="the model's own")
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=1.0,
+            help="Share of the patches that each pruning block keeps.",
+            show_default="the model's own",
+        ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="What computes: torch, onnx or openvino.")] = "torch",
+    engine: Annotated[str, typer.Option(help="The program that computes: torch, onnx or openvino.")] = "torch",
     precision: options.Precision = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

@@ -12,20 +12,22 @@ def export(
     model: Annotated[
         str,
         typer.Argument(
-            help="The bundled model `default`, a model folder, a checkpoint of AST, AudioMAE or EAT, or a hub id."
+            help="The bundled model (default), a model folder, a checkpoint of AST, AudioMAE or EAT, or a hub id."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A new or empty folder.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write to; it must be new or empty.")
+    ],
     to: Annotated[
         str,
         typer.Option(
             metavar="FORM",
-            help="folder: a model folder; onnx, openvino: with graphs for these; int8: one of them in eight bits; "
-            "hf: for transformers' ASTForAudioClassification.",
+            help="folder: a model folder. onnx or openvino: the same with graphs for these engines. int8: the same "
+            "with a tagging graph in eight bits as well. hf: for ASTForAudioClassification of transformers.",
         ),
     ] = "folder",
 ) -> None:
-    """Write a model as a folder of another form."""
+    """Write a model as a folder for sonopsis or for another program."""
     from sonopsis.export import TARGETS
     from sonopsis.model import load
 

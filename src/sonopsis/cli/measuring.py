@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from sonopsis.bench.report import Report
     from sonopsis.bench.timing import BenchError, Variant
 
-Peers = Annotated[bool, typer.Option("--peers", help="Also measure transformers, which is then the baseline.")]
+Peers = Annotated[bool, typer.Option("--peers", help="Also measure transformers and make it the baseline.")]
 Precisions = Annotated[
-    list[str] | None, typer.Option("--precision", show_default="all", help="float32, bfloat16 or int8; repeatable.")
+    list[str] | None,
+    typer.Option("--precision", show_default="all", help="float32, bfloat16 or int8; may be given several times."),
 ]
 LanguageModel = Annotated[
     str,
@@ -32,7 +33,7 @@ Lengths = Annotated[
         "--length",
         min=1,
         show_default="64, 512, 2048; with --batch none",
-        help="Read a prompt of so many tokens; repeatable.",
+        help="Measure reading a prompt of this many tokens; may be given several times.",
     ),
 ]
 Batches = Annotated[
@@ -41,11 +42,13 @@ Batches = Annotated[
         "--batch",
         min=1,
         show_default="1 and 16; with --length none",
-        help="Append tokens to so many sequences; repeatable.",
+        help="Measure appending tokens to this many sequences; may be given several times.",
     ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, show_default="all cores", help="Cores and threads to use.")]
-Rounds = Annotated[int, typer.Option(min=1, help="Rounds; in each every variant runs once.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, show_default="all cores", help="Number of cores and threads to use.")
+]
+Rounds = Annotated[int, typer.Option(min=1, help="Number of rounds; every variant runs once in each.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the machine and a Markdown table.")]
 

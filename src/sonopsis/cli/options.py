@@ -24,7 +24,10 @@ def _seconds(least: float) -> Callable[[float | None], float | None]:
 
 
 Paths = Annotated[
-    list[str], typer.Argument(help="Files, folders (searched for recordings), globs, or - for standard input.")
+    list[str],
+    typer.Argument(
+        help="Files, folders (they are searched for recordings), patterns such as *.wav, or - for standard input."
+    ),
 ]
 TopK = Annotated[int, typer.Option(min=1, help="Show at most this many labels for each window.")]
 Threshold = Annotated[
@@ -36,7 +39,7 @@ KeepRate = Annotated[
         callback=_share,
         metavar="RATE",
         show_default="the model's own",
-        help="Share of the sound's patches that each pruning block keeps; 1 prunes nothing, less is faster.",
+        help="Share of the patches that each pruning block keeps. 1 prunes nothing; a lower rate is faster.",
     ),
 ]
 Macs = Annotated[
@@ -45,7 +48,7 @@ Macs = Annotated[
         callback=_share,
         metavar="SHARE",
         show_default="no budget",
-        help="Choose the keep rate so that the encoder spends at most this share of its multiply-accumulates.",
+        help="Choose the highest keep rate at which the encoder needs at most this share of its multiply-accumulates.",
     ),
 ]
 Latency = Annotated[
@@ -54,13 +57,17 @@ Latency = Annotated[
         min=0.001,
         metavar="MS",
         show_default="no budget",
-        help="Choose the highest keep rate with which a window takes at most this many milliseconds here.",
+        help="Choose the highest keep rate with which a window takes at most this many milliseconds on this machine.",
     ),
 ]
 WindowLength = Annotated[
     float | None,
     typer.Option(
-        "--window", callback=_seconds(0.1), metavar="S", show_default="the model's input length", help="Seconds."
+        "--window",
+        callback=_seconds(0.1),
+        metavar="S",
+        show_default="the model's input length",
+        help="Length of a window in seconds.",
     ),
 ]
 Hop = Annotated[
@@ -69,7 +76,7 @@ Hop = Annotated[
         callback=_seconds(0.01),
         metavar="S",
         show_default="the window",
-        help="Seconds from one window's start to the next's.",
+        help="Seconds from the start of one window to the start of the next.",
     ),
 ]
 Formats = Annotated[
@@ -78,32 +85,43 @@ Formats = Annotated[
         "--format",
         "-f",
         show_default="text",
-        help="text, json, jsonl, csv, tsv, srt, vtt, audacity, raven, or npz (embeddings); repeatable with --output.",
+        help="text, json, jsonl, csv, tsv, srt, vtt, audacity, raven or npz (embeddings). "
+        "With --output it may be given several times.",
     ),
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Write a file for each input and format here."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        file_okay=False,
+        help="Folder to write to: one file for each recording and format.",
+    ),
 ]
 ModelName = Annotated[
     str,
     typer.Option(
         "--model",
-        help="The bundled model `default`, a model folder, a checkpoint of AST, AudioMAE or EAT, or a hub id "
-        "(owner/name, owner/name@revision).",
+        help="The bundled model (default), a model folder, a checkpoint of AST, AudioMAE or EAT, or a hub id "
+        "(owner/name or owner/name@revision).",
     ),
 ]
-Engine = Annotated[str, typer.Option(help="What computes: auto, torch, onnx or openvino (docs/engines.md).")]
+Engine = Annotated[
+    str, typer.Option(help="The program that computes: auto, torch, onnx or openvino (see docs/engines.md).")
+]
 Precision = Annotated[
     str | None,
     typer.Option(
         show_default="float32",
-        help="Numbers to compute with: bfloat16 or int8 are faster where the engine has them (docs/engines.md).",
+        help="Type of the numbers to compute with. bfloat16 and int8 can be faster; docs/engines.md says where.",
     ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, show_default="one per core", help="Cores to use: several recordings are described at once."),
+    typer.Option(
+        min=1, show_default="one per core", help="Number of cores to use. Several recordings are described at once."
+    ),
 ]
 Beams = Annotated[
     int,
@@ -116,9 +134,9 @@ Kernels = Annotated[
     bool,
     typer.Option(
         "--kernels",
-        help="With engine torch, write captions by compiled code; faster from some 200 windows on, but compiling takes "
-        "half a minute the first time.",
+        help="With the engine torch, write captions with compiled code. This is faster for more than about 200 "
+        "windows; compiling takes half a minute the first time.",
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say which engine and precision compute, and why.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors are still shown.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary. Errors are still shown.")]

@@ -22,7 +22,7 @@ def tag(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Label what is heard in recordings, window by window."""
+    """List the sounds in recordings, window by window."""
     from sonopsis.model import Request
 
     request = Request(

@@ -14,35 +14,47 @@ def train(
         typer.Argument(
             metavar="CONFIG|FOLDER",
             exists=True,
-            help="A YAML file, as in configs/; with --from, a folder that has a folder of recordings for each label.",
+            help="A YAML file, as in configs/. With --from: a folder that holds a folder of recordings for each label.",
         ),
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Keys of the YAML file set anew: steps=100 data.workers=2"),
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Values that replace those of the YAML file, for example steps=100 data.workers=2.",
+        ),
     ] = None,
     start: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="MODEL",
-            help="Train a tagger of the folder's labels on this model's encoder: default, a folder, a file, a hub id.",
+            help="Train a tagger of the folder's labels, starting from the encoder of this model: "
+            "default, a folder, a file or a hub id.",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="With --from: the model folder to write.", show_default=False)
+        Path | None,
+        typer.Option("-o", "--output", help="With --from: the model folder to write to.", show_default=False),
     ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
-            min=0.1, help="With --from: also train the upper half of the encoder, for so long.", show_default=False
+            min=0.1,
+            help="With --from: also train the upper half of the encoder, for this many minutes.",
+            show_default=False,
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="The same, for so many steps of 16 examples.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --from: also train the upper half of the encoder, for this many steps of 16 examples.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Train a model. A run that was interrupted carries on when the same command is given again.
+    """Train a model. Give the same command again to continue a run that was interrupted.
 
     sonopsis train CONFIG [KEY=VALUE ...]             what a YAML file describes; the keys are in docs/training.md
 
