@@ -16,10 +16,11 @@ import torch
 import typer
 from torch import Tensor
 
-from sonopsis.bench.lm import TOKENS, installed
+from sonopsis.bench.lm import TOKENS
 from sonopsis.bench.timing import Variant
 from sonopsis.cli.console import fail
 from sonopsis.cli.measuring import Json, Markdown, Rounds, Threads, finish, measured, this_machine
+from sonopsis.installed import installed
 from sonopsis.mamba2 import Cache, Mamba2Config, Mamba2LM
 from sonopsis.mamba2.model import Decoder
 from sonopsis.unfilled import unfilled

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from sonopsis.bench.lm import Work, installed, variant
+from sonopsis.bench.lm import Work, variant
 from sonopsis.bench.lm import variants as without_llama
 from sonopsis.bench.timing import Variant
 from sonopsis.cli.console import fail
@@ -31,6 +31,7 @@ from sonopsis.cli.measuring import (
     finish,
     measured_lm,
 )
+from sonopsis.installed import installed
 from sonopsis.many import cores
 
 KINDS = {"float32": "F32", "bfloat16": "BF16", "int8": "Q8_0"}  # our precision -> its type of weights

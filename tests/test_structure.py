@@ -19,9 +19,9 @@ LONGEST = 400  # lines of a file
 # From the lowest floor to the highest, as data flows in docs/design.md. A room imports rooms of lower floors alone, so
 # there are no circles, and rooms of one floor do not know each other.
 FLOORS = (
-    ("audio", "decoding", "files", "pruning", "results", "unfilled"),
+    ("audio", "decoding", "files", "installed", "pruning", "results", "unfilled"),
     ("many", "mel", "encoder", "mamba2", "writers"),
-    ("checkpoints", "cost", "data", "lora"),
+    ("data", "checkpoints", "cost", "lora"),
     ("captioning", "scenes"),
     ("folder",),
     ("graphs", "modules"),
@@ -54,6 +54,7 @@ TORCH_FREE = (
     "scenes",
     "metrics",
     "many",
+    "installed",
     "folder",
     "hub",
     "model",

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import llama
-from sonopsis.bench.lm import Work, installed
+from sonopsis.bench.lm import Work
+from sonopsis.installed import installed
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 
 Script = Callable[..., CompletedProcess[str]]

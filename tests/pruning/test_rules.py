@@ -13,7 +13,7 @@ from sonopsis.encoder import Encoder, EncoderConfig
 from sonopsis.pruning import Candidates, Pruning
 from sonopsis.pruning.mix import fuse, mixed
 from sonopsis.pruning.scores import patch_values
-from sonopsis.pruning.select import SEGMENT, by_mass, shares
+from sonopsis.pruning.select import STEPS_OF_SEGMENT, by_mass, shares
 
 STEPS, BANDS = 20, 4  # of the encoders that make_encoder builds
 PATCHES = STEPS * BANDS
@@ -110,7 +110,7 @@ def test_segments_keep_their_share(make_encoder: Make, mels: Mels) -> None:
     first = list(range(40))  # the first half of the recording is all that scores
     encoded = make_encoder()(mels(), Pruning({0: 0.5}, keep_only(first), "segment"))
     for clip in encoded.index.tolist():
-        steps = [cell // BANDS // SEGMENT for cell in clip]
+        steps = [cell // BANDS // STEPS_OF_SEGMENT for cell in clip]
         assert [steps.count(n) for n in range(3)] == [16, 16, 8]  # 8, 8 and 4 steps of 4 patches, halved
     assert encoded.index[0, :16].tolist() == list(range(16))
 

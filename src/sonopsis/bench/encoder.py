@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sonopsis.bench.peers import run_reference, run_tagger, run_transformers
+from sonopsis.bench.report import SHORT
 from sonopsis.bench.sounds import LONGEST, sound
 from sonopsis.bench.timing import Variant
 from sonopsis.bench.weights import Subject
@@ -28,7 +29,6 @@ PRECISIONS = {
     "torch": ("float32", "bfloat16"),
     **{engine: tuple(name for name in names if name != "float16") for engine, names in EXPORTED.items()},
 }
-SHORT = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The variants of `sonopsis bench lm`: reading a prompt, and one decoding step, by ours and by its peers."""
 
-import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from sonopsis.bench.report import SHORT
 from sonopsis.bench.timing import Variant
+from sonopsis.installed import installed
 from sonopsis.mamba2.config import Mamba2Config
 
 SHAPES = {"130m": Mamba2Config(768, 24, 50288), "370m": Mamba2Config(1024, 48, 50288)}
 WIDTHS = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.0}  # bytes of a weight
-SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8"}
 TOKENS = 8  # appended in one timed call; times are for one of them
 AGREEMENT = 1e-3  # of the largest logit, in float32
 
@@ -33,11 +33,6 @@ class Work:
     def name(self) -> str:
         """As tables show it."""
         return f"prefill {self.length}" if self.kind == "prefill" else f"decode batch {self.batch}"
-
-
-def installed(package: str) -> bool:
-    """Whether an optional package is there."""
-    return importlib.util.find_spec(package) is not None
 
 
 def write_random(config: Mamba2Config, folder: Path, seed: int = 0) -> Path:

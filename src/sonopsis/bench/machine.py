@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from sonopsis.many import cores
+
 # The instructions that decide how fast matrices are multiplied, by the names Linux gives them.
 FLAGS = (
     "avx2",
@@ -31,7 +33,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
         "flags": [flag for flag in FLAGS if flag in cpu.get("flags", cpu.get("Features", "")).split()],
-        "cores": usable_cores(),
+        "cores": cores(),
         "threads": os.environ.get("OMP_NUM_THREADS", "default"),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -46,10 +48,9 @@ def summary(machine: Mapping[str, Any]) -> str:
     """The machine in one line, as it is written above a table."""
     flags = ", ".join(machine["flags"])
     versions = ", ".join(f"{name} {found}" for name, found in machine["versions"].items())
-    cores, threads = machine["cores"], machine["threads"]
     read = f", reads {machine['read_gb_per_s']} GB/s" if "read_gb_per_s" in machine else ""
     return (
-        f"{machine['cpu']}{f' ({flags})' if flags else ''}, {cores} cores, threads {threads}, "
+        f"{machine['cpu']}{f' ({flags})' if flags else ''}, {machine['cores']} cores, threads {machine['threads']}, "
         f"load {machine['load']}; Python {machine['python']}, sonopsis {machine['sonopsis']}, {versions}{read}"
     )
 
@@ -60,11 +61,6 @@ def warn_if_busy(machine: Mapping[str, Any]) -> str | None:
     if load is None or load <= QUIET:
         return None
     return f"warning: load average {load} at the start: others use this machine, and these figures are noise"
-
-
-def usable_cores() -> int:
-    """The cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_average() -> float | None:

@@ -9,7 +9,8 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 
-from sonopsis.bench.encoder import OURS, PRECISIONS, SHORT
+from sonopsis.bench.encoder import OURS, PRECISIONS
+from sonopsis.bench.report import SHORT
 from sonopsis.bench.timing import Variant
 from sonopsis.bench.weights import Subject
 

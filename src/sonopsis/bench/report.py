@@ -8,6 +8,8 @@ from sonopsis.bench.timing import Measured
 
 Row = dict[str, Any]
 
+SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8"}  # precisions in names of variants
+
 
 @dataclass(frozen=True)
 class Report:
@@ -143,8 +145,13 @@ def table(report: Report, extra: Mapping[str, str] | None = None) -> tuple[list[
     columns = {**COLUMNS, **(extra or {})}
     if not report.comparable:
         columns = {key: heading for key, heading in columns.items() if key not in COMPARISONS}
-    columns = {key: heading for key, heading in columns.items() if any(row.get(key) not in (None, "") for row in rows)}
+    columns = _filled(columns, rows)
     return list(columns.values()), [[_cell(key, row.get(key)) for key in columns] for row in rows]
+
+
+def _filled(columns: Mapping[str, str], rows: Sequence[Row]) -> dict[str, str]:
+    """The columns that at least one row fills."""
+    return {key: heading for key, heading in columns.items() if any(row.get(key) not in (None, "") for row in rows)}
 
 
 def _cell(key: str, value: Any) -> str:
@@ -177,8 +184,7 @@ def show(report: Report, extra: Mapping[str, str] | None = None) -> None:
     from rich.table import Table
 
     drawn = Table("variant", title=f"baseline: {report.baseline}", title_justify="left")
-    columns = {"ratio": "× base", "macs_g": "G MACs", "peak_mib": "MiB", **(extra or {})}
-    columns = {key: heading for key, heading in columns.items() if any(row.get(key) is not None for row in report.rows)}
+    columns = _filled({"ratio": "× base", "macs_g": "G MACs", "peak_mib": "MiB", **(extra or {})}, report.rows)
     for heading in ("ms", "p10 to p90", *columns.values()):
         drawn.add_column(heading, justify="right", no_wrap=True)
     for row in report.rows:

@@ -1,9 +1,8 @@
-"""The variants of `sonopsis bench start`: what a person waits for before anything is computed.
+"""The variants of `sonopsis bench start`: how long a command takes before and beside its computation.
 
-Whole commands in fresh processes, from the call to the end, with files that the system has read before.
+Whole commands in new processes, from the call to the end, with files that the system has read before.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from sonopsis.bench.child import Elsewhere
-from sonopsis.bench.timing import SOURCE, Variant
+from sonopsis.bench.timing import Variant, environment
 
 PASS = [sys.executable, "-c", "pass"]
 SONOPSIS = [sys.executable, "-m", "sonopsis"]
@@ -46,7 +45,7 @@ def command(line: Sequence[str], peak_mib: float | None = None) -> Callable[[], 
     """The call that runs a command in a process of its own; raises ValueError when the command fails."""
 
     def run() -> Elsewhere:
-        done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, env=_environment(), check=False)
+        done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()[-300:]
             raise ValueError(f"it ended with status {done.returncode}: {said}")
@@ -58,13 +57,8 @@ def command(line: Sequence[str], peak_mib: float | None = None) -> Callable[[], 
 def watch(arguments: Sequence[str]) -> tuple[bool | None, float | None]:
     """Whether a `sonopsis` command imports torch, and the most it holds in MiB; None when it fails."""
     line = [sys.executable, "-c", WATCHED, *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, env=_environment(), check=False)
+    done = subprocess.run(line, capture_output=True, text=True, env=environment(), check=False)
     if done.returncode:
         return None, None
     torch, peak = done.stderr.splitlines()[-1].split()
     return torch == "True", None if peak == "None" else float(peak)
-
-
-def _environment() -> dict[str, str]:
-    path = [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}

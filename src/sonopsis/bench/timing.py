@@ -24,7 +24,7 @@ import numpy as np
 from sonopsis.bench.child import CORES, Sample, Worker
 
 CAN_STOP = hasattr(signal, "SIGSTOP")
-SOURCE = Path(__file__).parents[2]  # the folder that holds the package
+SOURCE = Path(__file__).parents[2]  # the folder that contains the package
 
 
 class BenchError(ValueError):
@@ -77,11 +77,11 @@ def measure(
 ) -> list[Measured]:
     """Time every variant once in each of `rounds` rounds, after `warmup` rounds that do not count.
 
-    The order within a round is drawn with `seed`. With
-    `isolated` each variant lives in a fresh process; without, all of them in this one. `threads` limits each process to
+    The order within a round is drawn with `seed`. With `isolated` each variant runs in a process of its own, which
+    finds the modules that this one finds; otherwise all variants run in this process. `threads` limits each process to
     that many cores, and OpenMP to as many threads. `on_round` is called with the number of rounds done, warm-up
-    included. With `on_failure` a variant that cannot be prepared is left out and told there. Raises BenchError when a
-    variant fails otherwise, ValueError when there is nothing to do.
+    included. `on_failure` is called with a variant that cannot be prepared, which is then left out; without it
+    BenchError is raised, as for every other failure of a variant. Raises ValueError when there is nothing to do.
     """
     if rounds < 1 or warmup < 0:
         raise ValueError(f"a benchmark needs at least one round and no negative warm-up, not {rounds} and {warmup}")
@@ -108,6 +108,12 @@ def measure(
                     samples[name].append(sample)
             on_round(number + 1)
     return [_measured(variant, samples[variant.name]) for variant in variants if variant.name in workers]
+
+
+def environment(path: Sequence[str] = ()) -> dict[str, str]:
+    """The environment for a new Python that imports this package, and modules from the folders in `path`."""
+    folders = [str(SOURCE), *path, os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
 
 def orders(names: Sequence[str], rounds: int, seed: int) -> Iterator[list[str]]:
@@ -150,14 +156,12 @@ class _Child:
 
     def __init__(self, variant: Variant, threads: int | None = None) -> None:
         self.name = variant.name
-        path = [str(SOURCE), *filter(None, sys.path)]  # where this process found the function of the variant
         limit = {} if threads is None else {"OMP_NUM_THREADS": str(threads), CORES: str(threads)}
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **limit, **variant.environment}
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from sonopsis.bench.child import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env={**environment(sys.path), **limit, **variant.environment},
         )
         try:
             pickle.dump(variant.prepare, self._stdin)

@@ -1,6 +1,5 @@
 """One graph, run by onnxruntime or by OpenVINO."""
 
-import importlib.util
 import os
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.files import WEIGHTS, ModelError
+from sonopsis.installed import installed as can_import
 from sonopsis.many import cores
 
 Arrays = dict[str, NDArray[Any]]
@@ -33,7 +33,7 @@ class Runner(Protocol):
 
 def installed(engine: str) -> bool:
     """Whether the package of an engine is there."""
-    return importlib.util.find_spec(PACKAGES[engine]) is not None
+    return can_import(PACKAGES[engine])
 
 
 def open_runner(engine: str, file: Path, precision: str, threads: int) -> Runner:

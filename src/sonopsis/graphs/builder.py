@@ -15,6 +15,7 @@ from sonopsis.graphs.names import read_header
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9
+END = 2**31 - 1  # the end of a slice: beyond every axis
 
 Dimension = int | str
 

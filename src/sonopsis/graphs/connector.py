@@ -1,10 +1,8 @@
 """The connector as a graph: the mathematics of `sonopsis.captioning.connector`, checked against it by the tests."""
 
 from sonopsis.captioning.config import ConnectorConfig
-from sonopsis.graphs.builder import Graph
+from sonopsis.graphs.builder import END, Graph
 from sonopsis.graphs.encoder import EncoderGraph, Tokens
-
-END = 2**31 - 1  # beyond every axis
 
 
 class ConnectorGraph:

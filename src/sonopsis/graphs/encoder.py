@@ -12,10 +12,8 @@ import numpy as np
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.layers import conv_layers
 from sonopsis.encoder.positions import sincos_table
-from sonopsis.graphs.builder import Graph
+from sonopsis.graphs.builder import END, Graph
 from sonopsis.pruning.config import default_blocks
-
-END = 2**31 - 1  # beyond every axis
 
 
 @dataclass

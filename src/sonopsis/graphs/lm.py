@@ -13,10 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sonopsis.graphs.builder import Graph
+from sonopsis.graphs.builder import END, Graph
 from sonopsis.mamba2.config import Mamba2Config
-
-END = 2**31 - 1  # beyond every axis
 
 Recurrence = Callable[[str, str, str, str, str], tuple[str, str]]
 

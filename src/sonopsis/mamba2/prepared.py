@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sonopsis.installed import installed
 from sonopsis.mamba2.adapters import adapter_names
 from sonopsis.mamba2.block import Layer, StepWeights
 from sonopsis.mamba2.cache import Cache
@@ -50,7 +50,7 @@ class PreparedLM(Mamba2LM):
         if adapter_names(lm, unmerged_only=True):
             raise ValueError("adapters would be lost; make them part of the weights with sonopsis.lora.merge first")
         device = lm.backbone.embedding.weight.device
-        compiled = kernels != "torch" and device.type == "cpu" and _has_numba()
+        compiled = kernels != "torch" and device.type == "cpu" and installed("numba")
         if kernels == "numba" and not compiled:
             raise ValueError('kernels="numba" need a model on the CPU and `pip install "sonopsis[fast]"`')
         if kernels == "auto" and not compiled and device.type == "cpu":
@@ -190,13 +190,6 @@ def _compile(weights: Weights) -> "CompiledLM":
 def _bits(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
     """A float32 tensor as it is; the bits of a bfloat16 one as uint16, since NumPy has no such numbers."""
     return tensor.view(torch.uint16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
-
-
-def _has_numba() -> bool:
-    try:
-        return find_spec("numba") is not None
-    except ValueError:  # a module whose import was barred
-        return False
 
 
 @cache

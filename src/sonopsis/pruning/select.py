@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-SEGMENT = 8  # time steps that share a quota of survivors under the reducer "segment"
+STEPS_OF_SEGMENT = 8  # time steps that share a quota of survivors under the reducer "segment"
 
 
 def topk(score: Tensor, kept: int) -> Tensor:
@@ -13,12 +13,12 @@ def topk(score: Tensor, kept: int) -> Tensor:
 
 
 def topk_by_segment(score: Tensor, kept: int, steps: Tensor) -> Tensor:
-    """`topk` within stretches of SEGMENT time steps, each with its share of the `kept` survivors (B, K).
+    """`topk` within stretches of STEPS_OF_SEGMENT time steps, each with its share of the `kept` survivors (B, K).
 
     `steps` (B, N) are the patches' time steps, as many in a segment in every clip. Every part of the recording stays
     in sight, as a caption of it needs (segment-wise pruning for audio language models, arXiv 2511.14293).
     """
-    segment = steps // SEGMENT  # (B, N)
+    segment = steps // STEPS_OF_SEGMENT  # (B, N)
     present = segment[0].bincount().tolist()
     quotas = torch.tensor(shares(present, kept), device=score.device)
     starts = torch.tensor([sum(present[:n]) for n in range(len(present))], device=score.device)
