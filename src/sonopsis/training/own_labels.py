@@ -6,7 +6,6 @@ neither has seen. An interrupted command carries on when it is given again.
 """
 
 import copy
-import importlib.util
 import json
 import logging
 import shutil
@@ -22,6 +21,7 @@ from sonopsis.data.clips import ClipBank
 from sonopsis.data.folder_per_class import FolderRows, read_folder
 from sonopsis.files import CARD, CONFIG, WEIGHTS
 from sonopsis.folder import ModelConfig, describe, write_description
+from sonopsis.installed import installed
 from sonopsis.metrics.evaluate import evaluate_tags
 from sonopsis.model import load
 from sonopsis.modules import save
@@ -194,7 +194,7 @@ def _finish(output: Path, trained: Path, start: Start, found: FolderRows, banks:
     write_description(scratch, config, model.folder.mel)
     shutil.copyfile(trained / WEIGHTS, scratch / WEIGHTS)
     (scratch / CARD).write_text(card(start, config, found, train.rows, held_out.rows, figures), encoding="utf-8")
-    if importlib.util.find_spec("onnx") is not None:
+    if installed("onnx"):
         from sonopsis.graphs.write import write_graphs
 
         write_graphs(config, scratch / WEIGHTS)
