@@ -19,7 +19,7 @@ LONGEST = 400  # lines of a file
 # From the lowest floor to the highest, as data flows in docs/design.md. A room imports rooms of lower floors alone, so
 # there are no circles, and rooms of one floor do not know each other.
 FLOORS = (
-    ("audio", "decoding", "files", "installed", "pruning", "results", "unfilled"),
+    ("audio", "decoding", "files", "installed", "processor", "pruning", "results", "unfilled"),
     ("many", "mel", "encoder", "mamba2", "writers"),
     ("data", "checkpoints", "cost", "lora"),
     ("captioning", "scenes"),
@@ -55,6 +55,7 @@ TORCH_FREE = (
     "metrics",
     "many",
     "installed",
+    "processor",
     "folder",
     "hub",
     "model",

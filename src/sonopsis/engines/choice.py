@@ -1,4 +1,8 @@
-"""Which engine a model gets, and the engine itself."""
+"""Which engine and which precision a model gets, and the engine itself.
+
+`auto` chooses by what the model has (graphs), what is installed, and what the processor does in hardware. It writes the
+reason to the log "sonopsis" at level INFO.
+"""
 
 import json
 import logging
@@ -10,23 +14,30 @@ from sonopsis.engines.exported import ExportedEngine
 from sonopsis.engines.runners import EXTRAS, PACKAGES, PRECISIONS, installed
 from sonopsis.files import ModelError
 from sonopsis.folder import ModelFolder
-from sonopsis.graphs.names import STAMP, stamp
+from sonopsis.graphs.names import STAMP, TAG_INT8, stamp
 from sonopsis.many import cores
+from sonopsis.processor import processor
 
 # Bytes of weights under which onnxruntime is taken before OpenVINO: it is up in 0.3 s where the other compiles for a
 # second, and the large matrix products in which OpenVINO is ahead are not there.
 SMALL = 50_000_000
 ENGINES = ("auto", "torch", "onnx", "openvino")
-_said: set[str] = set()  # what "auto" fell back from, told once
+AUTO = "auto"  # as a precision: the fastest that the processor has in hardware
+_log = logging.getLogger("sonopsis")
+_said: set[str] = set()  # warnings that were given; each is given once
 
 
 def open_engine(folder: ModelFolder, engine: str, device: str | None, dtype: Any) -> Engine:
     """What computes a model; raises ValueError for what `sonopsis.load` says."""
+    on_cpu = device in (None, "cpu")
     precision = "float32" if dtype is None else str(dtype).removeprefix("torch.")
-    chosen = _choose(folder, engine, device, precision)
+    precision = _precision(precision, engine, folder, on_cpu)
+    chosen, reason = _choose(folder, engine, device, precision)
+    found = processor()
+    _log.info("engine %s in %s: %s; processor %s with %s", chosen, precision, reason, found.name, found.vectors)
     if chosen == "torch":
         return _torch(folder, device, precision)
-    if device not in (None, "cpu"):
+    if not on_cpu:
         raise ValueError(f"engine {chosen!r} computes on the CPU; leave out device, or use engine 'torch'")
     if precision not in PRECISIONS[chosen]:
         raise ValueError(f"engine {chosen!r} computes in {' or '.join(PRECISIONS[chosen])}, not {precision!r}")
@@ -35,26 +46,68 @@ def open_engine(folder: ModelFolder, engine: str, device: str | None, dtype: Any
     return ExportedEngine(folder, chosen, precision, cores())
 
 
-def _choose(folder: ModelFolder, engine: str, device: str | None, precision: str) -> str:
-    exported = folder.state is None and (folder.path / STAMP).is_file()
+def _precision(asked: str, engine: str, folder: ModelFolder, on_cpu: bool) -> str:
+    """The precision to compute in: what was asked for, unless that is "auto" or the processor cannot multiply it.
+
+    "auto" is int8 for a model that only tags and has the graph for it, else bfloat16 where the processor has it.
+    """
+    if asked != AUTO:
+        if on_cpu and not processor().computes(asked) and asked in PRECISIONS.get(engine, (asked,)):
+            _warn(
+                f"the processor ({processor().name}) has no instructions for {asked}, which would be several times "
+                "slower than float32; computing in float32"
+            )
+            return "float32"
+        return asked
+    if not on_cpu:
+        return "float32"
+    tags_in_int8 = _exported(folder) and folder.config.lm is None and (folder.path / TAG_INT8).is_file()
+    if tags_in_int8 and engine in ("auto", "onnx") and installed("onnx"):
+        return "int8"
+    return "bfloat16" if engine != "onnx" and processor().computes("bfloat16") else "float32"
+
+
+def _choose(folder: ModelFolder, engine: str, device: str | None, precision: str) -> tuple[str, str]:
+    """The engine for a model folder, and the reason in a few words."""
+    exported = _exported(folder)
     if engine in PACKAGES:
         if not exported:
             raise ModelError(f"{folder.name} has no graphs for {engine}; make them: {_command(folder.path)}")
         if not installed(engine):
             raise ValueError(f'engine {engine!r} is not installed: pip install "sonopsis[{EXTRAS[engine]}]"')
-        return engine
-    if engine == "torch" or not exported or device not in (None, "cpu"):
-        return "torch"
+        return engine, "as asked for"
+    if engine == "torch":
+        return engine, "as asked for"
+    if device not in (None, "cpu"):
+        return "torch", f"only torch computes on the device {device}"
+    if not exported:
+        return "torch", f"{folder.name} has no graphs; {_command(folder.path)} makes them"
     found = [name for name in PACKAGES if installed(name) and precision in PRECISIONS[name]]
+    if not found:
+        if not any(map(installed, PACKAGES)):
+            _warn(
+                "neither openvino nor onnxruntime is installed, so torch computes, which is slower: "
+                'pip install "sonopsis[openvino]"'
+            )
+        return "torch", f"no installed package computes the graphs in {precision}"
+    if len(found) == 1:
+        return found[0], f"the only installed package that computes the graphs in {precision}"
     if folder.weights.stat().st_size < SMALL:
-        found.reverse()
-    if not found and "graphs" not in _said and not any(map(installed, PACKAGES)):
-        _said.add("graphs")
-        logging.getLogger("sonopsis").warning(
-            "neither openvino nor onnxruntime is installed, so torch computes, which is slower: "
-            'pip install "sonopsis[openvino]"'
-        )
-    return found[0] if found else "torch"
+        return "onnx", "of the packages that compute graphs it starts first, and this model is small"
+    if "avx512f" not in processor().flags and "onnx" in found:
+        return "onnx", "of the packages that compute graphs it is the fastest on a processor without AVX-512"
+    return "openvino", "of the packages that compute graphs it is the fastest for large models on this processor"
+
+
+def _exported(folder: ModelFolder) -> bool:
+    """Whether the model has graphs."""
+    return folder.state is None and (folder.path / STAMP).is_file()
+
+
+def _warn(line: str) -> None:
+    if line not in _said:
+        _said.add(line)
+        _log.warning(line)
 
 
 def _torch(folder: ModelFolder, device: str | None, precision: str) -> Engine:
