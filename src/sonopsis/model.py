@@ -313,13 +313,9 @@ def _tokenizer(folder: ModelFolder) -> Tokenizer | None:
 
 
 def _parser(labels: Sequence[str]) -> CaptionParser:
-    from sonopsis.scenes.vocabulary import LEAVES
+    from sonopsis.scenes.words import load_words, parse  # reads a table, which models that only tag do not need
 
-    if not set(labels) <= set(LEAVES):
-        return label_parser(labels)
-    from sonopsis.scenes.words import parse  # compiles many patterns, which takes a while
-
-    return parse
+    return parse if set(labels) <= set(load_words().labels) else label_parser(labels)
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

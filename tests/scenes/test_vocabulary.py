@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from sonopsis.scenes.vocabulary import BEDS, BROAD, LEAVES, broad_of
+from sonopsis.scenes.vocabulary import BEDS, BROAD, LEAVES, broad_of, parse_vocabulary
 from sonopsis.scenes.words import parse
 
 SPECIFIED = {
@@ -49,3 +49,45 @@ def test_an_unknown_label_has_no_broad_class() -> None:
     assert broad_of("hi-hat") == "drums"
     with pytest.raises(ValueError, match="'unicorn' is not a leaf label; the labels are speech"):
         broad_of("unicorn")
+
+
+DOG = """
+[animal.dog]
+nouns = ["a dog"]
+clauses = ["a dog barks"]
+gerunds = ["dog barking"]
+plurals = ["dog barks"]
+"""
+
+
+def test_a_vocabulary_keeps_the_order_of_its_tables() -> None:
+    cat = DOG.replace("dog", "cat")
+    horn = DOG.replace("animal.dog", 'vehicle."car horn"') + 'background = ["horns"]\n'
+    labels = parse_vocabulary(horn + DOG + cat)
+    assert [(name, label.name, label.broad) for name, label in labels.items()] == [
+        ("car horn", "car horn", "vehicle"),
+        ("dog", "dog", "animal"),
+        ("cat", "cat", "animal"),
+    ]
+    assert (labels["car horn"].background, labels["dog"].background) == (("horns",), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dog = 3", "'dog' is not a table"),
+        (
+            DOG.replace("plurals", "plural"),
+            r"\[animal.dog\] must have the keys nouns, clauses, gerunds, plurals and may",
+        ),
+        ("animal.dog = 3", r"\[animal.dog\] must have the keys"),
+        (DOG.replace('["a dog"]', "[]"), r"\[animal.dog\]: nouns must be a list of texts with at least one item"),
+        (DOG.replace('["a dog"]', '"a dog"'), r"\[animal.dog\]: nouns must be a list of texts"),
+        (DOG.replace('["a dog"]', '["a dog", "a dog"]'), r"\[animal.dog\]: nouns holds the same wording twice"),
+        (DOG + DOG.replace("animal", "pet"), "the label 'dog' stands under 'animal' and 'pet'"),
+        ("[animal.dog", "Expected .]."),
+    ],
+)
+def test_a_wrong_vocabulary_names_the_table(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse_vocabulary(text)

@@ -5,12 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonopsis.scenes.vocabulary import LEAVES
-from sonopsis.scenes.words import CONNECTIVES, WORDS, parse
+from sonopsis.scenes.words import load_words, parse
 
 
 def test_the_table_covers_exactly_the_leaves_with_patterns_that_compile() -> None:
-    assert list(WORDS) == list(LEAVES)
-    for patterns in [*WORDS.values(), *CONNECTIVES.values()]:
+    table = load_words()
+    assert list(table.labels) == list(LEAVES)
+    for patterns in [*table.labels.values(), *table.connectives.values()]:
+        assert patterns and len(set(patterns)) == len(patterns)
         for pattern in patterns:
             assert not re.fullmatch(pattern, "")
 
