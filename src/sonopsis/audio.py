@@ -151,7 +151,7 @@ def _resampled(decoder: "_Decoder") -> Iterator[NDArray[np.float32]]:
         _log.warning("%s: decodes for %.2f s of the %.2f s in its header; using those", decoder.name, has, said)
     total = round(frames * SAMPLE_RATE / decoder.rate)
     if not total:
-        raise AudioError(f"{decoder.name}: {frames} frame(s) at {decoder.rate} Hz is too short; use a longer one")
+        raise AudioError(f"{decoder.name}: {frames} frame(s) at {decoder.rate} Hz is too short; use a longer recording")
     if stream:
         last = stream.resample_chunk(np.empty(0, np.float32), last=True)[: total - samples]
         yield np.pad(last, (0, total - samples - len(last)))

@@ -65,7 +65,9 @@ def write_huggingface(model: ModelFolder, state: State | None, folder: Path) -> 
 
     config, labels = model.config.encoder, model.config.labels
     if model.config.lm is not None:
-        raise ModelError(f"{model.name}: it has a language model, for which transformers' AST has no place")
+        raise ModelError(
+            f"{model.name}: it has a language model, which transformers' AST cannot hold; export it as a folder instead"
+        )
     if state is None:
         raise ModelError(f"{model.name} was loaded without torch; load it with engine='torch'")
     try:

@@ -84,10 +84,10 @@ def measure(
     BenchError is raised, as for every other failure of a variant. Raises ValueError when there is nothing to do.
     """
     if rounds < 1 or warmup < 0:
-        raise ValueError(f"a benchmark needs at least one round and no negative warm-up, not {rounds} and {warmup}")
+        raise ValueError(f"rounds must be at least 1 and warmup at least 0, not {rounds} and {warmup}")
     names = [variant.name for variant in variants]
     if len(set(names)) < len(names) or not names:
-        raise ValueError(f"variants must have names of their own, and there must be one: {names}")
+        raise ValueError(f"give at least one variant, and each variant a name of its own: {names}")
     samples: dict[str, list[Sample]] = {name: [] for name in names}
     with ExitStack() as stack:
         # One after the other: preparing takes most memory, and all cores.

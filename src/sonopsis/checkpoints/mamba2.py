@@ -201,7 +201,9 @@ def _token_count(tokenizer: Path, rows: int) -> int | None:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{tokenizer} is not a tokenizer of the tokenizers library ({error!r})") from error
     if count > rows:
-        raise ValueError(f"{tokenizer} has ids up to {count - 1}, but the embedding has {rows} rows; one is another's")
+        raise ValueError(
+            f"{tokenizer} has ids up to {count - 1}, but the embedding has {rows} rows; they belong to different models"
+        )
     return count
 
 
@@ -231,7 +233,7 @@ def _check_tied(config: Mamba2Config, state: dict[str, Tensor], path: Path) -> N
     table = state.get("backbone.embedding.weight", state.get("backbone.embeddings.weight"))
     if config.tie_embeddings and head is not None and table is not None and not torch.equal(head, table):
         raise ValueError(
-            f"{path}: the config ties lm_head.weight to the embedding but the weights differ; untie it there"
+            f"{path}: the config ties lm_head.weight to the embedding but the weights differ; correct the config"
         )
 
 

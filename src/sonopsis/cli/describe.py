@@ -45,7 +45,9 @@ def describe(
     milliseconds.
     """
     if sum(choice is not None for choice in (request.keep_rate, macs, latency)) > 1:
-        raise typer.BadParameter("each chooses the keep rate; give one", param_hint="--keep-rate, --macs, --latency")
+        raise typer.BadParameter(
+            "each of these sets the keep rate; give only one of them", param_hint="--keep-rate, --macs, --latency"
+        )
     if verbose:
         logging.getLogger("sonopsis").setLevel(logging.INFO)
     formats = _checked_formats(formats or ["text"], output)
@@ -101,7 +103,9 @@ def _load(name: str, engine: str, precision: str | None, request: "Request") -> 
     except ValueError as error:
         fail(str(error))
     if request.window is not None and request.window > model.window:
-        raise typer.BadParameter(f"{name} hears {model.window:g} s at once", param_hint="--window")
+        raise typer.BadParameter(
+            f"{name} hears at most {model.window:g} s at once; choose a shorter window", param_hint="--window"
+        )
     return model
 
 

@@ -173,7 +173,7 @@ class _Job:
             raise DataError(f"{why} although apt lists it; run `apt-get update`")
         if not self.allow_newer:
             raise DataError(
-                f"{why}; apt has {offer.version}: take it with --allow-newer, or name a --mirror of the pin"
+                f"{why}; apt has {offer.version}: take it with --allow-newer, or name a --mirror with the pinned one"
             )
         newer = offer.applied(source)
         if not self.has(newer):
@@ -225,7 +225,7 @@ def _pip_download(package: str, version: str | None, folder: Path) -> Path:
         if found is not None:
             return found.rename(folder / f"{found.name}.part")
     if "No matching distribution" in done.stderr:
-        raise GoneError(f"pip finds no {wanted}; is its index within reach?")
+        raise GoneError(f"pip finds no {wanted}; check that pip reaches its index")
     raise DataError(f"pip download failed: {_last_line(done.stderr)}")
 
 

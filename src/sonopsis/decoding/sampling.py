@@ -29,7 +29,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0, not {self.temperature}; leave sampling out for the best")
+            raise ValueError(
+                f"temperature must be above 0, not {self.temperature}; without sampling, the best token is taken"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k must be at least 1, not {self.top_k}; None keeps every token")
         if not 0 < self.top_p <= 1:

@@ -55,7 +55,7 @@ class Encoder(nn.Module):
         Raises ValueError when the input or the pruning blocks do not fit this encoder.
         """
         if collect_dropped and pooled_only:
-            raise ValueError("pooled_only computes no tokens to collect; ask for one of collect_dropped, pooled_only")
+            raise ValueError("pooled_only computes no tokens to collect; give collect_dropped or pooled_only, not both")
         last = self.config.depth - 1 if pooled_only else None
         prefix, pruning = self.config.prefix_tokens, self._checked(pruning)
         x, grid = self.embed(mel)  # (B, P + N, D)

@@ -53,7 +53,7 @@ def check_targets(targets: tuple[str, ...], config: Mamba2Config) -> tuple[str, 
     if unknown := [target for target in targets if target not in known] or not targets:
         raise ValueError(f"LoRA targets {unknown if targets else []} match nothing; choose from {list(known)}")
     if len(set(targets)) < len(targets) or ("in_proj" in targets and any("." in target for target in targets)):
-        raise ValueError(f"LoRA targets {list(targets)} overlap; name in_proj or its parts, and each once")
+        raise ValueError(f"LoRA targets {list(targets)} overlap; name either in_proj or its parts, and each only once")
     return targets
 
 

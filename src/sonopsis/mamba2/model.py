@@ -218,7 +218,7 @@ class Mamba2LM(nn.Module):
 
     def _embeds(self, ids: Tensor | None, embeds: Tensor | None) -> Tensor:
         if (ids is None) == (embeds is None):
-            raise ValueError("give either token ids or embeds, not both and not neither")
+            raise ValueError("give token ids or embeds, exactly one of them")
         return embeds if ids is None else self.embed(ids)  # type: ignore[return-value]  # one of them is there
 
 

@@ -92,7 +92,7 @@ def cider_d(captions: Sequence[str], references: Sequence[Sequence[str]], sigma:
 def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     if len(captions) != len(references) or not captions or not all(references):
         raise ValueError(
-            f"captions and references must be as many, at least one, and no clip without reference; "
+            f"give one caption and at least one reference for each clip; "
             f"got {len(captions)} captions for {len(references)} clips"
         )
 

@@ -43,7 +43,9 @@ def score_captions(
     is None. CIDEr-D takes the rarity of words from all scenes, also in the parts. ValueError when captions are missing.
     """
     if len(scenes) != len(captions) or not scenes:
-        raise ValueError(f"one caption per scene, and at least one; got {len(captions)} for {len(scenes)} scenes")
+        raise ValueError(
+            f"give one caption for each scene, and at least one; got {len(captions)} for {len(scenes)} scenes"
+        )
     references = [scene.captions for scene in scenes]
     per_scene = {
         "leaf": _counts(scenes, captions, broad=False),

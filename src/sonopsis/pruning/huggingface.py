@@ -195,7 +195,7 @@ def _body(model: nn.Module) -> Any:
     if not names & set(SUPPORTED):
         raise ValueError(
             f"prune() and restore() know {', '.join(SUPPORTED)} of transformers, not {type(model).__name__}; "
-            "of a model that contains one of them, give that part"
+            "if your model contains one of them, give that part"
         )
     body: Any = getattr(model, str(getattr(model, "base_model_prefix", "")), model)
     if not hasattr(body, "embeddings") or not hasattr(body, "layers"):

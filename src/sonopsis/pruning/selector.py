@@ -90,5 +90,5 @@ class Selector:
             got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
             raise ValueError(f"a score function must return a tensor {tuple(held.index.shape)}, not {got}")
         if not bool(score.isfinite().all()):
-            raise ValueError("a score function returned values that are not finite, which have no rank")
+            raise ValueError("a score function returned values that are not finite; they cannot be ranked")
         return score.detach().float()

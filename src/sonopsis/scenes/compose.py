@@ -218,7 +218,9 @@ def _labels(
             continue
         if not (together and any(b in _HOLDS.get(a, ()) or a in _HOLDS.get(b, ()) for a, b in pairs)):
             return labels
-    raise ValueError(f"found no {len(choices)} labels of the {split!r} split that may meet; fetch more packages")
+    raise ValueError(
+        f"found no {len(choices)} labels of the {split!r} split that may occur in one scene; fetch more packages"
+    )
 
 
 def _event(pool: _Pool, rng: random.Random, label: str, longest: float) -> Event:

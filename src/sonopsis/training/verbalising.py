@@ -30,7 +30,7 @@ class Verbalising(Captioning):
         connector = self.module.connector.config
         if connector.layout != "concat" or not connector.labels:
             raise ValueError(
-                "connector: stage verbalising needs layout concat with labels; train such captioners at once"
+                "connector: stage verbalising needs layout concat with labels; train others with stage captioning"
             )
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
