@@ -1,7 +1,8 @@
-# make demo   install into .venv, then caption and tag the recordings in examples/
-# make test   install what the tests need, then run all but the slow ones
-# make lint   ruff and mypy
-# make docs   the pages of docs/ as a site in site/; a broken link fails
+# make demo     install into .venv, then caption and tag the recordings in examples/
+# make test     install what the tests need, then run all but the slow ones
+# make explore  run the property tests with new random examples (make test draws the same ones everywhere)
+# make lint     ruff and mypy
+# make docs     the pages of docs/ as a site in site/; a broken link fails
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow test-all lint format docs check clean
+.PHONY: demo test test-slow explore test-all lint format docs check clean
 .DEFAULT_GOAL := test
 
 # The stamps stand for "installed": pip runs again only when the requirements have changed.
@@ -32,6 +33,10 @@ test: $(VENV)/.dev check
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) -m slow || test $$? -eq 5  # 5: there is none
+
+SEED ?= $(shell date +%s)
+explore: $(VENV)/.dev
+	SONOPSIS_TESTS=explore $(PYTEST) -m "hypothesis and not slow" --hypothesis-seed=$(SEED)
 
 test-all: test test-slow
 

@@ -1,4 +1,7 @@
-"""What tests of several rooms share: one thread a process, hypothesis without a clock, tiny models, recordings."""
+"""What tests of several rooms share: one thread a process, two ways to draw examples, tiny models, recordings.
+
+Property tests draw the same examples on every machine; SONOPSIS_TESTS=explore (`make explore`) draws new ones.
+"""
 
 import hashlib
 import json
@@ -19,8 +22,26 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from sonopsis.encoder import Encoder, EncoderConfig
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 
-hypothesis.settings.register_profile("sonopsis", deadline=None, derandomize=bool(os.environ.get("CI")))
-hypothesis.settings.load_profile("sonopsis")
+# Neither profile looks at a clock, nor at examples that an earlier run has stored.
+COMMON = {"deadline": None, "database": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("same", derandomize=True, **COMMON)
+hypothesis.settings.register_profile("explore", print_blob=True, **COMMON)
+PROFILE = os.environ.get("SONOPSIS_TESTS", "same")
+hypothesis.settings.load_profile(PROFILE)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how a failure of the exploration is repeated and kept."""
+    if PROFILE == "explore" and terminalreporter.stats.get("failed"):
+        seed = config.getoption("--hypothesis-seed")
+        terminalreporter.section("an example that breaks a property was found")
+        terminalreporter.write_line(
+            "This is a fault of the code (or of the test), which the examples of `make test` do not show.\n"
+            "Keep it: write the falsifying example printed above over the test as @example(...); where the test draws "
+            "with st.data(), write a test of its own with that value. Then mend the code.\n"
+            f"Repeat it: SONOPSIS_TESTS=explore python -m pytest --hypothesis-seed={seed} TEST"
+        )
+
 
 LABELS = ["dog", "cat", "water", "speech", "bird", "horn"]
 

@@ -49,11 +49,11 @@ def ast(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 
 
 def block() -> dict[str, torch.Tensor]:
-    """One random transformer block of width 64 by timm's names."""
-    linear = {"attn.qkv": (192, 64), "attn.proj": (64, 64), "mlp.fc1": (256, 64), "mlp.fc2": (64, 256)}
-    state = {f"{name}.weight": torch.randn(shape) / 8 for name, shape in linear.items()}
+    """One random transformer block of width 192 by timm's names."""
+    linear = {"attn.qkv": (576, 192), "attn.proj": (192, 192), "mlp.fc1": (256, 192), "mlp.fc2": (192, 256)}
+    state = {f"{name}.weight": torch.randn(shape) / 14 for name, shape in linear.items()}
     state |= {f"{name}.bias": torch.randn(shape[0]) for name, shape in linear.items()}
-    state |= {f"{name}.{kind}": torch.randn(64) for name in ("norm1", "norm2") for kind in ("weight", "bias")}
+    state |= {f"{name}.{kind}": torch.randn(192) for name in ("norm1", "norm2") for kind in ("weight", "bias")}
     return {f"blocks.0.{name}": tensor for name, tensor in state.items()}
 
 
@@ -61,8 +61,8 @@ def block() -> dict[str, torch.Tensor]:
 def audiomae(tmp_path: Path) -> Path:
     """A pretrained AudioMAE without a classifier: an encoder alone."""
     torch.manual_seed(0)
-    state = block() | {"cls_token": torch.randn(1, 1, 64), "pos_embed": torch.randn(1, 65, 64)}
-    state |= {"patch_embed.proj.weight": torch.randn(64, 1, 16, 16), "patch_embed.proj.bias": torch.randn(64)}
+    state = block() | {"cls_token": torch.randn(1, 1, 192), "pos_embed": torch.randn(1, 65, 192)}
+    state |= {"patch_embed.proj.weight": torch.randn(192, 1, 16, 16), "patch_embed.proj.bias": torch.randn(192)}
     torch.save({"model": state}, tmp_path / "pretrained.pth")
     return tmp_path / "pretrained.pth"
 
@@ -71,14 +71,14 @@ def audiomae(tmp_path: Path) -> Path:
 def eat(tmp_path: Path) -> Path:
     """A fine-tuned EAT as fairseq writes it, its fixed positions computed and not learned."""
     torch.manual_seed(0)
-    modality = {"extra_tokens": torch.randn(1, 1, 64), "local_encoder.proj.weight": torch.randn(64, 1, 16, 16)}
-    modality |= {"local_encoder.proj.bias": torch.randn(64), "context_encoder.norm.weight": torch.randn(64)}
-    modality |= {"context_encoder.norm.bias": torch.randn(64)}
-    modality["fixed_positional_encoder.positions"] = torch.from_numpy(sincos_table((64, 8), 64))[None]
+    modality = {"extra_tokens": torch.randn(1, 1, 192), "local_encoder.proj.weight": torch.randn(192, 1, 16, 16)}
+    modality |= {"local_encoder.proj.bias": torch.randn(192), "context_encoder.norm.weight": torch.randn(192)}
+    modality |= {"context_encoder.norm.bias": torch.randn(192)}
+    modality["fixed_positional_encoder.positions"] = torch.from_numpy(sincos_table((64, 8), 192))[None]
     state = {f"model.modality_encoders.IMAGE.{name}": tensor for name, tensor in modality.items()}
     state |= {f"model.{name}": tensor for name, tensor in block().items()}
-    state |= {"fc_norm.weight": torch.randn(64), "fc_norm.bias": torch.randn(64)}
-    state |= {"head.weight": torch.randn(3, 64), "head.bias": torch.randn(3)}
+    state |= {"fc_norm.weight": torch.randn(192), "fc_norm.bias": torch.randn(192)}
+    state |= {"head.weight": torch.randn(3, 192), "head.bias": torch.randn(3)}
     torch.save({"model": state, "cfg": {}}, tmp_path / "EAT-tiny.pt")
     return tmp_path / "EAT-tiny.pt"
 
@@ -145,7 +145,7 @@ def test_an_encoder_without_a_classifier_only_encodes(audiomae: Path, sounds: Pa
     model = sonopsis.load(audiomae)
     assert model.labels == [] and model.name == "pretrained"
     mel = model.mel(NOISE)
-    assert model.encode(mel).tokens.shape == (1, 64, 64)
+    assert model.encode(mel).tokens.shape == (1, 64, 192)
     for samples in (NOISE, np.zeros(16_000, np.float32)):
         with pytest.raises(ModelError, match="no classifier"):
             model.tag(samples)
@@ -161,7 +161,7 @@ def test_an_encoder_without_a_classifier_only_encodes(audiomae: Path, sounds: Pa
 def test_a_fine_tuned_eat_tags_with_classes_by_number(eat: Path, sounds: Path) -> None:
     model = sonopsis.load(eat, keep_rate=0.7)
     checkpoint = read_checkpoint(eat)
-    head = Head(64, 3, 1e-6)
+    head = Head(192, 3, 1e-6)
     head.load_state_dict({name[5:]: t for name, t in checkpoint.state.items() if name.startswith("head.")})
     mel, encoder = model.mel(NOISE), checkpoint.encoder()
     assert mel.shape == (1, 1024, 128)

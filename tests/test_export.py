@@ -30,9 +30,9 @@ SIZES = [(10, 128), (10, 512), (16, 128), (16, 512), (16, 1024)]  # stride and M
 def tiny(folder: Path, kind: str = "ASTForAudioClassification", **changes: Any) -> Any:
     """A random model of transformers in which every parameter matters, saved with its feature extractor."""
     fields: dict[str, Any] = {
-        "hidden_size": 64,
+        "hidden_size": 192,
         "num_hidden_layers": 2,
-        "num_attention_heads": 1,
+        "num_attention_heads": 3,
         "intermediate_size": 96,
         "max_length": 128,
         "layer_norm_eps": 1e-6,

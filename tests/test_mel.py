@@ -49,6 +49,18 @@ def test_single_precision_equals_kaldi(signal: str) -> None:
     assert np.median(error) <= 2e-6
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+def test_samples_that_are_no_numbers_are_refused(bad: float) -> None:
+    """They would give a log-Mel of NaN, and any model scores of NaN."""
+    samples = noise(16_000).astype(np.float64)
+    samples[5_000] = bad
+    for read in (log_mel, lambda samples: mel_input(samples, MelConfig())):
+        with pytest.raises(ValueError, match="NaN, infinity or enormous"):
+            read(samples)
+    with pytest.raises(ValueError, match="NaN, infinity or enormous"):
+        log_mel(samples[5_000:5_001])  # shorter than a frame
+
+
 @given(st.integers(1, 4_000))
 @settings(max_examples=30, deadline=None)
 def test_frame_count(count: int) -> None:

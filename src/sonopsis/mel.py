@@ -25,6 +25,7 @@ FFT = 512
 LOWEST, HIGHEST = 20.0, SAMPLE_RATE / 2  # Hz, the outer edges of the Mel bands
 PRE_EMPHASIS = 0.97
 WINDOW = np.hanning(FRAME)  # symmetric: both ends are 0
+LOUDEST = 1e9  # a peak far beyond integers that were never scaled; energies of such samples overflow
 FLOOR = float(np.finfo(np.float32).eps)  # energy under which the logarithm is not taken
 BLOCK = 64  # frames transformed at once; more fall out of the cache, which makes the FFT three times slower
 
@@ -55,7 +56,7 @@ class MelConfig:
 def mel_input(samples: NDArray[np.floating], config: MelConfig) -> NDArray[np.float32]:
     """Samples (S,) in [-1, 1] at 16 kHz -> a model's input (1, T, 128) float32.
 
-    Raises ValueError for samples that are not a non-empty vector.
+    Raises ValueError for samples that are not a non-empty vector of finite numbers.
     """
     return prepare(log_mel(samples, subtract_mean=config.subtract_mean), config)[None]
 
@@ -69,12 +70,15 @@ def log_mel(
     the floor, log(2**-23). `subtract_mean` removes the clip's mean first. A clip shorter than a frame (400 samples)
     has zeros appended until it fills one, after its mean is removed. Frames are transformed in double precision:
     beside a loud tone, the rounding of a float32 FFT would drown what is quieter by 100 dB. Energies and the result
-    are `dtype`, float32 or float64. Raises ValueError for samples that are not a non-empty vector or another dtype.
+    are `dtype`, float32 or float64. Raises ValueError for another dtype, and for samples that are not a non-empty
+    vector of finite numbers.
     """
     filters = _filters(np.dtype(dtype))  # (256, 128)
     signal = np.asarray(samples, np.float64)  # (S,)
     if signal.ndim != 1 or not signal.size:
         raise ValueError(f"log_mel takes a non-empty vector of samples, not shape {signal.shape}")
+    if not np.abs(signal).max() <= LOUDEST:  # also where it is NaN
+        raise ValueError("log_mel takes samples in [-1, 1]; among these are NaN, infinity or enormous numbers")
     if subtract_mean:
         signal = signal - signal.mean()
     if len(signal) < FRAME:

@@ -98,7 +98,7 @@ def test_a_folder_has_the_logits_of_transformers(stride: tuple[int, int], eps: f
 def test_both_layouts_have_the_logits_of_transformers_at_every_published_size(
     stride: int, frames: int, tmp_path: Path
 ) -> None:
-    sizes = {"hidden_size": 128, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 256}
+    sizes = {"hidden_size": 192, "num_attention_heads": 3, "num_hidden_layers": 2, "intermediate_size": 256}
     theirs = tiny(time_stride=stride, frequency_stride=stride, max_length=frames, layer_norm_eps=1e-6, **sizes)
     theirs.save_pretrained(tmp_path / "folder")
     assert_same_logits(read_checkpoint(tmp_path / "folder"), theirs, frames)
@@ -159,7 +159,7 @@ def test_a_shorter_input_takes_the_middle_of_the_position_table(tmp_path: Path) 
 
 
 def test_an_unusual_length_must_be_told(tmp_path: Path) -> None:
-    sizes = {"hidden_size": 64, "num_attention_heads": 1, "num_hidden_layers": 1}
+    sizes = {"hidden_size": 192, "num_attention_heads": 3, "num_hidden_layers": 1}
     theirs = tiny(time_stride=10, frequency_stride=10, max_length=998, layer_norm_eps=1e-6, **sizes)
     theirs.classifier.layernorm.eps = 1e-5
     torch.save(original(theirs), tmp_path / "odd.pth")
@@ -222,7 +222,7 @@ def test_missing_unknown_and_misshapen_tensors_are_all_listed(tmp_path: Path) ->
 
 @pytest.mark.parametrize("shape", [(), (3,), (1, 1, 7)])
 def test_any_one_tensor_of_another_shape_is_one_line(shape: tuple[int, ...], tmp_path: Path) -> None:
-    whole = original(tiny(hidden_size=64, num_attention_heads=1, num_hidden_layers=1, max_length=128))
+    whole = original(tiny(hidden_size=192, num_attention_heads=3, num_hidden_layers=1, max_length=128))
     for name in whole:
         if "head" not in name or "mlp_head" in name:
             torch.save({**whole, name: torch.zeros(shape)}, tmp_path / "audioset.pth")
@@ -233,7 +233,7 @@ def test_any_one_tensor_of_another_shape_is_one_line(shape: tuple[int, ...], tmp
 
 @pytest.mark.parametrize("layout", ["original", "folder"])
 def test_any_one_missing_tensor_is_named(layout: str, tmp_path: Path) -> None:
-    model = tiny(hidden_size=64, num_attention_heads=1, num_hidden_layers=1, max_length=128)
+    model = tiny(hidden_size=192, num_attention_heads=3, num_hidden_layers=1, max_length=128)
     if layout == "original":
         file = path = tmp_path / "audioset.pth"
         whole = {key: tensor for key, tensor in original(model).items() if not key.startswith("module.v.head")}

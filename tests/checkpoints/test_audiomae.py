@@ -16,7 +16,7 @@ from sonopsis.checkpoints import Checkpoint, read_checkpoint
 from sonopsis.encoder import Head
 from sonopsis.files import ModelError
 
-WIDTH, HEADS, DEPTH, FRAMES = 128, 2, 2, 64  # 4 x 8 patches
+WIDTH, HEADS, DEPTH, FRAMES = 192, 3, 2, 64  # 4 x 8 patches
 State = dict[str, Tensor]
 
 
@@ -152,8 +152,8 @@ def test_what_is_missing_or_not_an_audiomae_is_listed(tmp_path: Path) -> None:
     whole = random_state(classes=5)
     changes: dict[str, tuple[State, list[str], list[str]]] = {
         "names": ({"surprise": torch.zeros(1)}, ["fc_norm.bias", "blocks.1.mlp.fc2.weight"], ["surprise"]),
-        "overlap": ({"pos_embed": torch.zeros(1, 1213, WIDTH)}, [], ["1213 rows"]),
-        "image": ({"patch_embed.proj.weight": torch.zeros(WIDTH, 3, 16, 16)}, [], ["(128, 3, 16, 16), not (128, 1"]),
+        "table": ({"pos_embed": torch.zeros(1, 1212, WIDTH)}, [], ["1211 rows"]),
+        "image": ({"patch_embed.proj.weight": torch.zeros(WIDTH, 3, 16, 16)}, [], ["(192, 3, 16, 16), not (192, 1"]),
         "width": ({"patch_embed.proj.weight": torch.zeros(100, 1, 16, 16)}, [], ["width 100"]),
     }
     for add, remove, words in changes.values():
@@ -181,3 +181,55 @@ def test_any_one_missing_tensor_is_named(tmp_path: Path) -> None:
         torch.save({key: tensor for key, tensor in whole.items() if key != name}, tmp_path / "model.pth")
         with pytest.raises(ModelError, match=re.escape(name)):
             read_checkpoint(tmp_path / "model.pth")
+
+
+def test_a_width_that_was_not_published_needs_the_number_of_heads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file holds no number of heads: 4 heads of 32 and 2 of 64 have the same tensors."""
+    monkeypatch.setitem(globals(), "WIDTH", 128)
+    state = random_state(classes=5)
+    torch.save({"model": state}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"width 128 .*heads=") as caught:
+        read_checkpoint(tmp_path / "pytorch_model.bin")
+    assert "\n" not in str(caught.value)
+    for heads in (1, 2, 4):
+        assert read_checkpoint(tmp_path / "pytorch_model.bin", heads=heads).config.heads == heads
+    assert_same(read_checkpoint(tmp_path / "pytorch_model.bin", heads=2), state)
+    for heads in (0, -2, 3, 256):
+        with pytest.raises(ModelError, match=r"heads do not fit its width 128"):
+            read_checkpoint(tmp_path / "pytorch_model.bin", heads=heads)
+    (tmp_path / "config.json").write_text('{"num_heads": 4}')  # so that sonopsis.load can read it
+    assert read_checkpoint(tmp_path).config.heads == 4
+    with pytest.raises(ModelError, match="do not fit"):
+        read_checkpoint(tmp_path, heads=2)
+
+
+@pytest.mark.parametrize(("patches", "long", "short"), [(600, 1200, 512), (144, 288, 128)])
+def test_overlapping_patches_are_not_taken_for_others(patches: int, long: int, short: int, tmp_path: Path) -> None:
+    """600 positions are 75 columns of 8 without overlap, and 50 columns of 12 at stride 10."""
+    state = random_state(classes=5) | {"pos_embed": torch.randn(1, 1 + patches, WIDTH)}
+    torch.save(state, tmp_path / "model.pth")
+    with pytest.raises(
+        ModelError, match=rf"{long} Mel frames at stride 16 or {short} Mel frames at stride 10.*stride="
+    ):
+        read_checkpoint(tmp_path / "model.pth")
+    for stride, frames in ((16, long), (10, short)):
+        checkpoint = read_checkpoint(tmp_path / "model.pth", stride=stride)
+        assert (checkpoint.config.stride, checkpoint.config.frames) == ((stride, stride), frames)
+        with torch.inference_mode():
+            assert checkpoint.encoder()(torch.randn(1, frames, 128)).tokens.shape[1] == patches
+    with pytest.raises(ModelError, match=f"{patches} rows for patches, which fit no input length at stride 12"):
+        read_checkpoint(tmp_path / "model.pth", stride=12)
+
+
+def test_overlapping_patches_of_one_meaning_are_read(tmp_path: Path) -> None:
+    """1212 positions are only possible at stride 10; an unusual input length must be given."""
+    state = random_state(classes=5)
+    torch.save(state | {"pos_embed": torch.randn(1, 1 + 1212, WIDTH)}, tmp_path / "model.pth")
+    checkpoint = read_checkpoint(tmp_path / "model.pth")
+    assert (checkpoint.config.stride, checkpoint.config.frames) == ((10, 10), 1024)
+    torch.save(state | {"pos_embed": torch.randn(1, 1 + 99 * 12, WIDTH)}, tmp_path / "model.pth")
+    with pytest.raises(ModelError, match=r"1188 rows for patches.*frames="):
+        read_checkpoint(tmp_path / "model.pth")
+    assert read_checkpoint(tmp_path / "model.pth", frames=998).config.frames == 998

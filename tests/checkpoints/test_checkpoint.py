@@ -63,8 +63,9 @@ def test_a_malicious_pickle_is_refused_in_one_line_and_not_run(write: Any, funct
     assert proof.exists()
 
 
+@pytest.mark.parametrize("zipped", [True, False])
 def test_settings_beside_the_weights_are_passed_over_without_their_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Objects of packages that are not installed where they are read: nothing is imported, the objects are dropped."""
     file, weights = tmp_path / "checkpoint.pt", torch.randn(3)
@@ -89,15 +90,14 @@ def test_settings_beside_the_weights_are_passed_over_without_their_program(
             "choice": Choice.ONE,
             "history": defaultdict(list, {"loss": [np.float64(0.5), np.arange(3)]}),
         }
-        torch.save(content, file)
+        torch.save(content, file, _use_new_zipfile_serialization=zipped)
     assert torch.equal(load_pickle(file)["model"]["w"], weights)
     assert "omegaconf" not in sys.modules
-    torch.save({"w": weights, "args": argparse.Namespace(lr=1e-3)}, file, _use_new_zipfile_serialization=False)
-    assert torch.equal(load_pickle(file)["w"], weights)
 
 
-def test_a_function_of_a_settings_package_is_not_called_either(tmp_path: Path) -> None:
-    torch.save({"w": torch.ones(2), "args": Payload(np.save, str(tmp_path / "proof.npy"), 1)}, tmp_path / "x.pt")
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+def test_a_function_of_a_settings_package_is_not_called_either(write: Any, tmp_path: Path) -> None:
+    write(tmp_path / "x.pt", {"w": torch.ones(2), "args": Payload(np.save, str(tmp_path / "proof.npy"), 1)})
     assert torch.equal(load_pickle(tmp_path / "x.pt")["w"], torch.ones(2))
     assert not (tmp_path / "proof.npy").exists()
 
@@ -123,3 +123,15 @@ def test_broken_files_are_refused_in_one_line(name: str, tmp_path: Path) -> None
     for path in (tmp_path / "nowhere.pth", tmp_path):
         with pytest.raises(ModelError, match=r"no such checkpoint|has no model\.safetensors"):
             read_checkpoint(path)
+
+
+def test_a_caller_who_contradicts_the_checkpoint_is_told(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.ASTConfig(**sizes, max_length=128, time_stride=16, frequency_stride=16)
+    transformers.ASTModel(config).save_pretrained(tmp_path)
+    assert read_checkpoint(tmp_path, heads=2, stride=16).config.heads == 2
+    with pytest.raises(ModelError, match="it has 2 heads, not 4"):
+        read_checkpoint(tmp_path, heads=4)
+    with pytest.raises(ModelError, match="its stride is 16 Mel frames, not 10"):
+        read_checkpoint(tmp_path, stride=10)

@@ -16,7 +16,7 @@ from sonopsis.checkpoints import Checkpoint, read_checkpoint
 from sonopsis.encoder import Head
 from sonopsis.files import ModelError
 
-WIDTH, HEADS, DEPTH = 128, 2, 2
+WIDTH, HEADS, DEPTH = 192, 3, 2
 ROWS = 16  # time rows of the stored position table: more than the clips of the tests have
 State = dict[str, Tensor]
 

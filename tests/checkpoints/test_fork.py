@@ -123,7 +123,7 @@ def assert_same(checkpoint: Checkpoint, encoder: Encoder, head: Head) -> None:
     ("frames", "labels", "mean"), [(1024, 527, -4.2677393), (512, 50, -6.6268077), (128, 35, -6.845978)]
 )
 def test_asts_of_the_fork(frames: int, labels: int, mean: float, make_encoder: Make, tmp_path: Path) -> None:
-    encoder = make_encoder(**AST, width=128, depth=2, heads=2, frames=frames)
+    encoder = make_encoder(**AST, width=192, depth=2, heads=3, frames=frames)
     head = random_head(encoder, labels, 1e-5)
     torch.save(fork_ast(encoder, head), tmp_path / "best_audio_model.pth")
     checkpoint = read_checkpoint(tmp_path / "best_audio_model.pth")
@@ -139,7 +139,7 @@ def test_asts_of_the_fork(frames: int, labels: int, mean: float, make_encoder: M
 def test_audiomaes_of_the_fork(
     frames: int, labels: int, mean: float, zipped: bool, make_encoder: Make, tmp_path: Path
 ) -> None:
-    encoder = make_encoder(**AUDIOMAE, width=128, depth=2, heads=2, frames=frames)
+    encoder = make_encoder(**AUDIOMAE, width=192, depth=2, heads=3, frames=frames)
     head = random_head(encoder, labels, 1e-6)
     content = training_state(fork_audiomae(encoder, head))
     torch.save(content, tmp_path / "best_model.pth", _use_new_zipfile_serialization=zipped)
@@ -149,7 +149,7 @@ def test_audiomaes_of_the_fork(
 
 
 def test_optimizer_states_of_any_kind_are_passed_over(make_encoder: Make, tmp_path: Path) -> None:
-    encoder = make_encoder(**AUDIOMAE, width=64, depth=1, heads=1)
+    encoder = make_encoder(**AUDIOMAE, width=192, depth=1, heads=3)
     head = random_head(encoder, 3, 1e-6)
     content = training_state(OrderedDict(fork_audiomae(encoder, head)))
     content["optimizer"]["state"] = defaultdict(dict, content["optimizer"]["state"])
@@ -181,7 +181,7 @@ def test_large_encoders(
 def test_all_24_blocks_of_a_large_encoder_are_in_their_order(
     layout: dict[str, Any], names: Callable[[Encoder, Head], dict[str, Tensor]], make_encoder: Make, tmp_path: Path
 ) -> None:
-    encoder = make_encoder(**layout, width=64, depth=24, heads=1, frames=128, mlp_ratio=1)
+    encoder = make_encoder(**layout, width=192, depth=24, heads=3, frames=128, mlp_ratio=1)
     head = random_head(encoder, 3, 1e-5 if layout is AST else 1e-6)
     torch.save({"model": names(encoder, head)}, tmp_path / "deep.pt")
     checkpoint = read_checkpoint(tmp_path / "deep.pt")

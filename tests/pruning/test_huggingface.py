@@ -84,6 +84,23 @@ def test_all_patches_kept_is_the_model_itself_and_restore_gives_it_back(kind: st
     assert {name: set(vars(m)) for name, m in model.named_modules()} == attributes
 
 
+@pytest.mark.parametrize("kind", [SPEECH, PICTURE])
+def test_restoring_a_part_or_the_whole_leaves_no_trace_on_either(kind: str) -> None:
+    model, inputs = tiny(kind), clips(kind)
+    before = answers(model, inputs)
+    for prune, restore in ((model, body(model)), (body(model), model), (model, model), (body(model), body(model))):
+        sonopsis.prune(prune, keep_rate=0.5)
+        answers(model, inputs)
+        sonopsis.restore(restore)
+        assert not hasattr(model, "sonopsis_trace") and not hasattr(body(model), "sonopsis_trace")
+        assert answers(model, inputs).equal(before)
+    sonopsis.prune(body(sonopsis.prune(model)))  # the outer model is no longer the one that was pruned last
+    assert not hasattr(model, "sonopsis_trace") and len(body(model).sonopsis_trace) == 3
+    again = copy.deepcopy(sonopsis.prune(model))
+    sonopsis.restore(body(again))
+    assert not hasattr(again, "sonopsis_trace") and len(model.sonopsis_trace) == 3
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_reference_blocks_prune_and_prefix_tokens_stay(kind: str) -> None:
     model = sonopsis.prune(tiny(kind), keep_rate=0.7)

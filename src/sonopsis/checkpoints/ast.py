@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sonopsis.checkpoints.grids import LENGTHS, STRIDES, grids
 from sonopsis.checkpoints.keys import Table, affine, blocks, count_blocks, expect, gather, heads_of
 from sonopsis.encoder.config import PRESETS, EncoderConfig
 
@@ -31,8 +32,6 @@ IN_MEMORY = {
     "fc2": ("mlp.fc2",),
 }
 
-STRIDES = (10, 16, 12, 14)  # of the published models
-LENGTHS = (1024, 512, 128, 256, 2048)  # Mel frames they were trained with
 LEFTOVERS = ("v.head.", "v.head_dist.")  # the image classifiers of the DeiT that training began with
 
 
@@ -88,12 +87,15 @@ def huggingface_table(body: str, depth: int, *, modern: bool, classifier: bool) 
     return table
 
 
-def from_original(tensors: Mapping[str, Tensor], frames: int | None) -> tuple[EncoderConfig, dict[str, Tensor]]:
+def from_original(
+    tensors: Mapping[str, Tensor], frames: int | None, heads: int | None, stride: int | None
+) -> tuple[EncoderConfig, dict[str, Tensor]]:
     """The original .pth, without its `module.` prefix -> its encoder and the state of a `Tagger`.
 
-    The file does not tell its stride and input length; they follow from the number of positions, for the lengths that
-    were published or for `frames`. A model for more than `frames` is cut to them, in the middle of its position table
-    as the original code does. Raises ValueError when the tensors are not those of an AST or do not settle the stride.
+    The file does not tell its stride and input length: they follow from the number of positions, for the lengths and
+    strides that were published, or for `frames` and `stride`. For `heads` see `heads_of`. A model for more than
+    `frames` is cut to them, in the middle of its position table as the original code does. Raises
+    ValueError when the tensors are not those of an AST or do not settle the stride.
     """
     depth = count_blocks(tensors, "v.blocks.")
     table: Table = {
@@ -108,12 +110,12 @@ def from_original(tensors: Mapping[str, Tensor], frames: int | None) -> tuple[En
     state = gather(tensors, table, FAMILY, LEFTOVERS)
     width, _, patch_f, patch_t = state["encoder.stem.proj.weight"].shape
     patches = state["encoder.positions"].shape[1] - 2
-    stride, native = find_grid(patches, (patch_t, patch_f), frames)
+    stride, native = find_grid(patches, (patch_t, patch_f), frames, stride)
     config = replace(
         PRESETS["ast"],
         width=width,
         depth=depth,
-        heads=heads_of(width),
+        heads=heads_of(width, heads),
         mlp_ratio=state["encoder.blocks.0.fc1.weight"].shape[0] / width,
         frames=native,
         patch=(patch_t, patch_f),
@@ -122,19 +124,19 @@ def from_original(tensors: Mapping[str, Tensor], frames: int | None) -> tuple[En
     return config, _time_major(state, config)
 
 
-def find_grid(patches: int, patch: tuple[int, int], frames: int | None = None) -> tuple[int, int]:
+def find_grid(
+    patches: int, patch: tuple[int, int], frames: int | None = None, stride: int | None = None
+) -> tuple[int, int]:
     """Stride and input length of an AST with this many patches; a length of `frames` comes before the usual ones.
 
-    Raises ValueError when no stride gives this count at any of these lengths.
+    Raises ValueError when no stride (None: of the published ones) gives this count at any of these lengths.
     """
-    mels, (patch_t, patch_f) = PRESETS["ast"].mels, patch
-    for length in ((frames,) if frames is not None else ()) + LENGTHS:
-        for stride in STRIDES:
-            if patches == ((length - patch_t) // stride + 1) * ((mels - patch_f) // stride + 1):
-                return stride, length
+    strides, lengths = STRIDES if stride is None else (stride,), LENGTHS if frames is None else (frames, *LENGTHS)
+    if found := grids(patches, patch, PRESETS["ast"].mels, strides, lengths):
+        return found[0]
     raise ValueError(
-        f"{patches} position codes fit no stride of {STRIDES} at {frames or LENGTHS} Mel frames; "
-        "give the input length it was trained with: sonopsis.encoder.read_checkpoint(path, frames=...)"
+        f"{patches} position codes fit no stride of {strides} at {lengths} Mel frames; give the input length and the "
+        "stride it was trained with: sonopsis.checkpoints.read_checkpoint(path, frames=..., stride=...)"
     )
 
 

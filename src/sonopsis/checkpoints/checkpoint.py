@@ -59,20 +59,30 @@ class Checkpoint:
 
 
 def read_checkpoint(
-    path: str | os.PathLike[str], *, frames: int | None = None, crop: audiomae.Crop = "reference"
+    path: str | os.PathLike[str],
+    *,
+    frames: int | None = None,
+    heads: int | None = None,
+    stride: int | None = None,
+    crop: audiomae.Crop = "reference",
 ) -> Checkpoint:
     """Read a file or folder of AST, AudioMAE or EAT.
 
     `frames` makes the encoder one for shorter inputs, its position table cut as the family's own code cuts it (EAT: or
     for longer ones; the original AST: also the input length of a model trained with an unusual one). `crop="prefix"`
-    cuts AudioMAE's table so that tokens keep the codes they were pretrained with. Raises ModelError, in one line, for a
-    checkpoint that is incomplete, of another architecture, or holds more than tensors and settings.
+    cuts AudioMAE's table so that tokens keep the codes they were pretrained with.
+
+    `heads` and `stride` (Mel frames and bands from one patch to the next) are for what a checkpoint does not say: the
+    number of heads of an encoder whose width is of no published model, and the stride of an original AST or AudioMAE
+    where the number of positions leaves it open. Raises ModelError, in one line, for a checkpoint that is incomplete,
+    contradicts them, is of another architecture, or holds more than tensors and settings.
     """
     source = Path(path)
     try:
         files = _weights(source)
         fields = read_json(source / CONFIG) if (source / CONFIG).is_file() else {}
-        config, state = _convert(_tensors(files), fields, frames)
+        config, state = _convert(_tensors(files), fields, frames, heads, stride)
+        _check_asked(config, heads, stride)
         if frames is not None and frames != config.frames:
             config, state = _shorten(config, state, frames, crop)
         _check(config, state)
@@ -100,21 +110,29 @@ def _tensors(files: list[Path]) -> dict[str, Tensor]:
 
 
 def _convert(
-    tensors: dict[str, Tensor], fields: dict[str, Any], frames: int | None
+    tensors: dict[str, Tensor], fields: dict[str, Any], frames: int | None, heads: int | None, stride: int | None
 ) -> tuple[EncoderConfig, dict[str, Tensor]]:
     """The layout is told by names that no other has, so that an incomplete checkpoint is still recognised."""
     if any(name.startswith(("v.cls_token", "v.patch_embed.", "v.blocks.")) for name in tensors):
-        return ast.from_original(tensors, frames)
+        return ast.from_original(tensors, frames, heads, stride)
     if any("embeddings.patch_embeddings." in name or name.endswith(".distillation_token") for name in tensors):
         if not fields:
             raise ValueError(f"transformers' AST needs its {CONFIG}; give the folder that holds both")
         config = ast.ast_config(fields)
         return config, ast.from_huggingface(tensors, config)
     if any("local_encoder.proj." in name or name.endswith("extra_tokens") for name in tensors):
-        return eat.from_eat(tensors, fields, frames)
+        return eat.from_eat(tensors, fields, frames, heads)
     if any(name.removeprefix(audiomae.WRAPPER).startswith(("patch_embed.", "blocks.")) for name in tensors):
-        return audiomae.from_audiomae(tensors)
+        return audiomae.from_audiomae(tensors, fields, frames, heads, stride)
     raise ValueError(f"no checkpoint of AST, AudioMAE or EAT; its tensors are {listed(sorted(tensors)) or 'none'}")
+
+
+def _check_asked(config: EncoderConfig, heads: int | None, stride: int | None) -> None:
+    """Raise ValueError where the checkpoint says something else than the caller."""
+    if heads not in (None, config.heads):
+        raise ValueError(f"it has {config.heads} heads, not {heads}; leave heads out")
+    if stride not in (None, config.stride[0]):
+        raise ValueError(f"its stride is {config.stride[0]} Mel frames, not {stride}; leave stride out")
 
 
 def _shorten(

@@ -30,13 +30,13 @@ SINCOS_TOLERANCE = 1e-3  # half precision, and float32 angles of up to 768 radia
 
 
 def from_eat(
-    tensors: Mapping[str, Tensor], fields: Mapping[str, Any], frames: int | None
+    tensors: Mapping[str, Tensor], fields: Mapping[str, Any], frames: int | None, heads: int | None
 ) -> tuple[EncoderConfig, dict[str, Tensor]]:
     """Tensors by EAT's names -> the encoder and the state of a `Tagger`, with a head if there is a classifier.
 
     The encoder reads up to `frames` Mel frames (None: 1024, the published length); the stored table may cover more.
-    `fields` are those of config.json, empty for a fairseq file. Raises ValueError that lists the tensors that are
-    missing or unknown, or for a variant with other blocks.
+    `fields` are those of config.json, empty for a fairseq file; for `heads` see `heads_of`. Raises
+    ValueError that lists the tensors that are missing or unknown, or for a variant with other blocks.
     """
     expect(fields, FIXED)
     root = "model." if any(name.startswith("model.") for name in tensors) else ""
@@ -65,7 +65,7 @@ def from_eat(
         PRESETS["eat"],
         width=width,
         depth=depth,
-        heads=fields.get("num_heads") or heads_of(width),
+        heads=heads_of(width, heads, fields.get("num_heads")),
         mlp_ratio=state["encoder.blocks.0.fc1.weight"].shape[0] / width,
         norm_eps=fields.get("norm_eps", 1e-6),
         head_norm_eps=HEAD_EPS["fairseq" if fairseq else "huggingface"],

@@ -8,7 +8,7 @@ from torch import Tensor, cat
 # Our name -> theirs; several are joined along the first axis.
 Table = dict[str, tuple[str, ...]]
 LISTED = 12  # names an error spells out before it counts the rest
-HEAD_WIDTH = 64  # D / H of every published encoder, where a checkpoint does not tell
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}  # of published encoders, by width: most files do not tell
 
 # Inside a block, in timm's names, which the original AST, AudioMAE and EAT all share.
 TIMM_BLOCK = {
@@ -78,14 +78,21 @@ def check_shapes(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], fami
         raise ValueError(f"not a {family} checkpoint of one size: tensors of another shape {listed(wrong)}")
 
 
-def heads_of(width: int) -> int:
-    """The number of heads of a width, where every head is 64 wide; raises ValueError if that cannot be."""
-    if width % HEAD_WIDTH or not width:
+def heads_of(width: int, *said: object) -> int:
+    """The number of heads of an encoder: what a caller or a config.json says, otherwise that of the published width.
+
+    None says nothing. Raises ValueError when nothing tells the number, or two answers differ or do not fit the width.
+    """
+    told = {heads for heads in said if heads is not None} or {HEADS.get(width)}
+    heads = told.pop()
+    if heads is None:
         raise ValueError(
-            f"its width {width} is no multiple of {HEAD_WIDTH}, the width of a head; without a config.json that names "
-            "the number of heads it cannot be read"
+            f"its width {width} is of no published model, and the file does not say how many heads it has: give them, "
+            'read_checkpoint(path, heads=...), or put a config.json with "num_heads" beside the weights'
         )
-    return width // HEAD_WIDTH
+    if told or not isinstance(heads, int) or heads < 1 or width % heads:
+        raise ValueError(f"{[heads, *told]} heads do not fit its width {width}; give the number it was trained with")
+    return heads
 
 
 def expect(fields: Mapping[str, object], fixed: Mapping[str, object], file: str = "config.json") -> None:

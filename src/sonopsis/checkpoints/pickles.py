@@ -1,9 +1,11 @@
 """PyTorch's pickled checkpoints, read without running anything that they hold."""
 
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING  # Python 2's names, which torch's pickles use
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ def load_pickle(path: Path) -> Any:
     """
     zipped = zipfile.is_zipfile(path)
     try:
-        names = get_unsafe_globals_in_checkpoint(path) if zipped else ["argparse.Namespace"]
+        names = get_unsafe_globals_in_checkpoint(path) if zipped else _names_in_old_format(path)
     except Exception as error:  # as below
         raise ValueError(f"it is no PyTorch checkpoint, or a damaged one ({_first_line(error)})") from error
     refused = sorted(name for name in names if not _harmless(name))
@@ -63,6 +65,23 @@ def load_pickle(path: Path) -> Any:
         raise ValueError(REFUSED.format(blocked[1])) from error
     except Exception as error:  # a damaged pickle can fail in any way
         raise ValueError(f"it is no PyTorch checkpoint, or a damaged one ({_first_line(error)})") from error
+
+
+def _names_in_old_format(path: Path) -> list[str]:
+    """The harmless functions and classes that a file from before torch's zip format names.
+
+    Such a file starts with four pickles: a number, a version, the system it was written on, and what was saved. They
+    are read operation by operation and nothing is run. `torch.load` refuses the other names, torch's few own excepted.
+    """
+    names = set()
+    with path.open("rb") as file:
+        for _ in range(4):
+            for operation, argument, _ in pickletools.genops(file):
+                if operation.name in ("GLOBAL", "INST"):
+                    module, name = str(argument).split(" ", 1)
+                    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+                    names.add(f"{module}.{name}")
+    return sorted(filter(_harmless, names))
 
 
 def _harmless(name: str) -> bool:

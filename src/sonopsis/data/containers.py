@@ -1,14 +1,15 @@
 """Readers of the containers that packages and games keep audio in: ar, tar, zip, Qt resources (.rcc), OpenTTD (.cat).
 
-Each yields (path, content) and raises DataError on a damaged container; none writes anything.
+Each yields (path, content). Whatever a damaged container holds, reading it gives its members or raises DataError, from
+the reader or from a member's stream, in time and memory that its length limits. Nothing is written.
 """
 
+import errno
 import gzip
 import io
 import lzma
 import stat
 import struct
-import sys
 import tarfile
 import zipfile
 import zlib
@@ -21,6 +22,11 @@ from sonopsis.data.catalogue import DataError
 
 _RCC_ZLIB, _RCC_FOLDER, _RCC_ZSTD = 1, 2, 4
 _RCC_ENTRY_LIMIT = 1 << 30  # bytes one compressed resource may grow to
+_RCC_PATH_LIMIT = 4096  # characters of a path; a longer one is damage, and no system could write it
+_TAR_EXTENSION_LIMIT = 1 << 20  # bytes of a long name or of a pax header, which tarfile reads into memory
+_TAR_EXTENSIONS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X")
+
+AGAIN = "delete the file and fetch it again"
 
 
 class _Section(io.RawIOBase):
@@ -45,17 +51,17 @@ def read_ar(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
     end = file.seek(0, io.SEEK_END)
     file.seek(0)
     if file.read(8) != b"!<arch>\n":
-        raise DataError("not a Debian package (no ar header); delete the file and fetch it again")
+        raise DataError(f"not a Debian package (no ar header); {AGAIN}")
     offset = 8
     while offset < end:
         file.seek(offset)
         header = file.read(60)
         digits = header[48:58].strip()
         if len(header) < 60 or header[58:] != b"`\n" or not digits.isdigit():
-            raise DataError(f"damaged ar header at byte {offset}; delete the file and fetch it again")
+            raise DataError(f"damaged ar header at byte {offset}; {AGAIN}")
         size = int(digits)
         if offset + 60 + size > end:
-            raise DataError("the Debian package is cut short; delete the file and fetch it again")
+            raise DataError(f"the Debian package is cut short; {AGAIN}")
         name = header[:16].decode("ascii", "replace").strip().rstrip("/")
         yield name, cast(BinaryIO, io.BufferedReader(_Section(file, offset + 60, size)))
         offset += 60 + size + size % 2
@@ -63,15 +69,30 @@ def read_ar(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
 
 def read_tar(stream: IO[bytes], name: str) -> Iterator[tuple[str, IO[bytes]]]:
     """Regular files of a tar stream, compressed as its name's suffix says; links, devices and folders are skipped."""
-    with reading(name):
+    with _damage(name):
         plain = _decompressed(stream, PurePosixPath(name).suffix)
-        with tarfile.open(fileobj=plain, mode="r|") as archive:
+        with tarfile.open(fileobj=plain, mode="r|", tarinfo=_Header) as archive:
             for member in archive:
-                content = archive.extractfile(member) if member.isreg() else None
+                if not member.isreg():
+                    continue
+                if not member.name or member.issparse():  # a sparse file is as long as its header claims
+                    raise DataError(f"{name} is damaged (a member without a name, or a sparse one); {AGAIN}")
+                content = archive.extractfile(member)
                 if content is not None:
-                    yield member.name, content
+                    yield member.name, _checked(content, name)
         while plain.read(1 << 20):  # to its end: a compressed stream that was cut short only shows there
             pass
+
+
+class _Header(tarfile.TarInfo):
+    """A tar header whose extensions, which tarfile reads into memory, have a limit."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> "_Header":
+        header = super().frombuf(buf, encoding or "utf-8", errors)
+        if header.type in _TAR_EXTENSIONS and header.size > _TAR_EXTENSION_LIMIT:
+            raise DataError(f"damaged tar header: an extension of {header.size} bytes; {AGAIN}")
+        return header
 
 
 def _decompressed(stream: IO[bytes], suffix: str) -> IO[bytes]:
@@ -81,7 +102,7 @@ def _decompressed(stream: IO[bytes], suffix: str) -> IO[bytes]:
         case ".gz":
             return cast(IO[bytes], gzip.GzipFile(fileobj=stream))
         case ".xz":
-            return lzma.LZMAFile(stream)
+            return lzma.LZMAFile(stream, format=lzma.FORMAT_XZ)
         case ".zst":
             return cast(IO[bytes], _zstandard().ZstdDecompressor().stream_reader(stream))
     raise DataError(f"unknown compression {suffix!r} inside a Debian package; known: .gz .xz .zst and none")
@@ -96,12 +117,20 @@ def _zstandard() -> Any:
 
 
 def read_zip(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Regular files of a zip archive as (name, stream); symbolic links are skipped."""
-    with reading("the zip archive"), zipfile.ZipFile(file) as archive:
+    """Regular files of a zip archive as (name, stream); symbolic links are skipped.
+
+    Members are stored or deflated: the other methods of zipfile may grow without limit in one step.
+    """
+    with _damage("the zip archive"), zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
-            if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16):
-                with archive.open(info) as content:
-                    yield info.filename, content
+            if not info.filename:
+                raise DataError(f"the zip archive is damaged (a member without a name); {AGAIN}")
+            if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
+                continue
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DataError(f"{info.filename!r} is compressed by method {info.compress_type}; known: 0 and 8")
+            with archive.open(info) as content:
+                yield info.filename, _checked(content, "the zip archive")
 
 
 def read_rcc(data: bytes) -> Iterator[tuple[str, bytes]]:
@@ -116,6 +145,7 @@ def read_rcc(data: bytes) -> Iterator[tuple[str, bytes]]:
     node_size = 14 if version == 1 else 22  # since format 2 a modification time follows
     folders = [(0, "")]
     seen = set()
+    most = len(data) // node_size  # nodes that the file has room for
     while folders:
         node, path = folders.pop()
         if node in seen:
@@ -124,26 +154,29 @@ def read_rcc(data: bytes) -> Iterator[tuple[str, bytes]]:
         name_at, flags, count, first = _fields(data, tree + node * node_size, ">IHII")
         if not flags & _RCC_FOLDER:
             raise DataError("damaged Qt resource: a file where a folder is due")
-        if first + count > len(data) // node_size:
-            raise DataError("damaged Qt resource: a folder larger than the file")
+        most -= count  # a node is in one folder
+        if most < 0:
+            raise DataError("damaged Qt resource: folders larger than the file")
         for child in range(first, first + count):
             name_at, flags, _country, start = _fields(data, tree + child * node_size, ">IHII")
             (length, _hash) = _fields(data, names + name_at, ">HI")
-            name = _slice(data, names + name_at + 6, 2 * length).decode("utf-16-be", "replace")
+            name = path + _slice(data, names + name_at + 6, 2 * length).decode("utf-16-be", "replace")
+            if not length or len(name) > _RCC_PATH_LIMIT:
+                raise DataError(f"damaged Qt resource: no name, or a path of more than {_RCC_PATH_LIMIT} characters")
             if flags & _RCC_FOLDER:
-                folders.append((child, f"{path}{name}/"))
+                folders.append((child, f"{name}/"))
             else:
                 (size,) = _fields(data, payload + start, ">I")
-                yield path + name, _resource(_slice(data, payload + start + 4, size), flags)
+                yield name, _resource(_slice(data, payload + start + 4, size), flags)
 
 
 def _resource(raw: bytes, flags: int) -> bytes:
-    with reading("a Qt resource"):
+    with _damage("a Qt resource"):
         if flags & _RCC_ZSTD:
             zstandard = _zstandard()
             size = zstandard.frame_content_size(raw)
             _check_entry_size(size)
-            content = cast(bytes, zstandard.ZstdDecompressor().decompress(raw))
+            content = _at_most(zstandard.ZstdDecompressor().stream_reader(raw), size)
         elif flags & _RCC_ZLIB:
             (size,) = _fields(raw, 0, ">I")
             _check_entry_size(size)
@@ -153,6 +186,14 @@ def _resource(raw: bytes, flags: int) -> bytes:
     if len(content) != size:
         raise DataError("damaged Qt resource: an entry does not have the length it states")
     return content
+
+
+def _at_most(stream: IO[bytes], size: int) -> bytes:
+    """What a stream holds, up to a little more than `size` bytes; memory grows with what is there, not with `size`."""
+    content = bytearray()
+    while len(content) <= size and (piece := stream.read(1 << 20)):
+        content += piece
+    return bytes(content)
 
 
 def _check_entry_size(size: int) -> None:
@@ -187,26 +228,43 @@ def _fields(data: bytes, offset: int, layout: str) -> tuple[Any, ...]:
 
 def _slice(data: bytes, offset: int, size: int) -> bytes:
     if offset + size > len(data):
-        raise DataError("the file is cut short; delete it and fetch it again")
+        raise DataError(f"the file is cut short; {AGAIN}")
     return data[offset : offset + size]
 
 
+class _Checked(io.RawIOBase):
+    """The stream of a member, whose damage is a DataError too."""
+
+    def __init__(self, stream: IO[bytes], what: str) -> None:
+        self._stream, self._what = stream, what
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with _damage(self._what):
+            data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _checked(stream: IO[bytes], what: str) -> IO[bytes]:
+    return cast(IO[bytes], io.BufferedReader(_Checked(stream, what)))
+
+
 @contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Turn what the standard library raises on a damaged container into DataError; files that cannot be opened pass."""
+def _damage(what: str) -> Iterator[None]:
+    """Turn whatever the standard library and zstandard raise on damaged content into DataError.
+
+    They raise errors of a dozen types, IndexError and MemoryError among them, and other ones in other versions. Errors
+    of the disk stay OSError, but not those for a place or a stream that cannot be: EINVAL, or no number at all.
+    """
     try:
         yield
     except DataError:
         raise
-    except _damage_errors() as error:
-        raise DataError(f"{what} is damaged ({error}); delete the file and fetch it again") from error
-
-
-def _damage_errors() -> tuple[type[Exception], ...]:
-    errors = (
-        *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, lzma.LZMAError, zlib.error, struct.error, EOFError),
-        *(NotImplementedError, RuntimeError),  # zipfile's, for unknown or encrypted content
-        *(ValueError, OverflowError),  # numbers and names in headers that mean nothing
-    )
-    zstandard = sys.modules.get("zstandard")
-    return (*errors, zstandard.ZstdError) if zstandard else errors
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{what} is damaged ({reason}); {AGAIN}") from error

