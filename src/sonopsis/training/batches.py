@@ -6,6 +6,7 @@ many worker processes compose them.
 
 import math
 import random
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -223,8 +224,14 @@ def stream(batch: Callable[[int], Batch], first: int, last: int, workers: int) -
         # A fork would inherit the locks of compute libraries' threads, which do not survive it.
         multiprocessing_context="forkserver" if workers else None,
         prefetch_factor=8 if workers else None,
+        worker_init_fn=_leave_interrupts,
     )
     yield from loader
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the one that trains finishes its step first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Steps(IterableDataset[Batch]):

@@ -17,7 +17,7 @@ from sonopsis.lora import LoRAConfig
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 from sonopsis.training.config import ConnectorSettings, LanguageModelSizes, LoRASettings, TrainConfig
 from sonopsis.training.start import Start
-from sonopsis.training.tokens import read_tokenizer, train_tokenizer
+from sonopsis.training.tokens import end_of_text, read_tokenizer, train_tokenizer
 from sonopsis.unfilled import unfilled
 
 
@@ -54,7 +54,7 @@ def build_captioner(
             "cannot read; use layout concat or another reducer"
         )
     with unfilled():
-        captioner = Captioner(start.encoder, len(labels), connector, lm.config)
+        captioner = Captioner(start.encoder, len(labels), connector, lm.config, end_of_text(tokenizer))
     captioner.tagger = build_tagger(start, labels)
     captioner.connector = Connector(connector)
     if inherits and start.captioner is not None:

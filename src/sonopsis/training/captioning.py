@@ -27,6 +27,7 @@ from sonopsis.training.optimizer import freeze
 from sonopsis.training.rates import training_pruning, validation_pruning
 from sonopsis.training.start import Start, check_labels, choose_labels
 
+TRAINING_SCENES = 4000  # whose captions a tokenizer is trained on
 VALIDATION_SCENES = 240
 LONGEST_CAPTION = 48  # tokens
 CAPTION_SAMPLES = 24  # what a consensus is made of
@@ -108,14 +109,15 @@ class Captioning:
             keep_rate=self.config.pruning.used_rate,
             max_caption_tokens=LONGEST_CAPTION,
             caption_samples=CAPTION_SAMPLES,
+            end_of_text=module.end_of_text,
         )
         save(module, folder, config, self.start.mel)
         self.tokenizer.save(str(folder / TOKENIZER))
 
 
 def training_captions(bank: ClipBank) -> Iterator[str]:
-    """All captions of 4,000 composed training scenes."""
-    for scene in compose(bank.rows, seed=0, count=4000, split="train"):
+    """All captions of the first composed training scenes."""
+    for scene in compose(bank.rows, seed=0, count=TRAINING_SCENES, split="train"):
         yield from scene.captions
 
 

@@ -23,7 +23,7 @@ from sonopsis.training.batches import Batch
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.configfile import dump_config
 from sonopsis.training.optimizer import make_optimizer, schedule
-from sonopsis.training.resume import find_checkpoint, write_checkpoint
+from sonopsis.training.resume import check_same_run, find_checkpoint, write_checkpoint
 
 
 class Task(Protocol):
@@ -57,6 +57,9 @@ def fit(task: Task, config: TrainConfig) -> Path:
     """
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
+    folder, first = find_checkpoint(output)
+    if folder is not None:
+        check_same_run(config, output / "config.yaml")
     dump_config(config, output / "config.yaml")
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=config.precision)
     optimizer = make_optimizer(task.module, config)
@@ -65,7 +68,6 @@ def fit(task: Task, config: TrainConfig) -> Path:
     plain = accelerator.unwrap_model(module)
     averaged = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
     accelerator.register_for_checkpointing(averaged)
-    folder, first = find_checkpoint(output)
     if folder is not None:
         accelerator.load_state(str(folder))
 

@@ -5,6 +5,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from sonopsis.training.config import TrainConfig
+from sonopsis.training.configfile import load_config
+
 CHECKPOINT, SCRATCH, MARKER = "checkpoint", "checkpoint.part", "step.json"
 
 
@@ -15,6 +18,17 @@ def find_checkpoint(output: Path) -> tuple[Path | None, int]:
         if marker.is_file():
             return folder, int(json.loads(marker.read_text(encoding="utf-8"))["step"])
     return None, 0
+
+
+def check_same_run(config: TrainConfig, saved: Path) -> None:
+    """Raise ValueError when the run that left a checkpoint trained another model than this one."""
+    before = load_config(saved)
+    parts = ("stage", "model", "labels", "connector", "language_model", "lora", "encoder")
+    if changed := [part for part in parts if getattr(before, part) != getattr(config, part)]:
+        raise ValueError(
+            f"output: {saved.parent} holds a checkpoint of another run ({', '.join(changed)} differ); choose another "
+            "output, or delete that folder"
+        )
 
 
 def write_checkpoint(output: Path, step: int, save: Callable[[Path], object]) -> None:

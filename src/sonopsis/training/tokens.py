@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sonopsis.files import TOKENIZER
 
-END_OF_TEXT = 0  # of the tokenizers that are trained here: it starts a caption and ends it
+END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>")  # the first that a tokenizer has starts and ends captions
 
 WIDTH_STEP = 8  # caption tokens; a matrix product of a new shape is compiled first, which takes longer than padding
 PADDING = -100  # label of padded word positions; cross_entropy ignores it
@@ -22,7 +22,7 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=["<|endoftext|>"],
+        special_tokens=[END_OF_TEXT[0]],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -31,10 +31,7 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int) -> Tokenizer:
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer.json of a language model's folder; raises ValueError when there is none that fits.
-
-    Id 0 must be the end of text, as in GPT-NeoX's, which the published Mamba-2 models use.
-    """
+    """The tokenizer.json of a language model's folder; raises ValueError when there is none with an end of text."""
     file = folder / TOKENIZER
     if not file.is_file():
         raise ValueError(
@@ -45,14 +42,25 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises nothing more specific
         raise ValueError(f"{file} is not a tokenizer ({error})") from error
-    first = tokenizer.id_to_token(END_OF_TEXT)
-    if first is None or "endoftext" not in first.replace("_", "").lower():
-        raise ValueError(f"{file}: token 0 must be the end of text, as in GPT-NeoX's tokenizer; it is {first!r}")
+    try:
+        end_of_text(tokenizer)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     return tokenizer
+
+
+def end_of_text(tokenizer: Tokenizer) -> int:
+    """The id that starts a caption and ends it; raises ValueError when the tokenizer has no such token."""
+    for name in END_OF_TEXT:
+        found: int | None = tokenizer.token_to_id(name)
+        if found is not None:
+            return found
+    raise ValueError(f"no token is an end of text; a tokenizer needs one of {', '.join(END_OF_TEXT)}")
 
 
 def encode_captions(tokenizer: Tokenizer, captions: list[str]) -> Tensor:
     """Sentences -> ids (B, W) int64: the end of text follows the last word, PADDING follows that."""
-    ids = [[*encoding.ids, END_OF_TEXT] for encoding in tokenizer.encode_batch(captions)]
+    end = end_of_text(tokenizer)
+    ids = [[*encoding.ids, end] for encoding in tokenizer.encode_batch(captions, add_special_tokens=False)]
     width = -(-max(len(row) for row in ids) // WIDTH_STEP) * WIDTH_STEP
     return torch.tensor([row + [PADDING] * (width - len(row)) for row in ids])

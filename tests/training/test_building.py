@@ -1,0 +1,185 @@
+"""What a run starts from, its labels, and the model that is built of both."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import sonopsis
+from sonopsis.data.clips import ClipBank
+from sonopsis.encoder import PRESETS
+from sonopsis.mel import MelConfig
+from sonopsis.training.building import build_captioner, build_tagger
+from sonopsis.training.config import TrainConfig
+from sonopsis.training.run import train
+from sonopsis.training.start import Start, choose_labels, open_start
+
+Clips = tuple[ClipBank, ClipBank]
+Make = Callable[..., TrainConfig]
+LABELS = ["bird", "cow", "dog", "horn", "speech", "water"]  # of the data root, sorted
+
+
+@pytest.mark.parametrize("stage", ["tagging", "verbalising", "captioning"])
+def test_a_wrong_path_fails_at_once_in_every_stage(stage: str, write_run: Callable[..., Path]) -> None:
+    """Before the data are looked at, which would fail as well."""
+    path = write_run(stage, model="no/such/folder.pth", data={"root": "/no/such/data"})
+    with pytest.raises(ValueError, match=r"run\.yaml: model: .*no/such/folder\.pth") as refused:
+        train(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_wrong_language_model_fails_at_once(write_run: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"run\.yaml: language_model: .*config\.json"):
+        train(write_run("captioning", language_model=str(tmp_path)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_front_end_is_that_of_the_model(make_config: Make, tiny_model: Path) -> None:
+    assert open_start(make_config("tagging")).mel == MelConfig(1024, -9.0, 3.5, "clip_min", multiple=16)
+    assert open_start(TrainConfig("tagging", "out", "ast")).mel == MelConfig(1024)
+    start = open_start(TrainConfig("tagging", "out", str(tiny_model)))
+    assert start.mel == MelConfig(256, multiple=16) and start.encoder.frames == 256
+    assert start.captioner is not None and start.tokenizer is not None
+
+
+def test_a_preset_has_the_sizes_that_the_run_gives_it(make_config: Make) -> None:
+    start = open_start(make_config("tagging", encoder={"drop_path": 0.2}))
+    assert start.encoder == replace(PRESETS["small"], width=16, depth=4, heads=2, stem="patch", drop_path=0.2)
+    assert start.module is None and start.labels == []
+
+
+def test_a_model_keeps_its_sizes_and_takes_a_drop_path(make_config: Make, tiny_model: Path) -> None:
+    assert (
+        open_start(make_config("tagging", model=str(tiny_model), encoder={"drop_path": 0.2})).encoder.drop_path == 0.2
+    )
+    with pytest.raises(ValueError, match=r"encoder\.width is for presets"):
+        open_start(make_config("tagging", model=str(tiny_model), encoder={"width": 32}))
+
+
+def test_labels_are_those_of_the_rows_of_a_list_or_of_the_model(
+    make_config: Make, clips: Clips, tiny_model: Path
+) -> None:
+    start = open_start(make_config("tagging", model=str(tiny_model)))
+    rows = clips[0].rows
+    assert choose_labels(make_config("tagging"), start, rows) == LABELS
+    listed = [*reversed(LABELS), "unicorn"]
+    assert choose_labels(make_config("tagging", labels=listed), start, rows) == listed
+    mooless = [row for row in rows if row.labels != ("cow",)]
+    assert choose_labels(make_config("tagging", labels="inherit"), start, mooless) == start.labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("inherit", "small has no labels to inherit"),
+        (["dog", "cow"], r"12 of 18 rows .* do not know: 'bird' \(3\).*; add them to `labels`"),
+        ([*LABELS, "dog"], "'dog' is named twice"),
+        ([], "give a list"),
+    ],
+)
+def test_labels_that_do_not_fit_are_one_line(make_config: Make, clips: Clips, labels: Any, message: str) -> None:
+    config = make_config("tagging", labels=labels)
+    with pytest.raises(ValueError, match=message) as refused:
+        choose_labels(config, open_start(config), sorted(clips[0].rows, key=lambda row: row.path) if labels else [])
+    assert "\n" not in str(refused.value)
+
+
+def test_an_unknown_label_of_a_validation_row_is_found_before_training(
+    write_run: Callable[..., Path], root: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in (root / "manifest.jsonl").read_text().splitlines()]
+    for row in rows:
+        if row["split"] == "validation" and row["labels"] == ["cow"]:
+            row["labels"] = ["moo"]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match=r"3 of 18 rows of the manifest .*'moo' \(3\)"):
+        train(write_run("tagging", data={"manifest": str(tmp_path / "m.jsonl")}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_that_the_model_knows_begin_with_their_weights(make_config: Make, tiny_model: Path) -> None:
+    start = open_start(make_config("tagging", model=str(tiny_model)))
+    assert start.tagger is not None
+    old = start.tagger.eval()
+    new = build_tagger(start, ["whale", "water", "dog"]).eval()
+    mel = torch.randn(2, 256, 128)
+    with torch.inference_mode():
+        before, after = old(mel), new(mel)
+    torch.testing.assert_close(after[:, 1], before[:, start.labels.index("water")])
+    torch.testing.assert_close(after[:, 2], before[:, start.labels.index("dog")])
+    assert not any(torch.allclose(after[:, 0], before[:, i]) for i in range(len(start.labels)))
+
+
+def test_a_captioner_is_carried_on_as_it_is(make_config: Make, tiny_model: Path) -> None:
+    config = make_config("captioning", model=str(tiny_model), labels="inherit")
+    start = open_start(config)
+    captioner, tokenizer = build_captioner(config, start, start.labels, lambda: pytest.fail("no tokenizer is trained"))
+    assert start.captioner is not None and tokenizer is start.tokenizer
+    for name, value in start.captioner.state_dict().items():
+        assert torch.equal(captioner.state_dict()[name], value), name
+    captioner.lm.backbone.norm_f.weight.data += 1  # a copy: what the run starts from stays as it was
+    assert not torch.equal(captioner.lm.backbone.norm_f.weight, start.captioner.lm.backbone.norm_f.weight)
+
+
+def test_another_connector_is_drawn_and_the_language_model_kept(make_config: Make, tiny_model: Path) -> None:
+    config = make_config("captioning", model=str(tiny_model), connector={"layout": "time_major", "labels": 0})
+    start = open_start(config)
+    captioner, _ = build_captioner(config, start, start.labels, lambda: [])
+    assert start.captioner is not None and captioner.connector.config.layout == "time_major"
+    assert torch.equal(captioner.lm.backbone.embedding.weight, start.captioner.lm.backbone.embedding.weight)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"connector": {"labels": 5}}, r"connector\.labels: it scores all 6 labels"),
+        (
+            {"connector": {"layout": "time_major", "reduction": 2}},
+            "connector: reduction 2 does not fit layout time_major",
+        ),
+        ({"lora": {"targets": ["conv1d"]}}, r"lora: LoRA targets \['conv1d'\] match nothing"),
+        (
+            {"connector": {"layout": "time_major"}, "pruning": {"reduce": "mass"}},
+            r"pruning\.reduce: mass .* layout time_major cannot read",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_refused_by_key(
+    make_config: Make, keys: dict[str, Any], message: str
+) -> None:
+    config = make_config("captioning", language_model={"width": 16, "depth": 1, "state": 8, "head_dim": 8}, **keys)
+    with pytest.raises(ValueError, match=message):
+        build_captioner(config, open_start(config), LABELS, lambda: ["a dog", "a cow"])
+
+
+def test_an_encoder_without_cls_needs_a_connector_without_summary(make_config: Make) -> None:
+    encoder = replace(PRESETS["small"], width=16, heads=2, depth=4, prefix_tokens=0, pooling="mean", score="attention")
+    start = Start("bare", encoder, MelConfig(1024, multiple=16))
+    build = lambda **keys: build_captioner(make_config("captioning", **keys), start, LABELS, lambda: ["a dog"])  # noqa: E731
+    assert not build()[0].connector.config.summary
+    with pytest.raises(ValueError, match=r"connector\.summary: this encoder has no CLS token"):
+        build(connector={"summary": True})
+
+
+def test_a_model_that_hears_too_little_is_not_made_to_caption_scenes(
+    write_run: Callable[..., Path], tiny_model: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"hears 2\.56 s at once, and scenes last up to 10 s"):
+        train(write_run("captioning", model=str(tiny_model)))
+
+
+def test_encoder_learning_rate_of_nought_leaves_the_encoder_as_it_was(
+    write_run: Callable[..., Path], tiny_model: Path
+) -> None:
+    """Biases and BatchNorm's statistics included; the head learns."""
+    encoder = {"learning_rate": 0, "stem": "conv"}
+    first = train(write_run("tagging", "first", encoder={"stem": "conv"}))
+    keys: dict[str, Any] = {"model": str(first), "labels": "inherit", "steps": 4, "ema": 0.0, "learning_rate": 0.1}
+    second = train(write_run("tagging", "second", encoder={"learning_rate": encoder["learning_rate"]}, **keys))
+    before, after = (sonopsis.load(folder, engine="torch").module.state_dict() for folder in (first, second))
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"head"}
