@@ -8,6 +8,7 @@ import pytest
 from click.testing import Result
 
 from sonopsis.data.catalogue import list_sources
+from sonopsis.scenes.scene import read_scenes
 
 Run = Callable[..., Result]
 
@@ -53,3 +54,24 @@ def test_a_root_without_recordings_says_what_to_run(sonopsis: Run, tmp_path: Pat
 def test_scenes_go_to_a_gzipped_file(sonopsis: Run, tmp_path: Path) -> None:
     result = sonopsis("data", "compose", "--root", tmp_path, "--output", tmp_path / "scenes.json")
     assert result.exit_code == 2 and "jsonl.gz" in result.stderr
+
+
+def test_compose_writes_scenes_and_says_how_many_of_which_type(sonopsis: Run, root: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scenes.jsonl.gz"
+    arguments = ["--split", "test", "--count", "9", "--audio", tmp_path / "audio"]
+    result = sonopsis("data", "compose", "--root", root, "--output", output, *arguments)
+    assert (result.exit_code, result.stdout.strip()) == (0, str(output))
+    scenes = read_scenes(output)
+    assert len(scenes) == 9 and result.stderr.startswith("9 scenes: ")
+    assert sorted(path.stem for path in (tmp_path / "audio").iterdir()) == sorted(scene.id for scene in scenes)
+
+
+def test_the_benchmark_needs_its_own_recordings_and_its_own_settings(sonopsis: Run, root: Path, tmp_path: Path) -> None:
+    arguments = ["data", "compose", "--benchmark", "--root", root, "--output", tmp_path / "scenes.jsonl.gz"]
+    result = sonopsis(*arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert "benchmark version 1" in line or "labels" in line
+    result = sonopsis(*arguments, "--seed", "3")
+    assert result.exit_code == 2 and "leave out --split, --count and" in result.stderr
+    assert not (tmp_path / "scenes.jsonl.gz").exists()

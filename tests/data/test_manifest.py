@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sonopsis.data.catalogue import DataError, get_source
 from sonopsis.data.manifest import SPEECH_PER_FAMILY, Found, Row, build, cap_speech, find_clips, read, write
@@ -181,3 +183,26 @@ def test_missing_manifest_and_unknown_group(tmp_path: Path) -> None:
         read(tmp_path / "manifest.jsonl", split="train")
     with pytest.raises(ValueError, match="unknown split 'dev'"):
         read(tmp_path / "manifest.jsonl", split="dev")  # type: ignore[arg-type]
+
+
+rows_of_a_file = st.builds(
+    Row,
+    path=st.text(max_size=20),
+    start=st.floats(0, 1e6),
+    end=st.floats(0, 1e6),
+    labels=st.lists(st.text(max_size=8), max_size=3).map(tuple),
+    captions=st.lists(st.text(max_size=20), max_size=2).map(tuple),
+    source=st.text(max_size=8),
+    family=st.text(max_size=8),
+    licence=st.text(max_size=8),
+    split=st.sampled_from(list(STRICTNESS)),
+    sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
+)
+
+
+@given(st.lists(rows_of_a_file, max_size=5))
+def test_any_rows_are_the_same_after_the_file(tmp_path_factory: pytest.TempPathFactory, rows: list[Row]) -> None:
+    path = tmp_path_factory.mktemp("manifest") / "manifest.jsonl"
+    write(rows, path)
+    assert read(path) == rows
+    assert [Row.from_dict(json.loads(json.dumps(row.to_dict()))) for row in rows] == rows

@@ -8,10 +8,8 @@ from sklearn import metrics
 
 from sonopsis.metrics.tagging import (
     accuracy,
-    auc,
     average_precision,
     balanced_accuracy,
-    d_prime,
     mean_average_precision,
 )
 
@@ -30,7 +28,6 @@ def scored(draw: st.DrawFn) -> tuple[list[int], list[float]]:
 def test_one_class_agrees_with_scikit_learn(case: tuple[list[int], list[float]]) -> None:
     targets, scores = case
     assert average_precision(targets, scores) == pytest.approx(metrics.average_precision_score(targets, scores))
-    assert auc(targets, scores) == pytest.approx(metrics.roc_auc_score(targets, scores))
 
 
 @settings(deadline=None)
@@ -51,22 +48,11 @@ def test_classes_without_positives_are_left_out_of_the_mean() -> None:
     assert mean_average_precision(targets, scores) == pytest.approx(expected)
 
 
-def test_d_prime_is_the_distance_of_two_normal_distributions() -> None:
-    rng = np.random.default_rng(1)
-    scores = np.r_[rng.normal(1.5, 1, 20_000), rng.normal(0, 1, 20_000)]
-    targets = np.r_[np.ones(20_000), np.zeros(20_000)]
-    assert d_prime(auc(targets, scores)) == pytest.approx(1.5, abs=0.05)
-    assert d_prime(0.5) == pytest.approx(0.0)
-    assert d_prime(1.0) == math.inf and d_prime(0.0) == -math.inf
-
-
 def test_arguments_that_cannot_be_scored_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one positive"):
         average_precision([0, 0], [0.1, 0.2])
     with pytest.raises(ValueError, match=r"two arrays \(clips,\); got \(2,\) and \(3,\)"):
-        auc([0, 1], [0.1, 0.2, 0.3])
-    with pytest.raises(ValueError, match="positive and negative"):
-        auc([1, 1], [0.1, 0.2])
+        average_precision([0, 1], [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="NaN"):
         average_precision([0, 1], [0.1, math.nan])
     with pytest.raises(ValueError, match=r"\(clips, labels\)"):

@@ -1,16 +1,22 @@
 """The frozen benchmark keeps its promises, and is what its digest says."""
 
+import os
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from sonopsis.data.manifest import Row
+from sonopsis.data.clips import Clip, ClipBank
+from sonopsis.data.manifest import Row, read
 from sonopsis.data.splits import Split, load_splits
 from sonopsis.scenes import benchmark
-from sonopsis.scenes.benchmark import benchmark_labels, load_benchmark, missing_clips
-from sonopsis.scenes.compose import SHARES
+from sonopsis.scenes.benchmark import compose_benchmark, load_benchmark, missing_clips
+from sonopsis.scenes.compose import SHARES, compose
+from sonopsis.scenes.scene import freeze
 from sonopsis.scenes.words import parse
+
+REAL = Path(os.environ.get("SONOPSIS_DATA", "/nonexistent")) / "manifest.jsonl"
 
 
 def test_it_is_what_was_frozen() -> None:
@@ -52,6 +58,31 @@ def test_missing_recordings_are_listed() -> None:
     assert missing_clips(scenes, changed) == {found.path for found in rows}
 
 
-def test_labels_need_clips_to_train_on_and_to_be_heard_in() -> None:
-    dogs = [row("a", "dog", "train", "0"), row("b", "dog", "test", "1")] * 2
-    assert benchmark_labels([*dogs, row("c", "cat", "test", "2")]) == {"dog"}
+def clips() -> list[Clip]:
+    """Two test clips of each label, of which one label is not in the benchmark."""
+    labels = ["kick drum", *sorted({label for scene in load_benchmark() for label in scene.labels})]
+    return [
+        Clip.of(row(f"{label}-{number}.wav", label, "test", f"{label}-{number}"), [(0.0, 1.0)])
+        for label in labels
+        for number in range(2)
+    ]
+
+
+def test_the_benchmark_is_composed_again_from_clips_of_its_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen, given = load_benchmark(), clips()
+    own = [clip for clip in given if clip.labels != ("kick drum",)]
+    expected = list(compose(own, seed=2026, count=1200, split="test"))
+    monkeypatch.setattr(benchmark, "load_benchmark", lambda: frozen)
+    monkeypatch.setattr(benchmark, "DIGEST", freeze(expected))
+    assert compose_benchmark(given) == expected
+
+
+def test_recordings_that_give_other_scenes_are_refused() -> None:
+    with pytest.raises(ValueError, match="other scenes than benchmark version 1: fetch those of the profile test"):
+        compose_benchmark(clips())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_file(), reason="needs a built manifest under $SONOPSIS_DATA")
+def test_the_real_recordings_give_the_frozen_scenes() -> None:
+    assert compose_benchmark(ClipBank(read(REAL, "test"), REAL.parent).rows) == load_benchmark()

@@ -122,20 +122,34 @@ def compose(
         Path | None,
         typer.Option(metavar="DIR", file_okay=False, help="Also write each scene as a FLAC file into this folder."),
     ] = None,
+    benchmark: Annotated[
+        bool,
+        typer.Option(
+            "--benchmark",
+            help="Compose the packaged benchmark again, with its own split, count and seed.",
+        ),
+    ] = False,
 ) -> None:
     """Compose scenes from clips, with captions that are true by construction, and write them as recipes."""
     from sonopsis.data.clips import ClipBank
     from sonopsis.data.fetch import default_root
     from sonopsis.data.manifest import read
+    from sonopsis.scenes.benchmark import compose_benchmark
     from sonopsis.scenes.compose import compose as run
     from sonopsis.scenes.scene import write_scenes
 
     if not output.name.endswith(".jsonl.gz"):
         raise typer.BadParameter("scenes are gzipped JSON Lines: NAME.jsonl.gz", param_hint="--output")
+    if benchmark and (split, count, seed) != ("validation", 100, 0):
+        raise typer.BadParameter("leave out --split, --count and --seed", param_hint="--benchmark")
     root = root or default_root()
+    group = cast("Split", "test" if benchmark else split)  # `read` refuses a group that does not exist
     try:
-        bank = ClipBank(read(root / "manifest.jsonl", cast("Split", split)), root)  # read checks it
-        scenes = list(run(bank.rows, seed=seed, count=count, split=cast("Split", split)))
+        bank = ClipBank(read(root / "manifest.jsonl", group), root)
+        if benchmark:
+            scenes = compose_benchmark(bank.rows)
+        else:
+            scenes = list(run(bank.rows, seed=seed, count=count, split=group))
         write_scenes(scenes, output)
         if audio is not None:
             _write_audio(scenes, bank.read, audio)

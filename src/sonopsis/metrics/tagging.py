@@ -1,6 +1,5 @@
-"""Figures for tagging: average precision, area under the curve, d', accuracy and balanced accuracy."""
+"""Figures for tagging: average precision, accuracy and balanced accuracy."""
 
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -30,24 +29,6 @@ def mean_average_precision(targets: ArrayLike, scores: ArrayLike) -> float:
     if not len(positives):
         raise ValueError("no class has a positive clip; check that targets and labels belong together")
     return float(np.mean([average_precision(truth[:, i], score[:, i]) for i in positives]))
-
-
-def auc(targets: ArrayLike, scores: ArrayLike) -> float:
-    """Area under the ROC curve of one class, equal scores counting half; ValueError without both kinds of clip."""
-    truth, score = _class(targets, scores)
-    positives, negatives = int(truth.sum()), int((~truth).sum())
-    if not positives or not negatives:
-        raise ValueError("the area under the curve needs positive and negative clips")
-    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - (count - 1) / 2)[place]  # from 1, shared by equal scores
-    return float((rank[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def d_prime(area: float) -> float:
-    """Separation of two equal normal distributions whose ROC curve has this area, in standard deviations."""
-    if not 0.0 < area < 1.0:
-        return float("inf") if area >= 1.0 else float("-inf")
-    return float(np.sqrt(2.0) * NormalDist().inv_cdf(area))
 
 
 def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:

@@ -2,17 +2,16 @@
 
 The scenes were composed once, before any model was trained, and ship with the package as recipes (clips by path and
 hash, places, gains, five captions each); the recordings come from `sonopsis data fetch --profile test`.
+`sonopsis data compose --benchmark` composes them again and checks that they are the same.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from importlib import resources
-from pathlib import Path
 
 from sonopsis.data.clips import Clip
 from sonopsis.data.manifest import Row
 from sonopsis.scenes.compose import compose
-from sonopsis.scenes.scene import Scene, freeze, read_scenes, write_scenes
+from sonopsis.scenes.scene import Scene, freeze, read_scenes
 
 BENCHMARK_VERSION = 1
 SEED = 2026
@@ -38,16 +37,18 @@ def missing_clips(scenes: Iterable[Scene], rows: Iterable[Row]) -> set[str]:
     return {piece.path for piece in pieces if (piece.path, piece.sha256) not in held}
 
 
-def benchmark_labels(rows: Iterable[Row]) -> set[str]:
-    """Leaf labels a benchmark of these manifest rows may hold: those with two clips or more in training and in test."""
-    counts = Counter((label, row.split) for row in rows for label in row.labels)
-    labels = {label for label, _ in counts}
-    return {label for label in labels if counts[label, "train"] >= 2 and counts[label, "test"] >= 2}
+def compose_benchmark(clips: Iterable[Clip]) -> list[Scene]:
+    """The benchmark composed again from test clips.
 
-
-def write_benchmark(clips: Iterable[Clip], labels: set[str], path: Path) -> str:
-    """Compose the benchmark from the test clips of some labels; returns its digest, for `DIGEST`."""
+    Its labels are those of the packaged scenes: the leaf labels that had two clips or more in training and in test when
+    version 1 was frozen. ValueError when other scenes come out than those that were frozen.
+    """
+    labels = {label for scene in load_benchmark() for label in scene.labels}
     chosen = [clip for clip in clips if set(clip.labels) <= labels]
     scenes = list(compose(chosen, seed=SEED, count=SCENES, split="test"))
-    write_scenes(scenes, path)
-    return freeze(scenes)
+    if freeze(scenes) != DIGEST:
+        raise ValueError(
+            f"these recordings give other scenes than benchmark version {BENCHMARK_VERSION}: fetch those of the "
+            "profile test or full, and build the manifest again"
+        )
+    return scenes
