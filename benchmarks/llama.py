@@ -27,12 +27,10 @@ from sonopsis.cli.measuring import (
     Precisions,
     Rounds,
     Threads,
-    chosen_precisions,
     finish,
     measured_lm,
 )
 from sonopsis.installed import installed
-from sonopsis.many import cores
 
 KINDS = {"float32": "F32", "bfloat16": "BF16", "int8": "Q8_0"}  # our precision -> its type of weights
 CONTEXT = 4096  # positions for each sequence
@@ -175,15 +173,7 @@ def main(
     """Time the language model beside llama.cpp: reading prompts and appending tokens; each piece of work is one run."""
     if not (installed("llama_cpp") and installed("gguf")):
         fail("llama.cpp is not installed: pip install -r benchmarks/requirements.txt -c constraints.txt")
-    kinds = chosen_precisions(precisions)
-    found = measured_lm(
-        model,
-        lengths,
-        batches,
-        lambda folder, work: variants(folder, work, kinds, peers, threads or cores()),
-        rounds,
-        threads,
-    )
+    found = measured_lm(variants, model, lengths, batches, precisions, peers, rounds, threads)
     for report in found:
         add_ratios(report.rows)
     finish(found, as_json, as_markdown, COLUMNS)

@@ -1,5 +1,7 @@
 """llama.cpp beside ours: which variants there are, the file that is written for it, and the ratios."""
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -58,6 +60,19 @@ def test_the_file_for_llama_holds_every_weight(tmp_path: Path) -> None:
 @pytest.mark.skipif(installed("llama_cpp"), reason="llama.cpp is installed")
 def test_without_llama_the_script_says_what_to_install(script: Script) -> None:
     assert "pip install -r benchmarks/requirements.txt" in script("llama", status=1).stderr
+
+
+def test_what_cannot_be_loaded_is_left_out_and_ours_is_measured(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("gguf", "llama_cpp"):
+        (tmp_path / f"{package}.py").write_text("raise ImportError('a broken build')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    few = ("--model", "default", "--batch", 1, "--precision", "int8", "--rounds", 1, "--threads", 1)
+    done = script("llama", *few, "--json")
+    assert "left out: llama.cpp Q8_0, decode batch 1: ImportError: a broken build" in done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["name"] == "sonopsis int8, decode batch 1" and row["over_floor"] > 0
 
 
 @pytest.mark.slow

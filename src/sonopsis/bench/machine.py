@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sonopsis.many import cores
+from sonopsis.processor import processor
 
 # The instructions that decide how fast matrices are multiplied, by the names Linux gives them.
 FLAGS = (
@@ -29,10 +30,10 @@ QUIET = 0.5  # load average up to which times of this machine mean something
 
 def describe_machine() -> dict[str, Any]:
     """CPU, cores, threads, memory, versions and the load average at this moment; nothing is imported to find out."""
-    cpu = _cpu()
+    cpu = processor()
     return {
-        "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
-        "flags": [flag for flag in FLAGS if flag in cpu.get("flags", cpu.get("Features", "")).split()],
+        "cpu": cpu.name,
+        "flags": [flag for flag in FLAGS if flag in cpu.flags],
         "cores": cores(),
         "threads": os.environ.get("OMP_NUM_THREADS", "default"),
         "memory_gib": _memory_gib(),
@@ -102,17 +103,6 @@ def _status(name: str) -> float | None:
     except OSError:
         pass
     return None
-
-
-def _cpu() -> dict[str, str]:
-    """The fields of the first core."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            first = file.read().split("\n\n")[0]
-    except OSError:
-        return {}
-    fields = (line.partition(":") for line in first.splitlines())
-    return {name.strip(): value.strip() for name, _, value in fields}
 
 
 def _memory_gib() -> float | None:

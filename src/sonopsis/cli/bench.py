@@ -138,17 +138,8 @@ def lm(
 ) -> None:
     """Measure the language model: reading prompts, and appending tokens. Each is a run of its own."""
     from sonopsis.bench.lm import variants
-    from sonopsis.many import cores
 
-    kinds = chosen_precisions(precisions)
-    found = measured_lm(
-        model,
-        lengths,
-        batches,
-        lambda folder, work: variants(folder, work, kinds, peers, threads or cores()),
-        rounds,
-        threads,
-    )
+    found = measured_lm(variants, model, lengths, batches, precisions, peers, rounds, threads)
     finish(found, as_json, as_markdown, {"tokens_per_s": "tokens/s", "over_floor": "× floor"})
 
 

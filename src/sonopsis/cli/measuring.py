@@ -111,17 +111,24 @@ def measured(
 
 
 def measured_lm(
+    variants: "Callable[[Path, Work, list[str], bool, int], Sequence[Variant]]",
     model: str,
     lengths: Sequence[int] | None,
     batches: Sequence[int] | None,
-    variants: "Callable[[Path, Work], Sequence[Variant]]",
+    precisions: Sequence[str] | None,
+    peers: bool,
     rounds: int,
     threads: int | None,
 ) -> "list[Report]":
-    """Measure a language model, one report for each piece of work; `variants` gets its folder and the work."""
+    """Measure a language model, one report for each piece of work.
+
+    `variants` is called with the model's folder, the work, the precisions, whether to measure peers, and the threads.
+    """
     from sonopsis.bench.lm import add_comparisons, bandwidth, find_lm, works
     from sonopsis.mamba2 import Mamba2LM
+    from sonopsis.many import cores
 
+    kinds = chosen_precisions(precisions)
     everything, found = not (lengths or batches), []
     with tempfile.TemporaryDirectory(prefix="sonopsis-bench-") as scratch:
         try:
@@ -131,7 +138,8 @@ def measured_lm(
         machine, config, read = this_machine(threads), Mamba2LM.load(folder).config, bandwidth()
         machine["read_gb_per_s"] = round(read / 1e9, 1)
         for work in works([64, 512, 2048] if everything else lengths or [], [1, 16] if everything else batches or []):
-            found.append(measured(machine, variants(folder, work), rounds, threads))
+            todo = variants(folder, work, kinds, peers, threads or cores())
+            found.append(measured(machine, todo, rounds, threads))
             add_comparisons(found[-1].rows, config, read)
     return found
 
