@@ -69,8 +69,8 @@ def write_ast(place: Path) -> None:
 
 
 def write_audiomae(place: Path) -> None:
-    """A random fine-tuned AudioMAE by the names of its published files."""
-    config = replace(PRESETS["audiomae"], width=64, heads=1, depth=4, frames=128)
+    """A random fine-tuned AudioMAE with a published width and the names of the published files."""
+    config = replace(PRESETS["audiomae"], width=192, heads=3, depth=4, frames=128)
     own = Tagger(config, 5).state_dict()
     names = {"encoder.prefix": ("cls_token",), "encoder.positions": ("pos_embed",), **blocks("blocks.", 4)}
     names |= affine("encoder.stem.proj", ["patch_embed.proj"])
@@ -101,6 +101,7 @@ PROPS: dict[str, Callable[[Path], None]] = {
     "examples": write_examples,
     AST_NAME: write_ast,
     "audiomae.pth": write_audiomae,
+    "best_model.pth": write_audiomae,
     "DIR": write_exported,
 }
 

@@ -134,6 +134,12 @@ def test_links_lead_somewhere(page: str) -> None:
     assert not gone
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in DOCS)])
+def test_files_that_a_page_names_exist(page: str) -> None:
+    named = re.findall(r"`((?:src|tests|scripts|benchmarks|configs|docs|examples)/[\w./-]+\.\w+)`", read(page))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_the_index_and_the_site_name_every_page() -> None:
     index, site = read("docs/index.md"), read("mkdocs.yml")
     for page in DOCS:
