@@ -1,4 +1,6 @@
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +93,14 @@ def test_a_vocabulary_keeps_the_order_of_its_tables() -> None:
 def test_a_wrong_vocabulary_names_the_table(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parse_vocabulary(text)
+
+
+def test_the_page_of_labels_shows_the_vocabulary_of_today() -> None:
+    root = Path(__file__).parents[2]
+    script = runpy.run_path(str(root / "scripts" / "vocabulary_table.py"))
+    page = (root / "docs" / "labels.md").read_text(encoding="utf-8")
+    assert script["filled"](page) == page, "run `python scripts/vocabulary_table.py`"
+    shown = [line.split(" | ")[0].strip("| ") for line in script["table"]().splitlines()[2:]]
+    assert shown == list(LEAVES)
+    with pytest.raises(ValueError, match="must hold the lines <!-- vocabulary -->"):
+        script["filled"]("# A page without the table")
