@@ -1,76 +1,60 @@
 """One transformer block, and the ways an encoder runs it: plain, pruning, and only what pooling will read."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sonopsis.encoder.config import EncoderConfig
-from sonopsis.pruning.mix import Choice, mixed
+from sonopsis.encoder.onednn import FastAttention, FastLinear, FastMlp, HasFastForm
+from sonopsis.pruning.mix import Choice
 from sonopsis.pruning.scores import attention_weights
-from sonopsis.pruning.select import take, with_prefix
 from sonopsis.pruning.selector import Selector
 
-Product = Callable[[Tensor], Tensor]  # a linear map of the last axis
 KEYS = 16  # torch's attention in bfloat16 is fast for multiples of this
 
 
-@dataclass(frozen=True)
-class Products:
-    """A block's linear maps in another form, see `sonopsis.encoder.packed`."""
-
-    queries: Product
-    keys_values: Product
-    proj: Product
-    hidden: Product  # GELU included
-    fc2: Product
-
-
-class Attention(nn.Module):
+class Attention(HasFastForm):
     """Multi-head self-attention whose queries, keys and values can be computed for different rows."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.packed: Products | None = None  # in place of the parameters, once they are packed for inference
+        self.fast: FastAttention | None = None  # computes in place of the parameters
         self.width, self.heads = width, heads
         self.qkv = nn.Linear(width, 3 * width)  # rows: all q, all k, all v
         self.proj = nn.Linear(width, width)
 
     def forward(self, y: Tensor, bias: Tensor | None = None) -> Tensor:
         """Every token attends to every token: (B, T, D) -> (B, T, D); `bias` (B, 1, 1, T) is added to the logits."""
-        if self.packed is not None:
+        if self.fast is not None:
             return self.attend(self.queries(y), *self.keys_values(y), bias)
-        q, k, v = self._split(self.qkv(y), 3)
+        q, k, v = self._split(self.qkv(y), 3)  # (B, H, T, D/H) each
         return self.attend(q, k, v, bias)
 
-    # Whatever may change the parameters makes their packed form void.
+    def make_fast(self) -> None:
+        """Lay the weights out for oneDNN."""
+        weight, bias, width = self.qkv.weight, self.qkv.bias, self.width
+        self.fast = FastAttention(
+            queries=FastLinear(weight[:width], bias[:width]),
+            keys_values=FastLinear(weight[width:], bias[width:]),
+            proj=FastLinear(self.proj.weight, self.proj.bias),
+        )
 
-    def train(self, mode: bool = True) -> "Attention":
-        """As of every module."""
-        self.packed = None if mode else self.packed
-        return super().train(mode)
-
-    def _apply(self, *arguments: Any, **options: Any) -> "Attention":
-        self.packed = None
-        return super()._apply(*arguments, **options)
-
-    def _load_from_state_dict(self, *arguments: Any) -> None:
-        self.packed = None
-        super()._load_from_state_dict(*arguments)
+    def drop_fast_form(self) -> None:
+        """Compute from the parameters again."""
+        self.fast = None
 
     def queries(self, y: Tensor) -> Tensor:
-        """Queries (B, H, T, D/H) of the given rows."""
-        if self.packed is not None:
-            return self._split(self.packed.queries(y), 1)[0]
+        """Queries (B, H, T, D/H) of the given rows (B, T, D)."""
+        if self.fast is not None:
+            return self._split(self.fast.queries(y), 1)[0]
         return self._split(F.linear(y, self.qkv.weight[: self.width], self.qkv.bias[: self.width]), 1)[0]
 
     def keys_values(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, H, T, D/H) of the given rows."""
-        if self.packed is not None:
-            k, v = self._split(self.packed.keys_values(y), 2)
+        """Keys and values (B, H, T, D/H) of the given rows (B, T, D)."""
+        if self.fast is not None:
+            k, v = self._split(self.fast.keys_values(y), 2)
         else:
             k, v = self._split(F.linear(y, self.qkv.weight[self.width :], self.qkv.bias[self.width :]), 2)
         return k, v
@@ -92,7 +76,7 @@ class Attention(nn.Module):
 
     def _merge(self, heads: Tensor) -> Tensor:
         rows = heads.transpose(1, 2).flatten(2)
-        out: Tensor = self.proj(rows) if self.packed is None else self.packed.proj(rows)
+        out: Tensor = self.proj(rows) if self.fast is None else self.fast.proj(rows)
         return out
 
 
@@ -119,11 +103,12 @@ class Pruned:
     seen: Tensor | None  # (B, N, D) all its patches after attention, when the caller keeps dropped states
 
 
-class Block(nn.Module):
+class Block(HasFastForm):
     """Attention and MLP with residuals; LayerNorm before each (pre-norm) or after each residual (post-norm)."""
 
     def __init__(self, config: EncoderConfig, drop_path: float) -> None:
         super().__init__()
+        self.fast: FastMlp | None = None  # computes in place of fc1 and fc2
         hidden = round(config.width * config.mlp_ratio)
         self.pre_norm = config.norm == "pre"
         self.drop_path = drop_path
@@ -132,6 +117,17 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.fc1 = nn.Linear(config.width, hidden)
         self.fc2 = nn.Linear(hidden, config.width)
+
+    def make_fast(self) -> None:
+        """Lay the weights of attention and MLP out for oneDNN, for inference alone."""
+        self.attn.make_fast()
+        self.fast = FastMlp(
+            FastLinear(self.fc1.weight, self.fc1.bias, gelu=True), FastLinear(self.fc2.weight, self.fc2.bias)
+        )
+
+    def drop_fast_form(self) -> None:
+        """Compute fc1 and fc2 from the parameters again."""
+        self.fast = None
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """All tokens: (B, P + N, D) -> (B, P + N, D); `bias` (B, 1, 1, P + N) is added to every row of attention."""
@@ -172,29 +168,24 @@ class Block(nn.Module):
         if selector.reads == "matrix":
             weights = attention_weights(self.attn.queries(y), k, bias)  # (B, H, P + N, P + N)
             choice = selector.choose(weights, k, v, y, prefix)
-            rows = with_prefix(choice.index, prefix)
-            out = self.attn.mix(weights if every else take(weights, rows), v)
+            out = self.attn.mix(weights if every else choice.survivors(weights, prefix), v)
         else:  # one row of attention, or none, decides: it comes first and the rest follows for survivors only
             row = attention_weights(self.attn.queries(y[:, :1]), k, bias) if selector.reads == "row" else None
             choice = selector.choose(row, k, v, y, prefix)
-            rows = with_prefix(choice.index, prefix)
-            out = self.attn.attend(self.attn.queries(y if every else take(y, rows)), k, v, bias)
+            out = self.attn.attend(self.attn.queries(y if every else choice.survivors(y, prefix)), k, v, bias)
         if not every:
-            return Pruned(self._feed_forward(self._add_attention(take(x, rows), out)), choice, None)
-        x = self._add_attention(x, out)
-        seen = x[:, prefix:]
-        if choice.into is None or choice.weight is None:
-            return Pruned(self._feed_forward(take(x, rows)), choice, seen)
-        means = mixed(seen, choice.into, choice.weight, choice.tokens)
-        return Pruned(self._feed_forward(torch.cat([x[:, :prefix], means], dim=1)), choice, seen)
+            x = self._add_attention(choice.survivors(x, prefix), out)  # (B, P + K, D)
+            return Pruned(self._feed_forward(x), choice, None)
+        x = self._add_attention(x, out)  # (B, P + N, D)
+        return Pruned(self._feed_forward(choice.reduced(x, prefix)), choice, x[:, prefix:])
 
     def hidden(self, y: Tensor) -> Tensor:
-        """The inside of the MLP (B, T, 4 D)."""
-        return F.gelu(self.fc1(y)) if self.attn.packed is None else self.attn.packed.hidden(y)
+        """The inside of the MLP: (B, T, D) -> (B, T, 4 D)."""
+        return F.gelu(self.fc1(y)) if self.fast is None else self.fast.hidden(y)
 
     def out(self, hidden: Tensor) -> Tensor:
         """The inside of the MLP (B, T, 4 D) -> (B, T, D)."""
-        out: Tensor = self.fc2(hidden) if self.attn.packed is None else self.attn.packed.fc2(hidden)
+        out: Tensor = self.fc2(hidden) if self.fast is None else self.fast.out(hidden)
         return out
 
     def _attention_input(self, x: Tensor) -> Tensor:

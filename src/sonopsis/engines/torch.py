@@ -8,7 +8,7 @@ import torch
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.decoding.search import Stepper
 from sonopsis.encoder.encoded import Encoded
-from sonopsis.encoder.packed import pack
+from sonopsis.encoder.onednn import make_fast
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.engines.base import Floats
 from sonopsis.lora import has_unmerged
@@ -29,7 +29,7 @@ class TorchEngine:
         self._prepares = False
         self._prepared: tuple[object, Mamba2LM] | None = None  # of which weights, and the copy that kernels decode
         self._preparing = threading.Lock()  # recordings are captioned side by side
-        pack(self.tagger.encoder)
+        make_fast(self.tagger.encoder)
 
     @torch.inference_mode()
     def logits(self, mel: Any, pruning: Pruning | None) -> Floats:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sonopsis.pruning.select import positive, topk
+from sonopsis.pruning.select import positive, take, topk, with_prefix
 
 
 @dataclass
@@ -22,6 +22,19 @@ class Choice:
     def tokens(self) -> int:
         """How many tokens there are afterwards."""
         return self.index.shape[1] + self.fused
+
+    def survivors(self, x: Tensor, prefix: int) -> Tensor:
+        """The prefix and the surviving patches (B, P + K, D) of a sequence (B, P + N, D).
+
+        Of attention weights (B, H, P + N, P + N) these are the rows (B, H, P + K, P + N).
+        """
+        return take(x, with_prefix(self.index, prefix))
+
+    def reduced(self, x: Tensor, prefix: int) -> Tensor:
+        """The sequence (B, P + N, D) with its patches dropped, or mixed into others: (B, P + K, D)."""
+        if self.into is None or self.weight is None:
+            return self.survivors(x, prefix)
+        return torch.cat([x[:, :prefix], mixed(x[:, prefix:], self.into, self.weight, self.tokens)], dim=1)
 
 
 def mixed(x: Tensor, into: Tensor, weight: Tensor, count: int) -> Tensor:
