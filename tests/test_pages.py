@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sonopsis.data.manifest import Row
 from sonopsis.results import FileResult, WindowResult
 from sonopsis.writers import WRITERS, write
 
@@ -122,6 +124,13 @@ def test_the_columns_of_label_tracks() -> None:
     assert section("raven") == [written("raven").rstrip("\n").split("\t")]
     (columns,) = section("audacity")
     assert len(columns) == len(written("audacity", RESULT).split("\t"))
+
+
+def test_the_fields_of_a_manifest() -> None:
+    table = read("docs/labels.md").split("## A manifest of your own")[1]
+    assert re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))) == [
+        field.name for field in dataclasses.fields(Row)
+    ]
 
 
 # ---- links
