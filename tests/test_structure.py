@@ -5,6 +5,7 @@ annotations (`TYPE_CHECKING`) too, because both tie one room to another just as 
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -195,3 +196,14 @@ def test_files_are_short_and_named_for_their_subject() -> None:
     assert {file.name for file in files} & {"util.py", "utils.py", "helpers.py", "common.py", "misc.py"} == set()
     lengths = {str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in files}
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
+
+
+def test_a_package_that_lists_its_files_lists_all_of_them() -> None:
+    wrong = {}
+    for file in PACKAGE.rglob("__init__.py"):
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        listed = set(re.findall(r"\b\w+\.py\b", text))
+        there = {other.name for other in file.parent.glob("*.py")} - {"__init__.py"}
+        if listed and listed != there:
+            wrong[file.parent.name] = listed ^ there
+    assert wrong == {}

@@ -1,6 +1,6 @@
-"""The process of one variant: prepares it, then runs it once for each line it is sent, and tells how long that took.
+"""The process of one variant: it prepares the variant, runs it once for each line it reads, and answers with the time.
 
-It reads a pickled function from standard input, then lines; it answers each with one line of JSON.
+It reads a pickled function from standard input, and then lines; the answer to each is one line of JSON.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ CORES = "SONOPSIS_BENCH_CORES"  # in the environment: how many cores to stay on;
 
 @dataclass(frozen=True)
 class Sample:
-    """One timed call: wall-clock seconds, and resident memory in MiB: its peak, and what was held before any call."""
+    """One timed call: wall-clock seconds, the peak of resident memory in MiB, and the memory before the first call."""
 
     seconds: float
     peak_mib: float | None
@@ -31,7 +31,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """What a call returns that had its work done in another process: the peak of that process in MiB."""
+    """The result of a call whose work was done in another process: the peak of that process in MiB."""
 
     peak_mib: float | None
 
@@ -56,14 +56,14 @@ class Worker:
 
 
 def release_memory() -> None:
-    """Give memory that preparation has freed back to the system, so that it is not taken for idle load."""
+    """Return freed memory to the system, so that the memory before the first call does not include it."""
     gc.collect()
     with suppress(AttributeError, OSError, TypeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _end_with_parent() -> None:
-    """A process that is stopped must not outlive a parent that was killed."""
+    """End this process when its parent ends, even if this process is stopped then."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(KILL_WITH_PARENT, 9)
 
@@ -78,7 +78,7 @@ def main() -> None:
     _end_with_parent()
     _stay_on_cores()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # text that libraries print must not be read as an answer
 
     def answer(**fields: object) -> None:
         print(json.dumps(fields), file=answers, flush=True)

@@ -1,4 +1,4 @@
-"""The machine that figures were measured on, and what the process holds of its memory."""
+"""A description of the machine, and the memory of this process."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ from typing import Any
 from sonopsis.many import cores
 from sonopsis.processor import processor
 
-# The instructions that decide how fast matrices are multiplied, by the names Linux gives them.
+# Instruction sets that decide how fast matrices are multiplied, by their names in Linux.
 FLAGS = (
     "avx2",
     "avx512f",
@@ -25,7 +25,7 @@ FLAGS = (
     "i8mm",
 )
 PACKAGES = ("numpy", "torch", "transformers", "peft", "openvino", "onnxruntime", "llama-cpp-python")
-QUIET = 0.5  # load average up to which times of this machine mean something
+QUIET = 0.5  # the highest load average at which times can be trusted
 
 
 def describe_machine() -> dict[str, Any]:
@@ -46,7 +46,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def summary(machine: Mapping[str, Any]) -> str:
-    """The machine in one line, as it is written above a table."""
+    """The machine in one line, for the text above a table."""
     flags = ", ".join(machine["flags"])
     versions = ", ".join(f"{name} {found}" for name, found in machine["versions"].items())
     read = f", reads {machine['read_gb_per_s']} GB/s" if "read_gb_per_s" in machine else ""
@@ -57,7 +57,7 @@ def summary(machine: Mapping[str, Any]) -> str:
 
 
 def warn_if_busy(machine: Mapping[str, Any]) -> str | None:
-    """A line to show when the machine has other work to do."""
+    """A warning of one line if the machine has other work to do, else None."""
     load = machine["load"]
     if load is None or load <= QUIET:
         return None
@@ -65,17 +65,17 @@ def warn_if_busy(machine: Mapping[str, Any]) -> str | None:
 
 
 def load_average() -> float | None:
-    """Processes that wanted a core over the last minute, None where the system does not tell."""
+    """The number of processes that wanted a core over the last minute; None if the system does not tell."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def resident_mib() -> float | None:
-    """What this process holds of the machine's memory now."""
+    """Resident memory of this process in MiB; None if the system does not tell."""
     return _status("VmRSS")
 
 
 def reset_peak() -> None:
-    """Let the peak begin at what is held now; where that is not allowed it stays the peak since the start."""
+    """Set the peak to the memory of this moment. Where the system forbids it, the peak since the start remains."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
@@ -84,7 +84,7 @@ def reset_peak() -> None:
 
 
 def peak_mib() -> float | None:
-    """The most this process has held since `reset_peak`, or since its start."""
+    """The largest resident memory in MiB since `reset_peak`, or since the start of the process."""
     peak = _status("VmHWM")
     if peak is not None or sys.platform == "win32":
         return peak

@@ -1,4 +1,4 @@
-"""Measurements -> rows of figures, a table, and what each speed-up is made of."""
+"""Measurements -> rows of figures, a table, and the causes of each speed-up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Report:
 
     @property
     def comparable(self) -> bool:
-        """Whether rows are the same work; whole commands, which have no precision, are not."""
+        """Whether the rows do the same work. Rows without a precision are whole commands, which do not."""
         return all(row["precision"] for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def make_report(machine: dict[str, Any], measured: Sequence[Measured], baseline:
 
 
 def joined(reports: Sequence[Report]) -> Report:
-    """Reports of one machine on several pieces of work as one, with the first's baseline; each row names its own."""
+    """Several reports of one machine as one, with the baseline of the first; each row names its own baseline."""
     return Report(reports[0].machine, [row for report in reports for row in report.rows], reports[0].baseline)
 
 
@@ -64,7 +64,7 @@ def _row(measured: Measured, baseline: str, baseline_ms: float) -> Row:
 
 @dataclass(frozen=True)
 class Split:
-    """A row's ratio as the product of its causes; a cause is None when it does not apply, or no row shows it."""
+    """A row's ratio as the product of its causes. A cause is None if it does not apply or if no row shows it."""
 
     name: str  # of the engine
     engine: float | None  # baseline -> this engine, same precision, nothing pruned
@@ -79,11 +79,11 @@ class Split:
 
 
 def split(report: Report, row: Row) -> Split:
-    """What the row's speed-up over the baseline is made of.
+    """The causes of the row's speed-up over the baseline.
 
-    A row's relatives have its engine and its `method` (an extra column: the same code on the same work). One that
-    differs from another method only where it prunes names it in the extra column `unpruned`. A row of other `work` (an
-    extra column too) than the baseline's has no causes.
+    They are found by comparing it with rows of the same engine and the same `method`, an extra column that says which
+    code ran. If a method prunes and otherwise runs the code of another one, the extra column `unpruned` names that one.
+    A row whose `work` (also an extra column) is not that of the baseline has no causes.
     """
     base = next(other for other in report.rows if other["name"] == report.baseline)
     if row.get("work") != base.get("work"):
@@ -176,9 +176,9 @@ def _is_number(cell: str) -> bool:
 
 
 def show(report: Report, extra: Mapping[str, str] | None = None) -> None:
-    """The figures on standard output, for people; a line for each speed-up tells what it is made of.
+    """Print the figures for people, then a line for each speed-up with its causes.
 
-    Columns that no row fills are left out, as in `table`, which says what `extra` is.
+    Columns that no row fills are left out. `extra` names further columns of the rows.
     """
     from rich.console import Console
     from rich.table import Table

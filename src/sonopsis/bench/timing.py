@@ -1,9 +1,9 @@
 """Wall-clock times of variants of the same work, interleaved, each in a process of its own.
 
 Times of separate runs cannot be compared: a machine is slower when it is warm, or when somebody else uses it. So there
-is one run of many rounds, every variant works once in each round, and the order changes from round to round. Thread
-pools and allocators of two libraries in one process disturb each other, so each variant has a process of its own,
-which is stopped (SIGSTOP) while others work: a thread that waits by spinning takes nothing from them.
+is one run of many rounds. Every variant works once in each round, and the order changes from round to round. Thread
+pools and allocators of two libraries in one process disturb each other, so each variant has a process of its own. It is
+stopped (SIGSTOP) while others work, because some threads spin while they wait and would take time from the others.
 """
 
 import json
@@ -28,7 +28,7 @@ SOURCE = Path(__file__).parents[2]  # the folder that contains the package
 
 
 class BenchError(ValueError):
-    """A variant that could not be prepared or run; the message names it."""
+    """A variant could not be prepared or run; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a variant: seconds for one unit in each round, in order, and resident memory in MiB."""
+    """The measurements of a variant: seconds for one unit in each round, in order, and resident memory in MiB."""
 
     variant: Variant
     seconds: tuple[float, ...]
-    peak_mib: float | None  # the most its process held in a timed call; None where the system does not tell
-    idle_mib: float | None  # what it held between preparation and the first call
+    peak_mib: float | None  # the largest in a timed call; None if the system does not tell
+    idle_mib: float | None  # between preparation and the first call
 
     def quantile(self, q: float) -> float:
         """A quantile of the times in milliseconds."""
@@ -181,7 +181,7 @@ class _Child:
         return sample
 
     def close(self) -> None:
-        """No matter what it is doing."""
+        """End the process, whatever it is doing."""
         self.process.kill()
         for pipe in (self._stdin, self._stdout):
             with suppress(OSError):  # there may be what it has not read
