@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from sonopsis.data.records import decode
 
 Split = Literal["train", "validation", "test"]
 STRICTNESS: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
@@ -50,12 +52,8 @@ def load_splits() -> Splits:
 
 
 def parse_splits(text: str) -> Splits:
-    """Splits from the JSON of splits.json; ValueError for an unknown or missing key."""
-    raw: dict[str, Any] = json.loads(text)
-    names = set(Splits.__dataclass_fields__)
-    if set(raw) != names:
-        raise ValueError(f"splits.json must have exactly the keys {sorted(names)}, not {sorted(raw)}")
-    return Splits(**{name: tuple(raw[name]) for name in names})
+    """Splits from the JSON of splits.json; ValueError for a missing, unknown or wrong key."""
+    return decode(Splits, json.loads(text))
 
 
 def write_splits(splits: Splits, path: Path) -> None:

@@ -10,20 +10,17 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TypeVar
 
-from sonopsis.data.clips import CLIP_REACH, Clip
+from sonopsis.data.clips import Clip
 from sonopsis.data.splits import Split
 from sonopsis.scenes.phrasing import captions, pick
+from sonopsis.scenes.pool import SHORTEST_BED, Pool, excerpt, milliseconds, uniform
 from sonopsis.scenes.scene import Event, Facts, Scene, SceneType, labels_of
-from sonopsis.scenes.vocabulary import BEDS, LEAVES
+from sonopsis.scenes.vocabulary import LEAVES
 
 SHARES: dict[SceneType, float] = {"single": 0.15, "sequence": 0.35, "overlap": 0.2, "repeat": 0.15, "bed": 0.15}
 SHORTEST_SCENE, LONGEST_SCENE = 4.0, 10.0  # seconds
 SHORTEST_EXCERPT, LONGEST_EXCERPT = 0.5, 4.0
-SHORTEST_CLIP = 0.01  # shorter ones are not used
-LONGEST_PAUSE = 1.0  # a longer one parts a clip into several events, of which one is used
-SHORTEST_BED = 1.0  # shorter clips make no bed
 GAIN_DB = 10.0  # events lie within +-GAIN_DB of the common level ...
 LOUDEST_GAP_DB = 10.0  # ... and within this of each other where they sound together, so that both can be heard
 BED_DB = (-15.0, -5.0)
@@ -31,7 +28,6 @@ EVENT_OVER_BED_DB = 3.0
 FLOOR_DBFS = (-70.0, -45.0)
 
 HeldOut = Callable[[str, str], bool]  # whether two labels are kept from meeting
-T = TypeVar("T")
 
 _DRUMS = {name for name, label in LEAVES.items() if label.broad == "drums"}
 # Recordings of the first hold sounds of the second as well, so that "together" or "in the background" says nothing.
@@ -39,35 +35,6 @@ _HOLDS = {
     "music": _DRUMS | {"guitar", "keyboard instrument", "bass", "orchestral instrument"},
     "drum loop": _DRUMS - {"drum loop"},
 }
-
-
-class _Pool:
-    """The clips of one split by leaf, package and family; a clip is used when it has exactly one leaf label."""
-
-    def __init__(self, clips: Iterable[Clip], split: Split) -> None:
-        self.by_leaf: dict[str, dict[str, dict[str, list[Clip]]]] = {}
-        for clip in sorted(clips, key=lambda clip: (clip.sha256, clip.start)):
-            if clip.split != split or len(clip.labels) != 1 or clip.labels[0] not in LEAVES:
-                continue
-            if _length(clip) < SHORTEST_CLIP:
-                continue
-            sources = self.by_leaf.setdefault(clip.labels[0], {})
-            sources.setdefault(clip.source, {}).setdefault(clip.family, []).append(clip)
-        self.leaves = sorted(self.by_leaf)
-        self.beds = [leaf for leaf in BEDS if any(_length(clip) >= SHORTEST_BED for clip in self._of(leaf))]
-
-    def draw(self, rng: random.Random, leaf: str, shortest: float = 0.0) -> Clip:
-        """A clip of a leaf: the package first, then the family, then the clip, so that no session dominates."""
-        for _ in range(20):
-            families = pick(rng, list(self.by_leaf[leaf].values()))
-            clip = pick(rng, pick(rng, list(families.values())))
-            if _length(clip) >= shortest:
-                return clip
-        return pick(rng, [clip for clip in self._of(leaf) if _length(clip) >= shortest])
-
-    def _of(self, leaf: str) -> list[Clip]:
-        families = [family for source in self.by_leaf.get(leaf, {}).values() for family in source.values()]
-        return [clip for family in families for clip in family]
 
 
 def held_out_pair(a: str, b: str) -> bool:
@@ -92,7 +59,7 @@ def compose(
     """
     if set(shares) - set(SHARES) or not sum(shares.values()) > 0 or min(shares.values()) < 0:
         raise ValueError(f"shares must be non-negative weights of {', '.join(SHARES)}; got {dict(shares)}")
-    pool = _Pool(clips, split)
+    pool = Pool(clips, split)
     if len(pool.leaves) < 5:
         raise ValueError(
             f"the {split!r} split has single-label clips of {len(pool.leaves)} labels; scenes need at least 5: "
@@ -106,7 +73,7 @@ def compose(
         kind = _type_at(shares, (offset + index * 0.6180339887498949) % 1.0)
         rng = random.Random(f"{seed}/{split}/{index}")
         layout = _LAYOUTS[kind](pool, rng, split, held_out_pairs)
-        noise_db = round(_uniform(rng, *FLOOR_DBFS), 1)
+        noise_db = round(uniform(rng, *FLOOR_DBFS), 1)
         sentences = captions(Facts(kind, layout.labels, len(layout.events)), rng, split)
         yield Scene(
             id=f"{split}-{seed}-{index:06d}",
@@ -148,52 +115,52 @@ class _Layout:
 # Each of the following lays out a scene of one type.
 
 
-def _single(pool: _Pool, rng: random.Random, split: Split, held_out: HeldOut) -> _Layout:
+def _single(pool: Pool, rng: random.Random, split: Split, held_out: HeldOut) -> _Layout:
     event = _event(pool, rng, pick(rng, pool.leaves), LONGEST_EXCERPT)
     return _laid_out(rng, [event])
 
 
-def _sequence(pool: _Pool, rng: random.Random, split: Split, held_out: HeldOut) -> _Layout:
+def _sequence(pool: Pool, rng: random.Random, split: Split, held_out: HeldOut) -> _Layout:
     count = pick(rng, (2,) * 15 + (3,) * 4 + (4,))
     labels = _labels(pool, rng, [pool.leaves] * count, split, held_out)
     return _laid_out(rng, _in_turn(rng, [_event(pool, rng, label, _budget(count)) for label in labels]))
 
 
-def _repeat(pool: _Pool, rng: random.Random, split: Split, held_out: HeldOut) -> _Layout:
+def _repeat(pool: Pool, rng: random.Random, split: Split, held_out: HeldOut) -> _Layout:
     count = pick(rng, (2, 3, 3, 4))
     first = _event(pool, rng, pick(rng, pool.leaves), _budget(count))
     same = rng.random() < 0.5
     events = [first]
     for _ in range(count - 1):
         other = first if same else _event(pool, rng, first.label, _budget(count))
-        gain_db = min(max(first.gain_db + _uniform(rng, -2, 2), -GAIN_DB), GAIN_DB)
+        gain_db = min(max(first.gain_db + uniform(rng, -2, 2), -GAIN_DB), GAIN_DB)
         events.append(replace(other, gain_db=round(gain_db, 1)))
     return _laid_out(rng, _in_turn(rng, events))
 
 
-def _overlap(pool: _Pool, rng: random.Random, split: Split, held_out: HeldOut) -> _Layout:
+def _overlap(pool: Pool, rng: random.Random, split: Split, held_out: HeldOut) -> _Layout:
     labels = _labels(pool, rng, [pool.leaves] * 2, split, held_out, together=True)
     first, second = (_event(pool, rng, label, LONGEST_EXCERPT) for label in labels)
     low, high = max(-GAIN_DB, first.gain_db - LOUDEST_GAP_DB), min(GAIN_DB, first.gain_db + LOUDEST_GAP_DB)
-    gain_db = round(_uniform(rng, low, high), 1)
+    gain_db = round(uniform(rng, low, high), 1)
     # Together for at least half of the shorter: the second begins before the first has less than that left.
     latest = first.span - 0.5 * min(first.span, second.span)
-    onset = _milliseconds(rng.random() * latest, math.floor)
+    onset = milliseconds(rng.random() * latest, math.floor)
     return _laid_out(rng, [first, replace(second, onset=onset, gain_db=gain_db)])
 
 
-def _bed(pool: _Pool, rng: random.Random, split: Split, held_out: HeldOut) -> _Layout:
+def _bed(pool: Pool, rng: random.Random, split: Split, held_out: HeldOut) -> _Layout:
     count = pick(rng, (1, 1, 2))
     *labels, bed_label = _labels(pool, rng, [*[pool.leaves] * count, pool.beds], split, held_out, together=True)
     events = _in_turn(rng, [_event(pool, rng, label, _budget(count)) for label in labels])
     clip = pool.draw(rng, bed_label, SHORTEST_BED)
-    bed = _placed(clip, _excerpt(clip, rng, LONGEST_SCENE, SHORTEST_BED), _uniform(rng, *BED_DB))
+    bed = _placed(clip, excerpt(clip, rng, LONGEST_SCENE, SHORTEST_BED), uniform(rng, *BED_DB))
     lowest = max(-GAIN_DB, bed.gain_db + EVENT_OVER_BED_DB)
-    events = [replace(event, gain_db=round(_uniform(rng, lowest, GAIN_DB), 1)) for event in events]
+    events = [replace(event, gain_db=round(uniform(rng, lowest, GAIN_DB), 1)) for event in events]
     return replace(_laid_out(rng, events), bed=bed)
 
 
-_LAYOUTS: dict[SceneType, Callable[[_Pool, random.Random, Split, HeldOut], _Layout]] = {
+_LAYOUTS: dict[SceneType, Callable[[Pool, random.Random, Split, HeldOut], _Layout]] = {
     "single": _single,
     "sequence": _sequence,
     "overlap": _overlap,
@@ -203,7 +170,7 @@ _LAYOUTS: dict[SceneType, Callable[[_Pool, random.Random, Split, HeldOut], _Layo
 
 
 def _labels(
-    pool: _Pool,
+    pool: Pool,
     rng: random.Random,
     choices: Sequence[Sequence[str]],
     split: Split,
@@ -223,50 +190,15 @@ def _labels(
     )
 
 
-def _event(pool: _Pool, rng: random.Random, label: str, longest: float) -> Event:
+def _event(pool: Pool, rng: random.Random, label: str, longest: float) -> Event:
     clip = pool.draw(rng, label)
-    longest = _uniform(rng, SHORTEST_EXCERPT, longest)
-    return _placed(clip, _excerpt(clip, rng, longest), _uniform(rng, -GAIN_DB, GAIN_DB))
+    longest = uniform(rng, SHORTEST_EXCERPT, longest)
+    return _placed(clip, excerpt(clip, rng, longest), uniform(rng, -GAIN_DB, GAIN_DB))
 
 
-def _placed(clip: Clip, excerpt: tuple[float, float], gain_db: float) -> Event:
-    start, end = excerpt
+def _placed(clip: Clip, place: tuple[float, float], gain_db: float) -> Event:
+    start, end = place
     return Event(clip.sha256, clip.path, start, end, clip.labels[0], onset=0.0, gain_db=round(gain_db, 1))
-
-
-def _excerpt(clip: Clip, rng: random.Random, longest: float, shortest: float = SHORTEST_CLIP) -> tuple[float, float]:
-    """Start and end in the clip, in s: an unbroken passage, or a part of it that begins with sound."""
-    passages = [passage for passage in _passages(clip) if passage[-1][1] - passage[0][0] >= shortest]
-    stretches = _drawn_by_length(rng, [(passage[0][0], passage[-1][1], passage) for passage in passages])[2]
-    start, last = stretches[0][0], stretches[-1][1]
-    if last - start > longest:
-        latest = last - longest
-        a, b, _ = _drawn_by_length(rng, [(a, min(b, latest), None) for a, b in stretches if a <= latest])
-        start = _uniform(rng, a, b)
-        last = start + longest
-    return _milliseconds(start, math.floor), _milliseconds(last, math.floor)
-
-
-def _drawn_by_length(rng: random.Random, spans: Sequence[tuple[float, float, T]]) -> tuple[float, float, T]:
-    at = rng.random() * sum(end - start for start, end, _ in spans)
-    for span in spans:
-        at -= span[1] - span[0]
-        if at < 0:
-            return span
-    return spans[-1]
-
-
-def _passages(clip: Clip) -> list[list[tuple[float, float]]]:
-    """The stretches of a clip that sound, those that no long pause parts together: one event, not two."""
-    reach = clip.start + CLIP_REACH
-    passages: list[list[tuple[float, float]]] = []
-    for start, end in clip.active:
-        if start >= reach:
-            break
-        if not passages or start - passages[-1][-1][1] > LONGEST_PAUSE:
-            passages.append([])
-        passages[-1].append((start, min(end, reach)))
-    return passages
 
 
 def _in_turn(rng: random.Random, events: Iterable[Event]) -> list[Event]:
@@ -274,8 +206,8 @@ def _in_turn(rng: random.Random, events: Iterable[Event]) -> list[Event]:
     onset = 0.0
     placed = []
     for event in events:
-        placed.append(replace(event, onset=_milliseconds(onset)))
-        onset += event.span + _uniform(rng, 0.1, 0.6)
+        placed.append(replace(event, onset=milliseconds(onset)))
+        onset += event.span + uniform(rng, 0.1, 0.6)
     return placed
 
 
@@ -283,23 +215,11 @@ def _laid_out(rng: random.Random, events: Sequence[Event]) -> _Layout:
     """A scene of 4-10 s with the events, as they stand to one another, at a random place in it."""
     used = max(event.onset + event.span for event in events)
     shortest = max(SHORTEST_SCENE, used + 0.1)
-    duration = _milliseconds(_uniform(rng, shortest, min(LONGEST_SCENE, shortest + 3.0)))
-    shift = _milliseconds(rng.random() * (duration - used), math.floor)
-    return _Layout(duration, tuple(replace(event, onset=_milliseconds(event.onset + shift)) for event in events))
+    duration = milliseconds(uniform(rng, shortest, min(LONGEST_SCENE, shortest + 3.0)))
+    shift = milliseconds(rng.random() * (duration - used), math.floor)
+    return _Layout(duration, tuple(replace(event, onset=milliseconds(event.onset + shift)) for event in events))
 
 
 def _budget(count: int) -> float:
     """Longest excerpt when `count` of them follow one another in one scene."""
     return min(LONGEST_EXCERPT, (LONGEST_SCENE - 0.2 - 0.6 * (count - 1)) / count)
-
-
-def _length(clip: Clip) -> float:
-    return max((passage[-1][1] - passage[0][0] for passage in _passages(clip)), default=0.0)
-
-
-def _uniform(rng: random.Random, low: float, high: float) -> float:
-    return low + (high - low) * rng.random()
-
-
-def _milliseconds(seconds: float, rounding: Callable[[float], int] = round) -> float:
-    return rounding(seconds * 1000) / 1000
