@@ -114,7 +114,8 @@ Precision = Annotated[
     str | None,
     typer.Option(
         show_default="float32",
-        help="Type of the numbers to compute with. bfloat16 and int8 can be faster; docs/engines.md says where.",
+        help="Numbers to compute with: float32, bfloat16, float16, int8, or auto (the fastest on this machine). "
+        "See docs/engines.md.",
     ),
 ]
 Workers = Annotated[
