@@ -225,6 +225,7 @@ def stream(batch: Callable[[int], Batch], first: int, last: int, workers: int) -
         multiprocessing_context="forkserver" if workers else None,
         prefetch_factor=8 if workers else None,
         worker_init_fn=_leave_interrupts,
+        generator=torch.Generator(),  # its own: a resumed run would draw once more from the one that drops blocks
     )
     yield from loader
 
