@@ -37,7 +37,7 @@ BLOCK = 16  # rows and columns that are transposed at once
 class ProductMemory(NamedTuple):
     """Memory for `project` with MANY_VECTORS vectors or more; it must start with finite numbers.
 
-    columns (K, B in whole registers and one more) holds x transposed; widened (WEIGHT_ROWS, PITCH) and sums (ROWS, the
+    columns (K, B in whole registers or more) holds x transposed; widened (WEIGHT_ROWS, PITCH) and sums (ROWS, the
     same width as columns) belong to one thread, or have a leading axis of threads.
     """
 
@@ -48,8 +48,9 @@ class ProductMemory(NamedTuple):
     @classmethod
     def new(cls, threads: int, terms: int, batch: int) -> "ProductMemory":
         """For `threads` threads that share `columns`, sums of up to `terms` terms, and `batch` vectors."""
-        # One register more than needed: rows a power of two apart would share few lines of a cache.
-        width = -(-batch // LANES) * LANES + 16 if batch >= MANY_VECTORS else 0
+        width = -(-batch // LANES) * LANES if batch >= MANY_VECTORS else 0
+        if width >= 64:  # rows a large power of two apart share few lines of a cache
+            width += 16
         return cls(
             np.zeros((terms, width), np.float32),
             np.zeros((threads, WEIGHT_ROWS, PITCH), np.float32),
