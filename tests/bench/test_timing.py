@@ -14,21 +14,37 @@ from sonopsis.bench.timing import CAN_STOP, BenchError, Measured, Variant, measu
 # `prepare` must be importable by the child: partial(partial, function, ...) returns what calls function(...).
 
 
+# In the child, a clock that only its calls move, by a quarter of a second for each step.
+CLOCK = """(lambda now: (
+    setattr(__import__("sys").modules["sonopsis.bench.child"], "perf_counter", lambda: now[0]),
+    lambda: now.__setitem__(0, now[0] + 0.25 * {steps}),
+)[1])([0.0])"""
+
+
+def ticker(name: str, steps: int, **fields: object) -> Variant:
+    return Variant(name, "clock", "float32", None, partial(eval, CLOCK.format(steps=steps)), **fields)  # type: ignore[arg-type]
+
+
 def sleeper(name: str, seconds: float, **fields: object) -> Variant:
     return Variant(name, "clock", "float32", None, partial(partial, time.sleep, seconds), **fields)  # type: ignore[arg-type]
 
 
 def test_processes_report_the_time_of_their_call_alone() -> None:
-    """Without the start of the process. The least disturbed call counts: other work on the machine only adds."""
-    fast, slow = measure([sleeper("fast", 0.01), sleeper("slow", 0.04)], rounds=10, warmup=1)
-    assert len(fast.seconds) == len(slow.seconds) == 10
-    assert 0.01 <= min(fast.seconds) < 0.03 < 0.04 <= min(slow.seconds) < 0.08
-    assert fast.quantile(0.1) <= fast.quantile(0.5) <= fast.quantile(0.9)
+    """Without the start of the process, during which the clock of this test stands still."""
+    fast, slow = measure([ticker("fast", 1), ticker("slow", 4)], rounds=10, warmup=1)
+    assert [*fast.seconds, *slow.seconds] == [0.25] * 10 + [1.0] * 10
+    assert fast.quantile(0.1) == fast.quantile(0.5) == 250
+
+
+def test_time_is_the_clocks() -> None:
+    """A real call takes at least as long as it sleeps; how much longer is the machine's business."""
+    (measured,) = measure([sleeper("real", 0.01)], rounds=2)
+    assert min(measured.seconds) >= 0.01
 
 
 def test_times_are_for_one_unit() -> None:
-    (measured,) = measure([sleeper("four clips", 0.04, units=4)], rounds=10)
-    assert 10 <= measured.quantile(0) < 20
+    (measured,) = measure([ticker("four clips", 4, units=4)], rounds=10)
+    assert measured.quantile(0) == measured.quantile(1) == 250
 
 
 def test_every_round_runs_every_variant_once_in_a_new_order(tmp_path: Path) -> None:
