@@ -1,12 +1,19 @@
 """Which engine and precision a model gets, on processors of every kind."""
 
+import json
 import logging
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import sonopsis
 from sonopsis.engines import choice
+from sonopsis.files import ModelError
+from sonopsis.graphs.names import STAMP, stamp
 from sonopsis.processor import Processor
 
 AVX2 = Processor("an old laptop", "AuthenticAMD", frozenset({"avx2"}))
@@ -116,3 +123,46 @@ def test_the_reason_is_logged_in_one_line(
     assert small.startswith("engine onnx in float32: ") and small.endswith("processor an old laptop with AVX2")
     assert without.startswith("engine torch in float32: ") and "has no graphs" in without
     assert "as asked for" in named
+
+
+def test_auto_takes_graphs_if_they_can_be_run(
+    exported: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert sonopsis.load(tiny_model).engine.name == "torch"  # no graphs
+    assert sonopsis.load(exported).engine.name == "onnx"  # small
+    assert sonopsis.load(exported, device="cpu").engine.name == "onnx"
+    monkeypatch.setattr(choice, "installed", lambda engine: engine == "openvino")
+    assert sonopsis.load(exported).engine.name == "openvino"
+    monkeypatch.setattr(choice, "installed", lambda engine: False)
+    with caplog.at_level(logging.WARNING):
+        assert sonopsis.load(exported).engine.name == sonopsis.load(exported).engine.name == "torch"
+    assert [record.message.count("sonopsis[openvino]") for record in caplog.records] == [1]  # once
+    with pytest.raises(ValueError, match=r"pip install .*sonopsis\[openvino\]"):
+        sonopsis.load(exported, engine="openvino")
+
+
+def test_what_cannot_be_is_said_in_one_line(exported: Path, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="sonopsis export"):
+        sonopsis.load(tiny_model, engine="onnx")
+    with pytest.raises(ValueError, match="auto, torch, onnx, openvino"):
+        sonopsis.load(exported, engine="tensorrt")
+    with pytest.raises(ValueError, match="float32 or int8, not 'bfloat16'"):
+        sonopsis.load(exported, engine="onnx", dtype="bfloat16")
+    with pytest.raises(ValueError, match="computes on the CPU"):
+        sonopsis.load(exported, engine="onnx", device="cuda")
+    with pytest.raises(ValueError, match="not 'int3'"):
+        sonopsis.load(exported, engine="torch", dtype="int3")
+    with pytest.raises(ModelError, match="engine='torch'"):
+        _ = sonopsis.load(exported, engine="onnx").module
+
+
+def test_graphs_of_other_weights_are_refused(exported: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(exported, tmp_path / "copy"))
+    state = load_file(copy / "model.safetensors")
+    save_file(dict(sorted({**state, "extra": torch.zeros(3)}.items())), copy / "model.safetensors")
+    with pytest.raises(ModelError, match="other weights"):
+        sonopsis.load(copy, engine="onnx")
+    (copy / STAMP).write_text(json.dumps(stamp(copy / "model.safetensors")))
+    (copy / "tag.onnx").write_bytes(b"no graph")
+    with pytest.raises(ModelError, match=r"tag\.onnx.*export the model again"):
+        sonopsis.load(copy, engine="onnx").tag(0.1 * np.random.default_rng(0).standard_normal(16_000))

@@ -1,7 +1,6 @@
 """One model on every engine: the same predictions, the same errors, and no torch where none is needed."""
 
 import json
-import logging
 import shutil
 import subprocess
 import sys
@@ -11,30 +10,17 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 import sonopsis
-from sonopsis import lora
-from sonopsis.engines import choice
 from sonopsis.files import ModelError
 from sonopsis.folder import DEFAULT_MODEL, describe
-from sonopsis.graphs.names import STAMP, stamp
+from sonopsis.graphs.names import STAMP
 from sonopsis.graphs.write import write_graphs
-from sonopsis.mamba2 import Mamba2LM
-from sonopsis.mamba2.prepared import PreparedLM
 from sonopsis.model import Request
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # Largest difference of a score in [0, 1] from torch in float32, on recordings; docs/engines.md states these.
 TOLERANCE = {("onnx", "float32"): 1e-5, ("openvino", "float32"): 1e-5, ("openvino", "bfloat16"): 0.1}
-
-
-@pytest.fixture(scope="module")
-def exported(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with its graphs."""
-    folder = tmp_path_factory.mktemp("exported") / "tiny"
-    sonopsis.load(tiny_model, engine="torch").export(folder, to="onnx")
-    return folder
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
@@ -50,54 +36,6 @@ def test_a_model_says_the_same_on_every_engine(exported: Path, sounds: Path, eng
                 assert dict(window.labels or []) == pytest.approx(dict(other.labels or []), abs=1e-5)
                 assert window.score == pytest.approx(other.score, abs=1e-4)
                 np.testing.assert_allclose(window.embedding, other.embedding, atol=1e-5)
-
-
-def test_a_prepared_model_captions_by_compiled_kernels(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The texts stay the same."""
-    pytest.importorskip("numba")
-    prepared = counted(monkeypatch)
-    files = [str(EXAMPLES / name) for name in ("arrow.wav", "helicopter.ogg")] + [str(sounds / "noise.wav")]
-    plain = sonopsis.load(engine="torch")
-    said = [plain.caption(file)[0].text for file in files]
-    assert prepared == []
-    model = sonopsis.load(engine="torch")
-    model.prepare()
-    assert [model.caption(file)[0].text for file in files] == said
-    assert [lm.kernels for lm in prepared] == ["numba"]
-
-
-def test_kernels_leave_the_module_as_it_is(tiny_model: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It can be trained after any number of captions, and they are those of its weights at the time."""
-    prepared = counted(monkeypatch)
-    model, unprepared = sonopsis.load(tiny_model, engine="torch"), sonopsis.load(tiny_model, engine="torch")
-    model.prepare()
-    lm = model.module.lm
-    file = str(sounds / "noise.wav")
-    before = model.caption(file)[0]
-    assert model.module.lm is lm and all(parameter.requires_grad for parameter in lm.parameters())
-    model.module(torch.as_tensor(model.mel(file)), torch.tensor([[1, 2]]))[0].sum().backward()
-    torch.optim.SGD(lm.parameters(), lr=1.0).step()
-    after, again = model.caption(file)[0], model.caption(file)[0]
-    assert after == again != before
-    unprepared.module.load_state_dict(model.module.state_dict())
-    plain = unprepared.caption(file)[0]
-    assert plain.text == after.text and plain.score == pytest.approx(after.score, abs=1e-4)
-    lora.attach(lm)
-    assert model.caption(file)[0] == plain  # by torch again, adapters and all
-    assert len(prepared) == 2
-
-
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[PreparedLM]:
-    """The language models that are prepared from now on."""
-    prepared: list[PreparedLM] = []
-    prepare = Mamba2LM.prepare
-
-    def noted(lm: Mamba2LM) -> PreparedLM:
-        prepared.append(prepare(lm))
-        return prepared[-1]
-
-    monkeypatch.setattr(Mamba2LM, "prepare", noted)
-    return prepared
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
@@ -158,49 +96,6 @@ def test_tagging_and_captioning_with_graphs_import_no_torch(sounds: Path) -> Non
         assert done.returncode == 0, done.stderr
         (result,) = json.loads(done.stdout)
         assert result["windows"] and result["windows"][0]["labels"]
-
-
-def test_auto_takes_graphs_if_they_can_be_run(
-    exported: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert sonopsis.load(tiny_model).engine.name == "torch"  # no graphs
-    assert sonopsis.load(exported).engine.name == "onnx"  # small
-    assert sonopsis.load(exported, device="cpu").engine.name == "onnx"
-    monkeypatch.setattr(choice, "installed", lambda engine: engine == "openvino")
-    assert sonopsis.load(exported).engine.name == "openvino"
-    monkeypatch.setattr(choice, "installed", lambda engine: False)
-    with caplog.at_level(logging.WARNING):
-        assert sonopsis.load(exported).engine.name == sonopsis.load(exported).engine.name == "torch"
-    assert [record.message.count("sonopsis[openvino]") for record in caplog.records] == [1]  # once
-    with pytest.raises(ValueError, match=r"pip install .*sonopsis\[openvino\]"):
-        sonopsis.load(exported, engine="openvino")
-
-
-def test_what_cannot_be_is_said_in_one_line(exported: Path, tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="sonopsis export"):
-        sonopsis.load(tiny_model, engine="onnx")
-    with pytest.raises(ValueError, match="auto, torch, onnx, openvino"):
-        sonopsis.load(exported, engine="tensorrt")
-    with pytest.raises(ValueError, match="float32 or int8, not 'bfloat16'"):
-        sonopsis.load(exported, engine="onnx", dtype="bfloat16")
-    with pytest.raises(ValueError, match="computes on the CPU"):
-        sonopsis.load(exported, engine="onnx", device="cuda")
-    with pytest.raises(ValueError, match="not 'int3'"):
-        sonopsis.load(exported, engine="torch", dtype="int3")
-    with pytest.raises(ModelError, match="engine='torch'"):
-        _ = sonopsis.load(exported, engine="onnx").module
-
-
-def test_graphs_of_other_weights_are_refused(exported: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(exported, tmp_path / "copy"))
-    state = load_file(copy / "model.safetensors")
-    save_file(dict(sorted({**state, "extra": torch.zeros(3)}.items())), copy / "model.safetensors")
-    with pytest.raises(ModelError, match="other weights"):
-        sonopsis.load(copy, engine="onnx")
-    (copy / STAMP).write_text(json.dumps(stamp(copy / "model.safetensors")))
-    (copy / "tag.onnx").write_bytes(b"no graph")
-    with pytest.raises(ModelError, match=r"tag\.onnx.*export the model again"):
-        sonopsis.load(copy, engine="onnx").tag(0.1 * np.random.default_rng(0).standard_normal(16_000))
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])

@@ -1,4 +1,4 @@
-"""Other programs' checkpoints through the whole path: `sonopsis.load`, tags, `sonopsis tag` and `sonopsis info`."""
+"""Published checkpoints as a model: `sonopsis.load`, tags, `sonopsis tag` and `sonopsis info`."""
 
 import json
 import os
