@@ -243,9 +243,9 @@ def test_tied_head_is_the_embedding(make_lm: MakeLM) -> None:
 
 
 def test_bad_calls_say_what_is_wrong(lm: Mamba2LM, ids: Tensor) -> None:
-    with pytest.raises(ValueError, match="either token ids or embeds"):
+    with pytest.raises(ValueError, match="token ids or embeds"):
         lm()
-    with pytest.raises(ValueError, match="either token ids or embeds"):
+    with pytest.raises(ValueError, match="token ids or embeds"):
         lm(ids, embeds=lm.embed(ids))
     with pytest.raises(ValueError, match="cache holds 3 sequences"):
         lm(ids, cache=lm.new_cache(3))
