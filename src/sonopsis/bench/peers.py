@@ -18,9 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sonopsis.bench.weights import read_tagger
-from sonopsis.checkpoints.ast import BODY, IN_MEMORY
-from sonopsis.checkpoints.keys import Table
-from sonopsis.encoder import EncoderConfig
+from sonopsis.checkpoints.ast_write import huggingface_state
 from sonopsis.encoder.tagger import Tagger
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -74,36 +72,6 @@ class ReferenceTagger:
         return weights[:, :, prefix:, prefix:].mean(dim=(1, 2))
 
 
-def to_transformers(state: Mapping[str, Tensor], config: EncoderConfig) -> dict[str, Tensor]:
-    """The state of an AST `Tagger` -> that of transformers' ASTForAudioClassification, as it is in memory."""
-    positions = state["encoder.positions"]  # (1, P + N, D)
-    time, frequency = config.grid(config.frames)
-    prefix, cells = positions.split([config.prefix_tokens, time * frequency], dim=1)
-    cells = cells.unflatten(1, (time, frequency)).transpose(1, 2).flatten(1, 2)  # frequency-major
-    cls, distillation = state["encoder.prefix"].unbind(dim=1)  # (1, D) each
-    found = {
-        f"{BODY}embeddings.cls_token": cls[None],
-        f"{BODY}embeddings.distillation_token": distillation[None],
-        f"{BODY}embeddings.position_embeddings": torch.cat([prefix, cells], dim=1),
-    }
-    kernel = state["encoder.stem.proj.weight"].transpose(2, 3)  # (D, 1, frequency, time)
-    names: Table = {
-        "encoder.norm": (f"{BODY}layernorm",),
-        "head.norm": ("classifier.layernorm",),
-        "head.linear": ("classifier.dense",),
-        "encoder.stem.proj": (f"{BODY}embeddings.patch_embeddings.projection",),
-    }
-    for number in range(config.depth):
-        for own, theirs in IN_MEMORY.items():
-            names[f"encoder.blocks.{number}.{own}"] = tuple(f"{BODY}layers.{number}.{name}" for name in theirs)
-    for own, parts in names.items():
-        for kind in ("weight", "bias"):
-            tensor = kernel if f"{own}.{kind}" == "encoder.stem.proj.weight" else state[f"{own}.{kind}"]
-            chunks = tensor.chunk(len(parts))
-            found |= {f"{part}.{kind}": chunk for part, chunk in zip(parts, chunks, strict=True)}
-    return {name: tensor.contiguous() for name, tensor in found.items()}
-
-
 def transformers_ast(tagger: Tagger, attention: str = "sdpa") -> Any:
     """transformers' ASTForAudioClassification with the weights of an AST `Tagger`; raises ValueError without it."""
     try:
@@ -127,7 +95,7 @@ def transformers_ast(tagger: Tagger, attention: str = "sdpa") -> Any:
     }
     with torch.device("meta"):
         model = ASTForAudioClassification(ASTConfig(**fields))
-    model.load_state_dict(to_transformers(tagger.state_dict(), config), assign=True)
+    model.load_state_dict(huggingface_state(tagger.state_dict(), config, modern=True), assign=True)
     return model.eval()
 
 

@@ -23,13 +23,15 @@ def check_ast(config: EncoderConfig) -> None:
         raise ValueError(f"its encoder has {wrong}, and transformers' AST only { ({n: FIXED[n] for n in wrong}) }")
 
 
-def huggingface_state(state: Mapping[str, Tensor], config: EncoderConfig) -> dict[str, Tensor]:
+def huggingface_state(state: Mapping[str, Tensor], config: EncoderConfig, *, modern: bool = False) -> dict[str, Tensor]:
     """The state of a `Tagger` -> tensors in float32 by the names that transformers' files have.
+
+    With `modern` they have the names of transformers' modules in memory, for `load_state_dict`.
 
     Joined queries, keys and values are parted again, patches and the kernel become frequency-major.
     """
     classifier = "head.linear.weight" in state
-    table = huggingface_table(BODY if classifier else "", config.depth, modern=False, classifier=classifier)
+    table = huggingface_table(BODY if classifier else "", config.depth, modern=modern, classifier=classifier)
     theirs: dict[str, Tensor] = {}
     for own, names in table.items():
         tensor = _frequency_major(own, state[own].detach().float(), config)

@@ -17,7 +17,7 @@ from sonopsis.checkpoints import ast, audiomae, eat
 from sonopsis.checkpoints.keys import check_shapes, expect, listed
 from sonopsis.checkpoints.tensors import read_tensors
 from sonopsis.encoder.config import EncoderConfig
-from sonopsis.encoder.head import Head
+from sonopsis.encoder.tagger import Head
 from sonopsis.encoder.vit import Encoder
 from sonopsis.files import CONFIG, FRONT_END, ModelError, read_json, weight_files
 from sonopsis.mel import MELS, MelConfig

@@ -6,7 +6,7 @@ from math import prod
 
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.layers import conv_layers
-from sonopsis.pruning.config import READS, Pruning, Reads, merge_rounds, uniform
+from sonopsis.pruning.config import Pruning, merge_rounds, uniform
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,12 @@ def encoder_macs(
     """
     frames = config.frames if frames is None else frames
     if not isinstance(pruning, Pruning):
-        pruning = uniform(config.depth, pruning)
-    reads = _reads(config, pruning)
-    mixes = pruning is not None and pruning.reduce in ("fuse", "merge")
+        pruning = uniform(config.depth, pruning) or Pruning({})
+    reads, mixes = pruning.reads(config.score), pruning.mixes
     head = config.width * labels
     reference = executed = stem_macs(config, frames) + head
     counts = [prod(config.grid(frames)), *patch_counts(config, frames, pruning)]
-    fused = [int(pruning is not None and pruning.reduce == "fuse" and count < counts[0]) for count in counts]
+    fused = [int(pruning.reduce == "fuse" and count < counts[0]) for count in counts]
     for block, (patches, kept) in enumerate(pairwise(counts)):
         tokens = config.prefix_tokens + patches + fused[block]
         survivors = config.prefix_tokens + kept + fused[block + 1]
@@ -54,7 +53,7 @@ def encoder_macs(
         else:  # survivors only, after the CLS query and its row of attention if they decide
             executed += full if mixes else _block(config, keys=tokens, queries=survivors, rows=survivors, mlp=survivors)
             executed += config.width**2 + tokens * config.width if reads == "row" else 0
-            if pruning is not None and pruning.reduce == "merge":
+            if pruning.reduce == "merge":
                 executed += (
                     sum((n // 2) * (n - n // 2) for n, _ in merge_rounds(patches, kept)) * config.width // config.heads
                 )
@@ -90,14 +89,6 @@ def _block(config: EncoderConfig, *, keys: int, queries: int, rows: int, mlp: in
     projections = (2 * keys + queries + rows) * width**2
     attention = (queries + rows) * keys * width  # q k^T, then weights times v
     return projections + attention + 2 * mlp * width * _hidden(config)
-
-
-def _reads(config: EncoderConfig, pruning: Pruning | None) -> Reads:
-    """Which attention weights a pruning block computes to choose."""
-    score = config.score if pruning is None or pruning.score is None else pruning.score
-    if (pruning is not None and pruning.reduce == "merge") or not isinstance(score, str):
-        return "nothing"
-    return READS.get(score, "nothing")
 
 
 def _hidden(config: EncoderConfig) -> int:

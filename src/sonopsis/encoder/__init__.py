@@ -11,15 +11,14 @@ from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.trace import Trace
 
 if TYPE_CHECKING:
-    from sonopsis.encoder.head import Head
-    from sonopsis.encoder.tagger import Tagger
+    from sonopsis.encoder.tagger import Head, Tagger
     from sonopsis.encoder.vit import Encoder
 
 __all__ = ["PRESETS", "Encoded", "Encoder", "EncoderConfig", "Head", "Tagger", "Trace"]
 
 _TORCH = {
     "Encoder": "sonopsis.encoder.vit",
-    "Head": "sonopsis.encoder.head",
+    "Head": "sonopsis.encoder.tagger",
     "Tagger": "sonopsis.encoder.tagger",
 }
 

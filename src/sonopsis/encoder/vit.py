@@ -1,6 +1,7 @@
 """The encoder: log-Mel -> patches -> transformer blocks, some of which drop patches."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,17 @@ from sonopsis.encoder.stem import Stem
 from sonopsis.pruning.config import Pruning
 from sonopsis.pruning.selector import Selector
 from sonopsis.pruning.survivors import Survivors
+
+
+@dataclass
+class _Tokens:
+    """What goes from block to block."""
+
+    x: Tensor  # (B, P + K, D) prefix tokens, then the patches that are left
+    left: Survivors  # what these patches are
+    bias: Tensor | None = None  # (B, 1, 1, P + K) added to the logits of attention
+    stages: list[Tensor] = field(default_factory=list)  # per pruning block: grid cells of its survivors (B, K)
+    dropped: Tensor | None = None  # (B, N + 1, D) last states of patches, if they are collected; last row: padding
 
 
 class Encoder(nn.Module):
@@ -56,50 +68,73 @@ class Encoder(nn.Module):
         """
         if collect_dropped and pooled_only:
             raise ValueError("pooled_only computes no tokens to collect; give collect_dropped or pooled_only, not both")
-        last = self.config.depth - 1 if pooled_only else None
-        prefix, pruning = self.config.prefix_tokens, self._checked(pruning)
+        pruning = self._checked(pruning)
         x, grid = self.embed(mel)  # (B, P + N, D)
-        left = Survivors.all(grid, x.shape[0], x.device)
-        bias: Tensor | None = None  # (B, 1, 1, P + K)
-        stages: list[Tensor] = []
-        dropped = x.new_zeros(x.shape[0], left.patches + 1, self.config.width) if collect_dropped else None
-        for number, block in enumerate(self.blocks):
-            kept = pruning.count(number, left.patches, grid)
-            prunes = pruning.prunes(number, left.patches, grid)
-            if number == last and self.config.pooling != "mean":
-                x, left = block.forward_prefix(x, prefix, bias), Survivors(grid, left.index[:, :0])
-                break
-            if number == last and self.config.norm == "pre" and not prunes:
-                x, left, prefix = block.forward_mean(x, prefix, bias, left.shares()), left.as_one(), 0
-                break
-            if not prunes:
-                x = block(x, bias)
-            else:
-                selector = self._selector(pruning, left, number, kept, mel)
-                pruned = block.forward_pruned(x, prefix, selector, keep_seen=collect_dropped, bias=bias)
-                if dropped is not None and pruned.seen is not None and pruning.reduce != "merge":
-                    # survivors' cells are cleared later; merging drops nothing
-                    dropped = _put(dropped, left.index, self.norm(pruned.seen))
-                x, left = pruned.x, left.after(pruned.choice)
-                bias = left.bias(prefix, proportional=pruning.reduce == "merge")
-            if number in pruning.keep:
-                stages.append(left.cells)
-        x = self.norm(x)
+        state = _Tokens(x, Survivors.all(grid, x.shape[0], x.device))
+        if collect_dropped:
+            state.dropped = x.new_zeros(x.shape[0], state.left.patches + 1, self.config.width)
+        for number in range(self.config.depth - 1):
+            self._run_block(number, state, pruning, mel)
+        if pooled_only:
+            return self._run_last_for_pooling(state, pruning, mel)
+        self._run_block(self.config.depth - 1, state, pruning, mel)
+        return self._every_token(state)
+
+    def _run_block(self, number: int, state: "_Tokens", pruning: Pruning, mel: Tensor) -> None:
+        """One block for all tokens; fewer are left where it prunes."""
+        block, left, prefix = self.blocks[number], state.left, self.config.prefix_tokens
+        if not pruning.prunes(number, left.patches, left.grid):
+            state.x = block(state.x, state.bias)
+        else:
+            selector = self._selector(pruning, left, number, pruning.count(number, left.patches, left.grid), mel)
+            keep_seen = state.dropped is not None
+            pruned = block.forward_pruned(state.x, prefix, selector, keep_seen=keep_seen, bias=state.bias)
+            if state.dropped is not None and pruned.seen is not None and pruning.reduce != "merge":
+                # The cells of survivors are cleared at the end; merging drops nothing.
+                state.dropped = _put(state.dropped, left.index, self.norm(pruned.seen))
+            state.x, state.left = pruned.x, left.after(pruned.choice)
+            state.bias = state.left.bias(prefix, proportional=pruning.reduce == "merge")
+        if number in pruning.keep:
+            state.stages.append(state.left.cells)
+
+    def _run_last_for_pooling(self, state: "_Tokens", pruning: Pruning, mel: Tensor) -> Encoded[Tensor]:
+        """The last block, of which only what `pool` reads is computed."""
+        number, left, prefix = self.config.depth - 1, state.left, self.config.prefix_tokens
+        block = self.blocks[number]
+        if self.config.pooling != "mean":
+            x = self.norm(block.forward_prefix(state.x, prefix, state.bias))  # (B, P, D)
+            none = Survivors(left.grid, left.index[:, :0])
+            return self._encoded(state, none, tokens=x[:, prefix:], prefix=x)
+        if self.config.norm == "pre" and not pruning.prunes(number, left.patches, left.grid):
+            x = self.norm(block.forward_mean(state.x, prefix, state.bias, left.shares()))  # (B, 1, D)
+            return self._encoded(state, left.as_one(), tokens=x, prefix=x[:, :0])
+        self._run_block(number, state, pruning, mel)
+        return self._every_token(state)
+
+    def _every_token(self, state: "_Tokens") -> Encoded[Tensor]:
+        """The tokens after the last block, and the last states of those that were dropped, if they were collected."""
+        prefix, left = self.config.prefix_tokens, state.left
+        x = self.norm(state.x)  # (B, P + K, D)
         tokens = x[:, prefix:]  # (B, K, D)
         if left.mask is not None:
             tokens = tokens * left.mask.unsqueeze(-1)
-        if dropped is not None:
-            dropped = _put(dropped, left.cells, torch.zeros_like(tokens[:, : left.patches]))[:, :-1]
+        encoded = self._encoded(state, left, tokens=tokens, prefix=x[:, :prefix])
+        if state.dropped is not None:
+            survivors = torch.zeros_like(tokens[:, : left.patches])
+            encoded.dropped = _put(state.dropped, left.cells, survivors)[:, :-1]
+            encoded.source = left.sources()
+        return encoded
+
+    def _encoded(self, state: "_Tokens", left: Survivors, *, tokens: Tensor, prefix: Tensor) -> Encoded[Tensor]:
         return Encoded(
             tokens=tokens,
             index=left.index,
             mask=torch.ones_like(left.index, dtype=torch.bool) if left.mask is None else left.mask,
             size=left.sizes(),
-            prefix=x[:, :prefix],
-            grid=grid,
-            stages=stages,
-            dropped=dropped,
-            source=left.source if dropped is None else left.sources(),
+            prefix=prefix,
+            grid=left.grid,
+            stages=state.stages,
+            source=left.source,
             fused=left.fused,
             padded=left.mask is not None,
         )

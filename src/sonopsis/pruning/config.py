@@ -14,6 +14,7 @@ SCORES = ("cls", "attention", "value", "mean", "std", "random")
 Reads = Literal["row", "matrix", "nothing"]  # the attention weights that a score needs: those of CLS, all, or none
 READS: dict[str, Reads] = {"cls": "row", "value": "row", "attention": "matrix"}
 REDUCERS = ("topk", "fuse", "merge", "segment", "columns", "bands", "mass")
+MIXING = ("fuse", "merge")  # reducers that make new tokens, so need every row of the attention's output
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,18 @@ class Pruning:
             )
         if self.reduce not in REDUCERS:
             raise ValueError(f"pruning reducer {self.reduce!r} is unknown; choose one of {REDUCERS}")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether dropped patches live on in other tokens, so that their rows are needed."""
+        return self.reduce in MIXING
+
+    def reads(self, own: "str | ScoreFunction") -> Reads:
+        """Which attention weights a pruning block computes to choose; `own` is the score where none is named."""
+        score = own if self.score is None else self.score
+        if self.reduce == "merge" or not isinstance(score, str):
+            return "nothing"
+        return READS.get(score, "nothing")
 
     def count(self, block: int, patches: int, grid: tuple[int, int]) -> int:
         """How many of the `patches` that enter a block survive it, a fused token not counted.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sonopsis.pruning.config import READS, Pruning, Reads
+from sonopsis.pruning.config import Pruning, Reads
 from sonopsis.pruning.merge import merge
 from sonopsis.pruning.mix import Choice, fuse
 from sonopsis.pruning.scores import (
@@ -18,8 +18,6 @@ from sonopsis.pruning.scores import (
 )
 from sonopsis.pruning.select import bands, by_mass, columns, topk, topk_by_segment
 from sonopsis.pruning.survivors import Survivors
-
-MIXING = ("fuse", "merge")  # reducers that make new tokens, so need every row of the attention's output
 
 
 @dataclass
@@ -38,14 +36,12 @@ class Selector:
     @property
     def reads(self) -> Reads:
         """Which attention weights the choice needs."""
-        if self.pruning.reduce == "merge" or not isinstance(self.score, str):
-            return "nothing"
-        return READS.get(self.score, "nothing")
+        return self.pruning.reads(self.score)
 
     @property
     def mixes(self) -> bool:
         """Whether dropped patches live on in other tokens, so that their rows are needed."""
-        return self.pruning.reduce in MIXING
+        return self.pruning.mixes
 
     def choose(self, weights: Tensor | None, k: Tensor, v: Tensor, y: Tensor, prefix: int) -> Choice:
         """Who survives, by attention weights (B, H, 1 or P + N, P + N), keys, values (B, H, P + N, D/H) and rows y."""
