@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sonopsis.mamba2.kernels.matmul import ProductMemory
 
 BLOCK = 512  # rows of weights that torch widens at once
+MANY_ROWS = 256  # of float32 that are multiplied at once, from which on torch is as fast as the kernels everywhere
 
 
 def has_bfloat16_products() -> bool:
@@ -31,7 +32,7 @@ def has_slow_float32_products() -> bool:
     """Whether torch's float32 products are slower than the kernels' on this processor.
 
     torch's wheels multiply with MKL, which does not use all that processors of AMD can do: on an EPYC of 2023 a prompt
-    of 64 positions takes 1.4 times as long as by the kernels, one of 512 as long (docs/log.md).
+    of 64 positions takes 1.2 times as long as by the kernels, one of 512 as long (docs/log.md).
     """
     return processor().vendor == "AuthenticAMD" and torch.backends.mkl.is_available()
 
@@ -78,7 +79,7 @@ class StoredLinear(nn.Linear):
 
     def multiply(self, x: Tensor, out: Tensor, memory: "ProductMemory | None" = None) -> None:
         """Rows x (N, K) into out (N, R), on the CPU without gradients; `memory` for so many rows may be used again."""
-        if not self.by_kernels:
+        if not self.by_kernels or (self.direct and len(x) > MANY_ROWS):
             torch.mm(x, self.weight.T, out=out)
             return
         from sonopsis.mamba2.kernels.language_model import multiply
