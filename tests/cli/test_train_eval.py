@@ -14,7 +14,7 @@ Run = Callable[..., Result]
 @pytest.mark.parametrize(
     ("config", "override", "said"),
     [
-        ("stage: tagging\noutput: out\nlearning: 1\n", [], "unknown key 'learning'"),
+        ("stage: tagging\noutput: out\nlearning: 1\n", [], "unknown key `learning`"),
         ("stage: tagging\n", [], "`output` is missing"),
         ("stage: dancing\noutput: out\n", [], "dancing"),
         ("stage: tagging\noutput: out\n", ["steps"], "key=value"),
