@@ -76,7 +76,7 @@ def test_labels_are_those_of_the_rows_of_a_list_or_of_the_model(
     ("labels", "message"),
     [
         ("inherit", "small has no labels to inherit"),
-        (["dog", "cow"], r"12 of 18 rows .* do not know: 'bird' \(3\).*; add them to `labels`"),
+        (["dog", "cow"], r"12 of 18 rows .* does not know: 'bird' \(3\).*; add them to `labels`"),
         ([*LABELS, "dog"], "'dog' is named twice"),
         ([], "give a list"),
     ],
