@@ -1,6 +1,6 @@
 """A folder of two labels that the default model does not tell apart, from fetched data: closed and open hi-hats.
 
-sonopsis data fetch hydrogen-data hydrogen-drumkits lmms-common sonic-pi-samples
+sonopsis data fetch --profile small
 python scripts/two_classes.py FOLDER
 sonopsis train --from default FOLDER -o OUT
 

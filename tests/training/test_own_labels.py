@@ -164,7 +164,7 @@ def test_an_interrupted_command_carries_on(tones: Path, tmp_path: Path, monkeypa
 def test_minutes_become_steps_by_what_a_step_takes(
     tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_labels, "seconds_per_step", lambda config: 0.25)
+    monkeypatch.setattr(own_labels, "seconds_per_step", lambda config, scratch: 0.25)
     result = train_own_labels("default", tones, tmp_path / "out", minutes=0.1)
     assert sonopsis.load(result.folder).folder.config.training["steps"] == 24
 

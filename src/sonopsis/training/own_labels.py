@@ -5,13 +5,14 @@ upper half of the encoder is trained as well, by an ordinary run of the tagging 
 neither has seen. An interrupted command carries on when it is given again.
 """
 
-import copy
 import json
 import logging
 import shutil
 import time
 from collections import Counter
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from sonopsis.training.configfile import load_config
 from sonopsis.training.features import compute_features, example_count, fit_head
 from sonopsis.training.run import run
 from sonopsis.training.start import Start, open_start
-from sonopsis.training.tagging import Tagging
 
 log = logging.getLogger(__name__)
 
@@ -152,23 +152,22 @@ def _fine_tune(head: Path, folder: Path, output: Path, minutes: float | None, st
         pruning=pruning,
     )
     if steps is None:
-        steps = max(20, int((minutes or 0) * 60 / seconds_per_step(config)))
+        steps = max(20, int((minutes or 0) * 60 / seconds_per_step(config, output.with_name("trial"))))
     return run(replace(config, steps=steps, save_every=min(100, steps), validate_every=steps))
 
 
-def seconds_per_step(config: TrainConfig, tried: int = 3) -> float:
-    """How long a step of a tagging run takes here: its batch, forward and backward pass, measured on a copy."""
-    from sonopsis.training.recordings import open_clips
+def seconds_per_step(config: TrainConfig, scratch: Path) -> float:
+    """How long a step of a tagging run takes here: a short run in a folder that is deleted again.
 
-    task = Tagging(config, open_start(config), *open_clips(config))
-    module = copy.deepcopy(task.module).train()
-    began = 0.0
-    for step, batch in enumerate(task.batches(0, tried + 1)):
-        if step == 1:  # the first compiles
-            began = time.perf_counter()
-        loss, _ = task.loss(module, batch, 0.0)
-        loss.backward()
-    return (time.perf_counter() - began) / tried
+    The first steps compile, so they are left out.
+    """
+    steps = 24
+    with redirect_stderr(StringIO()):
+        run(replace(config, output=str(scratch), steps=steps, log_every=8, save_every=steps, validate_every=steps))
+    lines = [json.loads(line) for line in (scratch / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    times = [line["seconds"] for line in lines if "seconds" in line]  # since the start, after 8, 16 and 24 steps
+    shutil.rmtree(scratch)
+    return max(1e-3, (times[2] - times[0]) / 16)
 
 
 def _finish(output: Path, trained: Path, start: Start, found: FolderRows, banks: tuple[ClipBank, ClipBank]) -> Result:
