@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from sonopsis.processor import Processor
+
 KEYS = {"name", "engine", "precision", "keep_rate", "median_ms", "p10_ms", "p90_ms", "peak_mib", "ratio", "baseline"}
 
 
@@ -30,6 +32,18 @@ def test_encoder(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untyped
     _, ours = found["rows"]  # type: ignore[misc]
     assert ours["name"] == "sonopsis torch fp32, keep 0.7"
     assert ours["keep_rate"] == 0.7 and ours["rounds"] == 3 and ours["macs_g"] > 0 and len(ours["tokens"]) == 4
+
+
+def test_a_precision_without_hardware_is_left_out(  # type: ignore[no-untyped-def]
+    sonopsis, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row of that name would be computed in float32."""
+    laptop = Processor("a laptop", "AuthenticAMD", frozenset({"avx2"}))
+    monkeypatch.setattr("sonopsis.processor.processor", lambda: laptop)
+    few = ("--engine", "torch", "--keep-rate", 0.7, "--rounds", 1, "--precision", "float32", "--precision", "bfloat16")
+    result = sonopsis("bench", "encoder", "--model", tiny_model, *few, "--json")
+    assert [row["precision"] for row in checked(result)["rows"]] == ["float32"]  # type: ignore[index,attr-defined]
+    assert "precision bfloat16 is left out: this processor has no instructions for it" in result.stderr
 
 
 def test_pipeline(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untyped-def]

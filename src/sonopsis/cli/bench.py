@@ -149,12 +149,17 @@ def _subject(
 ) -> "Iterator[tuple[Subject, list[str], list[str], Path]]":
     """The model with graphs, the engines that can run it, the precisions to measure, and a folder for what is written.
 
-    Engines without a graph of this model are reported and left out.
+    Engines without a graph of this model, and precisions without hardware, are reported and left out.
     """
     from sonopsis.bench.encoder import PRECISIONS, export_for
     from sonopsis.bench.weights import find_subject
+    from sonopsis.processor import processor
 
     engines, precisions = chosen(engines, tuple(PRECISIONS), "--engine"), chosen_precisions(precisions)
+    for precision in precisions:
+        if not processor().computes(precision):
+            report(f"precision {precision} is left out: this processor has no instructions for it")
+    precisions = [precision for precision in precisions if processor().computes(precision)]
     with tempfile.TemporaryDirectory(prefix="sonopsis-bench-") as folder:
         scratch = Path(folder)
         try:
