@@ -57,6 +57,6 @@ def group_norm(x, weight, eps, groups, out):  # type: ignore[no-untyped-def]
     """`rms_norm` of each of `groups` equal parts of x (K,)."""
     size = x.shape[0] // groups
     for g in range(groups):
-        # Slices, since the compiler takes an index for one that may count from the end, and gathers.
+        # numba assumes that an index may be negative and emits gathers; slices avoid that.
         first, last = g * size, (g + 1) * size
         rms_norm(x[first:last], weight[first:last], eps, out[first:last])

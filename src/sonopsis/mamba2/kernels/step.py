@@ -122,7 +122,7 @@ def _activate(projected, window, layer, first, last):  # type: ignore[no-untyped
     """
     wide_registers()
     inner, channels = layer.gate_norm.shape[0], window.shape[2]
-    # Slices, since the compiler takes an index for one that may count from the end, and gathers.
+    # numba assumes that an index may be negative and emits gathers; slices avoid that.
     c0, c1 = min(max(first - inner, 0), channels), max(min(last - inner, channels), 0)
     d0, d1 = max(first - inner - channels, 0), max(last - inner - channels, 0)
     for b in range(projected.shape[0]):
