@@ -6,7 +6,8 @@ Property tests draw the same examples on every machine; SONOPSIS_TESTS=explore (
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 )
     (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def child_handler() -> Iterator[None]:
+    """Let no handler of SIGCHLD outlive its test: on some processors a later test's child process would end this one.
+
+    See `sonopsis.training.batches.stream`.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)

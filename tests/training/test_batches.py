@@ -1,6 +1,8 @@
 """Batches are a function of seed and step, and hold what they say."""
 
+import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from sonopsis.mel import MelConfig
 from sonopsis.scenes.scene import Event, Scene
 from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training import tokens
-from sonopsis.training.batches import Mixtures, Scenes, sounding_labels, stack, stream
+from sonopsis.training.batches import Batch, Mixtures, Scenes, sounding_labels, stack, stream
 from sonopsis.training.captioning import training_captions
 from sonopsis.training.config import DataConfig
 from sonopsis.training.start import FRONT_ENDS
@@ -113,3 +115,9 @@ def test_facts_are_those_of_the_scenes_that_would_be_heard(root: Path) -> None:
     facts = source.facts(2)
     assert torch.equal(facts.labels, source.batch(2).labels)
     assert facts.sounding is not None and torch.equal(facts.sounding.amax(1), facts.labels)
+
+
+def test_worker_processes_leave_no_handler_behind() -> None:
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = list(stream(partial(Batch, torch.zeros(1, 1, 1), torch.zeros(1, 1)), 0, 3, workers=1))
+    assert len(batches) == 3 and signal.getsignal(signal.SIGCHLD) is before

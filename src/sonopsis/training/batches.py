@@ -7,7 +7,9 @@ many worker processes compose them.
 import math
 import random
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -227,7 +229,24 @@ def stream(batch: Callable[[int], Batch], first: int, last: int, workers: int) -
         worker_init_fn=_leave_interrupts,
         generator=torch.Generator(),  # its own: a resumed run would draw once more from the one that drops blocks
     )
-    yield from loader
+    with _handler_put_back():
+        yield from loader
+
+
+@contextmanager
+def _handler_put_back() -> Iterator[None]:
+    """Put back the handler of SIGCHLD, which torch's loader replaces when it starts processes, and never restores.
+
+    It runs whenever a later child process ends. Where a compute library has set a signal stack that is too small for
+    the processor's registers, the system then ends this process with a segmentation fault.
+    """
+    number = getattr(signal, "SIGCHLD", None)  # Windows has none
+    before = None if number is None else signal.getsignal(number)
+    try:
+        yield
+    finally:
+        if number is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(number, before or signal.SIG_DFL)
 
 
 def _leave_interrupts(worker: int) -> None:
