@@ -20,6 +20,7 @@ LONGEST = 400  # lines of a file
 # From the lowest floor to the highest, as data flows in docs/design.md. A room imports rooms of lower floors alone, so
 # there are no circles, and rooms of one floor do not know each other.
 FLOORS = (
+    ("ontology",),
     ("audio", "decoding", "files", "installed", "processor", "pruning", "results", "unfilled"),
     ("many", "mel", "encoder", "mamba2", "writers"),
     ("data", "checkpoints", "cost", "lora"),
@@ -47,6 +48,7 @@ TORCH_FREE = (
     "audio",
     "mel",
     "decoding",
+    "ontology",
     "results",
     "writers",
     "data",
