@@ -2,6 +2,7 @@
 # make test     install what the tests need, then run all but the slow ones
 # make explore  run the property tests with new random examples (make test draws the same ones everywhere)
 # make lint     ruff and mypy
+# make pretrained  download the weights that training can start from or learn from (220 MB)
 # make docs     the pages of docs/ as a site in site/; a broken link fails
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow explore test-all lint format docs check clean
+.PHONY: demo test test-slow explore test-all lint format docs check pretrained clean
 .DEFAULT_GOAL := test
 
 # The stamps stand for "installed": pip runs again only when the requirements have changed.
@@ -58,6 +59,9 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+pretrained: $(VENV)/.core
+	$(BIN)/python scripts/fetch_pretrained.py
 
 clean:
 	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
