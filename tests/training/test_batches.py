@@ -121,3 +121,34 @@ def test_worker_processes_leave_no_handler_behind() -> None:
     before = signal.getsignal(signal.SIGCHLD)
     batches = list(stream(partial(Batch, torch.zeros(1, 1, 1), torch.zeros(1, 1)), 0, 3, workers=1))
     assert len(batches) == 3 and signal.getsignal(signal.SIGCHLD) is before
+
+
+def test_every_change_repeats_by_step_and_in_other_processes(root: Path) -> None:
+    data = DataConfig(
+        device=0.5, codec=0.5, quieter_db=20, filter_db=4, mixstyle=0.5, ratio_mixing=0.5, label_power=0.5
+    )
+    source = Mixtures(bank(root), NAMES, MEL, data, 4, seed=1)
+    here = [source.batch(step) for step in range(2)]
+    for workers in (0, 1):
+        for batch, same in zip(here, stream(source.batch, 0, 2, workers), strict=True):
+            assert torch.equal(batch.mel, same.mel) and torch.equal(batch.labels, same.labels)
+            assert bool(torch.isfinite(batch.mel).all())
+
+
+def test_two_clips_at_a_ratio_have_the_loudness_of_the_quieter_as_target(root: Path) -> None:
+    source = Mixtures(bank(root), NAMES, MEL, DataConfig(ratio_mixing=1), 32, seed=0)
+    labels = source.batch(0).labels
+    assert bool((labels.amax(1) == 1).all())
+    quieter = labels[(labels > 0) & (labels < 1)]
+    assert len(quieter) > 16 and len(quieter.unique()) > 16
+
+
+def test_labels_are_drawn_by_a_power_of_their_clips(root: Path) -> None:
+    clips = bank(root)
+    rows = [*clips.rows, *(row for row in clips.rows if row.labels == clips.rows[0].labels)]  # one label twice as often
+    clips.rows = rows
+    chances = [Mixtures(clips, NAMES, MEL, DataConfig(label_power=power), 1, 0)._chances for power in (0, 0.5, 1)]
+    labels = len(chances[0])
+    for found, factor in zip(chances, (1, 2**0.5, 2), strict=True):
+        assert found.sum() == 1 or abs(found.sum() - 1) < 1e-12
+        assert abs(found.max() - factor / (labels - 1 + factor)) < 1e-12

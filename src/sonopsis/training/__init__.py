@@ -4,7 +4,7 @@ config.py       the keys of that file; configfile.py reads and writes it
 start.py        the model that a run starts from; recordings.py: its clips
 building.py     tagger, connector and language model of a run, in one place; tokens.py: its tokenizer
 tagging.py      the stages: labels; verbalising.py: facts into words; captioning.py: scenes into sentences
-batches.py      examples composed on the fly; augment.py changes them
+batches.py      examples composed on the fly; augment.py, spectra.py and channel.py change them, loudness.py mixes them
 losses.py       every loss; rates.py: keep rates; optimizer.py: what is trained how fast
 loop.py         the one loop; resume.py: its checkpoints
 run.py          `sonopsis train CONFIG`

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sonopsis.audio import SAMPLE_RATE
 from sonopsis.training.config import DataConfig
+from sonopsis.training.spectra import filter_bands
 
 Samples = NDArray[np.float32]
 
@@ -41,15 +42,30 @@ def reverberate(samples: Samples, rng: np.random.Generator) -> Samples:
 
 
 def augment_mel(mel: NDArray[np.float32], config: DataConfig, std: float, rng: np.random.Generator) -> None:
-    """Change a normalised log-Mel (T, 128) in place; `std` is the normalisation's, to convert dB to its units."""
-    frames, bins = mel.shape
+    """Change a normalised log-Mel (T, M) in place; `std` is the normalisation's, to convert dB to its units."""
+    colour_mel(mel, config, std, rng)
+    mask_mel(mel, config, rng)
+
+
+def colour_mel(mel: NDArray[np.float32], config: DataConfig, std: float, rng: np.random.Generator) -> None:
+    """Change how strong frequencies are in a normalised log-Mel (T, M), in place, the same at all times."""
+    bins = mel.shape[1]
     floor = float(mel.min())
+    per_db = np.log(10) / 10 / (2 * std)
     if config.equaliser_db:
         knots = rng.uniform(-config.equaliser_db, config.equaliser_db, size=5)
         curve_db = np.interp(np.linspace(0, 4, bins), np.arange(5), knots)
-        mel += (curve_db * (np.log(10) / 10) / (2 * std)).astype(np.float32)
+        mel += (curve_db * per_db).astype(np.float32)
+    if config.filter_db:
+        filter_bands(mel, config.filter_db * per_db, rng)
     if rng.random() < config.band_limit:
         mel[:, int(rng.uniform(0.55, 1.0) * bins) :] = floor
+
+
+def mask_mel(mel: NDArray[np.float32], config: DataConfig, rng: np.random.Generator) -> None:
+    """SpecAugment (arXiv 1904.08779) of a log-Mel (T, M), in place: masks hold its least value."""
+    frames, bins = mel.shape
+    floor = float(mel.min())
     for _ in range(config.time_masks):
         width = int(rng.integers(0, min(config.time_mask_frames, frames // 4) + 1))
         start = int(rng.integers(0, frames - width + 1))

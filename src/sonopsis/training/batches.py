@@ -27,8 +27,11 @@ from sonopsis.mel import FRAME_RATE, MelConfig, mel_input
 from sonopsis.scenes.compose import compose
 from sonopsis.scenes.render import render
 from sonopsis.scenes.scene import Event, Scene
-from sonopsis.training.augment import augment_clip, augment_mel
+from sonopsis.training.augment import augment_clip, augment_mel, colour_mel, mask_mel
+from sonopsis.training.channel import change_recording
 from sonopsis.training.config import DataConfig
+from sonopsis.training.loudness import heard_level_db, quieter_gain
+from sonopsis.training.spectra import mix_styles
 from sonopsis.training.tokens import encode_captions
 
 # Lengths of batches come in steps: a matrix product of a new shape is compiled first, which takes longer than padding.
@@ -62,6 +65,9 @@ class Mixtures:
             for label in row.labels:
                 families = self.by_label.setdefault(label, {})
                 families.setdefault(f"{row.source}/{row.family}", []).append(row)
+        clips = np.array([sum(map(len, self.by_label[label].values())) for label in sorted(self.by_label)], np.float64)
+        weights = clips**data.label_power
+        self._chances = weights / weights.sum()  # of each label, sorted
 
     def batch(self, step: int) -> Batch:
         """The examples of one step: labels drawn evenly, then a family, then a clip, so that no session dominates."""
@@ -71,8 +77,12 @@ class Mixtures:
         for i in range(self.size):
             samples = self._mixture(rng, targets[i])
             mel = mel_input(samples, self.mel)[0]
-            augment_mel(mel, self.data, self.mel.std, rng)
+            colour_mel(mel, self.data, self.mel.std, rng)
             mels[i] = mel[: mels.shape[1]]
+        if self.data.mixstyle:
+            mix_styles(mels, self.data.mixstyle, rng)
+        for mel in mels:
+            mask_mel(mel, self.data, rng)
         return Batch(torch.from_numpy(mels), torch.from_numpy(targets))
 
     def _seconds(self) -> float:
@@ -88,20 +98,35 @@ class Mixtures:
     def _mixture(self, rng: np.random.Generator, target: NDArray[np.float32]) -> NDArray[np.float32]:
         length = round(self._seconds() * SAMPLE_RATE) + 240  # 240: the frames of the last 10 ms need a whole window
         mixed = (rng.standard_normal(length) * 10 ** (rng.uniform(-75, -45) / 20)).astype(np.float32)
-        names = sorted(self.by_label)
-        for event in range(1 if rng.random() < 0.6 else 2):
-            label = names[rng.integers(len(names))]
-            families = self.by_label[label]
+        events = 1 if rng.random() < 0.6 else 2
+        share = None  # of the second sound in what is heard
+        if self.data.ratio_mixing and rng.random() < self.data.ratio_mixing:
+            events, share = 2, rng.uniform(0.02, 0.5)
+        louder_db, begin, end = 0.0, 0, 0  # of the first sound
+        for event in range(events):
+            families = self.by_label[self._label(rng)]
             clips = families[sorted(families)[rng.integers(len(families))]]
             row = clips[rng.integers(len(clips))]
             piece = augment_clip(_excerpt(self.bank.read(row.path), row.active, length, rng), self.data, rng)[:length]
             level = np.sqrt(np.mean(piece**2)) + 1e-5
             gain = 10 ** ((rng.uniform(-30, -14) if event == 0 else rng.uniform(-34, -16)) / 20) / level
-            start = int(rng.integers(0, length - len(piece) + 1))
-            mixed[start : start + len(piece)] += piece * min(gain, 0.99 / (np.abs(piece).max() + 1e-6))
+            earliest, latest, heard = 0, length - len(piece), 1.0
+            if event == 1 and share is not None:
+                gain, heard = quieter_gain(louder_db, heard_level_db(piece), share)
+                earliest, latest = _overlapping(begin, end, len(piece), length)
+            start = int(rng.integers(earliest, latest + 1))
+            piece = piece * np.float32(min(gain, 0.99 / (np.abs(piece).max() + 1e-6)))
+            mixed[start : start + len(piece)] += piece
+            if event == 0 and share is not None:
+                louder_db, begin, end = heard_level_db(piece), start, start + len(piece)
             for name in row.labels:
-                target[self.labels.index(name)] = 1.0
-        return np.clip(mixed, -1, 1)
+                place = self.labels.index(name)
+                target[place] = max(target[place], heard)
+        return np.clip(change_recording(mixed, self.data, rng), -1, 1)
+
+    def _label(self, rng: np.random.Generator) -> str:
+        """A label, drawn evenly or by a power of its number of clips."""
+        return sorted(self.by_label)[rng.choice(len(self._chances), p=self._chances)]
 
 
 class Scenes:
@@ -274,3 +299,10 @@ def _excerpt(
         start, end = active[int(rng.integers(len(active)))]
         first = min(round(rng.uniform(start, end) * SAMPLE_RATE), last - length)
     return samples[first : min(first + length, last)]
+
+
+def _overlapping(begin: int, end: int, length: int, whole: int) -> tuple[int, int]:
+    """The earliest and latest start of a sound that has half its length or more beside one from `begin` to `end`,
+    as far as both lie in a `whole`; all in samples."""
+    earliest = min(max(0, begin - length // 2), whole - length)
+    return earliest, max(earliest, min(end - length // 2, whole - length))

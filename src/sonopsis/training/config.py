@@ -30,6 +30,23 @@ class DataConfig:
     time_mask_frames: int = 24
     frequency_masks: int = 2  # SpecAugment: masks of up to `frequency_mask_bins` Mel bins
     frequency_mask_bins: int = 16
+    device: float = 0.0  # share of examples heard through a device with a random response (channel.py)
+    codec: float = 0.0  # share of examples of low quality: a lower rate, 8 bits, few frequencies
+    quieter_db: float = 0.0  # examples are made quieter by up to this
+    filter_db: float = 0.0  # FilterAugment: random gains of random bands, up to this in either direction
+    mixstyle: float = 0.0  # Freq-MixStyle: share of examples that take up the style of another one
+    ratio_mixing: float = 0.0  # share of examples with two clips at a random ratio of loudness, which is the target
+    label_power: float = 0.0  # labels are drawn by this power of their number of clips; 0: evenly, 1: as clips are
+
+    def __post_init__(self) -> None:
+        for name in ("reverb", "band_limit", "device", "codec", "mixstyle", "ratio_mixing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share, from 0 to 1, not {getattr(self, name)}")
+        for name in ("equaliser_db", "quieter_db", "filter_db"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
+        if not 0 <= self.speed < 1:
+            raise ValueError(f"speed must be at least 0 and under 1, not {self.speed}")
 
 
 @dataclass(frozen=True)
