@@ -2,8 +2,8 @@
 # make test     install what the tests need, then run all but the slow ones
 # make explore  run the property tests with new random examples (make test draws the same ones everywhere)
 # make lint     ruff and mypy
-# make pretrained  download the weights that training can start from or learn from (220 MB)
 # make docs     the pages of docs/ as a site in site/; a broken link fails
+# make pretrained   the weights of others that training can start from or learn from (220 MB, docs/training.md)
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -8,5 +8,6 @@ batches.py      examples composed on the fly; augment.py, spectra.py and channel
 losses.py       every loss; rates.py: keep rates; optimizer.py: what is trained how fast
 loop.py         the one loop; resume.py: its checkpoints
 run.py          `sonopsis train CONFIG`
+teacher.py      YAMNet, what a network trained on AudioSet hears in a clip
 own_labels.py   `sonopsis train --from MODEL FOLDER`: a tagger of a user's own labels; features.py, card.py
 """
