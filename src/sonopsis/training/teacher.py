@@ -70,7 +70,7 @@ class Teacher:
             self._session = self._open()
         blocks = [inputs[first : first + BLOCK] for first in range(0, len(inputs), BLOCK)]
         logits = np.concatenate([self._session.run(None, {"audio": block})[0] for block in blocks])  # (n, 521)
-        return 1 / (1 + np.exp(-logits))
+        return np.exp(-np.logaddexp(0, -logits))  # the sigmoid; logits under -88 occur, whose exp(-x) is infinite
 
     def _open(self) -> Any:
         """A session of ONNX Runtime on one thread."""
