@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sonopsis.training.kept import find_kept
 from sonopsis.training.resume import CHECKPOINT, SCRATCH, find_checkpoint, write_checkpoint
 from sonopsis.training.run import train
 
@@ -87,12 +88,12 @@ def wait_for_step(process: "subprocess.Popen[bytes]", log: Path, step: int) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_run_killed_at_any_step_ends_with_the_same_weights(
     number: signal.Signals, write_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Random keep rates, dropout of blocks and the composed batches go on where they were."""
-    keys = {"steps": STEPS, "save_every": 7, "validate_every": STEPS, "encoder": {"drop_path": 0.3}}
+    keys = {"steps": STEPS, "save_every": 7, "validate_every": 5, "keep": "best", "encoder": {"drop_path": 0.3}}
     whole = train(write_run("tagging", "whole", **keys))
     path = write_run("tagging", "parts", **keys)
     for step in (9, 20):
@@ -105,3 +106,4 @@ def test_a_run_killed_at_any_step_ends_with_the_same_weights(
         assert done < STEPS
     parts = train(path)
     assert (parts / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert find_kept(parts.parent) == find_kept(whole.parent) is not None

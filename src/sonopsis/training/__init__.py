@@ -6,7 +6,7 @@ building.py     tagger, connector and language model of a run, in one place; tok
 tagging.py      the stages: labels; verbalising.py: facts into words; captioning.py: scenes into sentences
 batches.py      examples composed on the fly; augment.py, spectra.py and channel.py change them, loudness.py mixes them
 losses.py       every loss; rates.py: keep rates; optimizer.py: what is trained how fast
-loop.py         the one loop; resume.py: its checkpoints
+loop.py         the one loop; resume.py: its checkpoints; kept.py: the best validation's model
 run.py          `sonopsis train CONFIG`
 teacher.py      YAMNet, what a network trained on AudioSet hears in a clip
 own_labels.py   `sonopsis train --from MODEL FOLDER`: a tagger of a user's own labels; features.py, card.py

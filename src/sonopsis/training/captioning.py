@@ -38,6 +38,8 @@ ADAPTER = "adapter"  # folder beside the model's, with the adapters alone
 class Captioning:
     """The captioning stage; `sonopsis.training.loop.Task`."""
 
+    criterion = FIGURES[0]
+
     def __init__(self, config: TrainConfig, start: Start, train: ClipBank, validation: ClipBank) -> None:
         self.config, self.start, self.train, self.validation = config, start, train, validation
         if start.mel.frames < LONGEST_SCENE * FRAME_RATE:

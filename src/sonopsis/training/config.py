@@ -166,6 +166,7 @@ class TrainConfig:
     ema: float = 0.998  # decay of the averaged weights that are validated and saved
     tag_weight: float = 1.0  # of the tagging loss beside the caption loss
     timing_weight: float = 1.0  # of the loss of labels in time beside the caption loss (connector concat with labels)
+    keep: Literal["last", "best"] = "last"  # whose weights the saved model has: of the last step or best validation
     label_smoothing: float = 0.0
     precision: Literal["no", "bf16"] = "bf16"
     seed: int = 0

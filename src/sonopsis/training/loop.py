@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from sonopsis.training.batches import Batch
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.configfile import dump_config
+from sonopsis.training.kept import MODEL, RECORD, find_kept, keep_if_better
 from sonopsis.training.optimizer import make_optimizer, schedule
 from sonopsis.training.resume import check_same_run, find_checkpoint, write_checkpoint
 
@@ -36,6 +37,10 @@ class Task(Protocol):
     @property
     def fixed(self) -> Sequence[nn.Module]:
         """Parts of it that stay in evaluation mode."""
+
+    @property
+    def criterion(self) -> str:
+        """The figure of `validate` that tells which weights are best; more is better."""
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """The batches of steps `first` ... `last - 1`."""
@@ -53,12 +58,14 @@ class Task(Protocol):
 def fit(task: Task, config: TrainConfig) -> Path:
     """Train until `config.steps`, resuming from `output/checkpoint` if there is one; returns the exported folder.
 
-    Ctrl-C ends the step and saves a checkpoint before it raises KeyboardInterrupt.
+    Ctrl-C and SIGTERM end the step and save a checkpoint before KeyboardInterrupt is raised.
     """
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     folder, first = find_checkpoint(output)
-    if folder is not None:
+    if folder is None:
+        (output / RECORD).unlink(missing_ok=True)
+    else:
         check_same_run(config, output / "config.yaml")
     dump_config(config, output / "config.yaml")
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=config.precision)
@@ -73,6 +80,10 @@ def fit(task: Task, config: TrainConfig) -> Path:
 
     def save(done: int) -> None:
         write_checkpoint(output, done, lambda folder: accelerator.save_state(str(folder)))
+
+    def export(folder: Path) -> None:
+        averaged.eval()
+        task.export(averaged.module, folder)
 
     began, waited = time.perf_counter(), 0.0
     totals: dict[str, float] = {}
@@ -99,22 +110,24 @@ def fit(task: Task, config: TrainConfig) -> Path:
                 means = {name: round(total / config.log_every, 4) for name, total in totals.items()}
                 _log(output, {"step": done, **means, "seconds": round(spent, 1), "waited": round(waited, 1)})
                 totals = {}
-            if interrupt.is_set() and done < config.steps:
-                save(done)
-                raise KeyboardInterrupt
             if done % config.validate_every == 0 or done == config.steps:
                 averaged.eval()
                 figures = task.validate(averaged.module)
                 _log(output, {"step": done, **{f"val_{k}": round(v, 4) for k, v in figures.items()}})
+                if config.keep == "best" and task.criterion in figures:
+                    keep_if_better(output, done, figures[task.criterion], export)
                 _train_mode(module, task)
             if done % config.save_every == 0 or done == config.steps:
                 save(done)
-                averaged.eval()
-                task.export(averaged.module, output / "model")
-    if first >= config.steps:  # a run that was stopped after its last step
-        averaged.eval()
-        task.export(averaged.module, output / "model")
-    return output / "model"
+                if find_kept(output) is None:
+                    export(output / MODEL)
+            elif interrupt.is_set():  # after the validation, which a resumed run does not repeat
+                save(done)
+            if interrupt.is_set() and done < config.steps:
+                raise KeyboardInterrupt
+    if first >= config.steps and find_kept(output) is None:  # a run that was stopped after its last step
+        export(output / MODEL)
+    return output / MODEL
 
 
 def _train_mode(module: nn.Module, task: Task) -> None:
@@ -130,23 +143,23 @@ def _attention(device: torch.device) -> AbstractContextManager[None]:
 
 @contextmanager
 def _interrupts() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, so that a step is not left half done; a second one interrupts at once."""
+    """Ctrl-C and SIGTERM set the event, so that a step is not left half done; a second one interrupts at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # only there signals can be handled
         yield asked
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def ask(number: int, frame: Any) -> None:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
 
-    signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _log(output: Path, record: dict[str, float]) -> None:

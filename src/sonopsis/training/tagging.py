@@ -28,6 +28,8 @@ VALIDATION_CLIPS = 12  # of each label
 class Tagging:
     """The tagging stage; `sonopsis.training.loop.Task`."""
 
+    criterion = "map"
+
     def __init__(self, config: TrainConfig, start: Start, train: ClipBank, validation: ClipBank) -> None:
         self.config, self.start, self.train, self.validation = config, start, train, validation
         self.labels = choose_labels(config, start, train.rows)
