@@ -4,6 +4,7 @@ config.json                    what the model is: sizes, labels
 preprocessor_config.json       how it wants its log-Mel
 model.safetensors              the weights; in several files: model.safetensors.index.json says which tensor is where
 pytorch_model.bin              the weights of older checkpoints, pickled
+model.bin                      the weights of a model that was converted to CTranslate2
 tokenizer.json                 the vocabulary of a language model
 README.md                      the model card
 """
@@ -14,6 +15,7 @@ from typing import Any
 
 CONFIG, FRONT_END, TOKENIZER, CARD = "config.json", "preprocessor_config.json", "tokenizer.json", "README.md"
 WEIGHTS, SHARDS, PICKLE = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+CONVERTED = "model.bin"
 
 
 class ModelError(ValueError):
@@ -50,9 +52,12 @@ def weight_files(folder: Path) -> list[Path]:
         if missing := [file.name for file in files if not file.is_file()]:
             raise ModelError(f"{folder}: {', '.join(missing)} is missing; copy or fetch the whole model")
         return files
-    if (folder / PICKLE).is_file():
-        return [folder / PICKLE]
-    raise ModelError(f"{folder} has no {WEIGHTS}, {SHARDS} or {PICKLE}; give the folder that holds the weights")
+    for name in (PICKLE, CONVERTED):
+        if (folder / name).is_file():
+            return [folder / name]
+    raise ModelError(
+        f"{folder} has no {WEIGHTS}, {SHARDS}, {PICKLE} or {CONVERTED}; give the folder that holds the weights"
+    )
 
 
 def _is_file_name(name: object) -> bool:

@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike, NDArray
 
 from sonopsis.audio import SAMPLE_RATE
+from sonopsis.whisper_mel import LONGEST, MEAN, STD, whisper_log_mel
 
 MELS = 128
 FRAME = 400  # samples in a frame, 25 ms
@@ -43,6 +44,8 @@ class MelConfig:
     padding: str = "zero"  # log-Mel value after the end: "zero", or "clip_min", the clip's own minimum
     subtract_mean: bool = True  # remove the waveform's mean first
     multiple: int | None = None  # pad only to the next multiple of this many frames; None: always to `frames`
+    kind: str = "kaldi"  # how the log-Mel is computed: "kaldi" (this module) or "whisper" (whisper_mel.py)
+    mels: int = MELS  # Mel bands; 80 or 128 of kind "whisper"
 
     def __post_init__(self) -> None:
         if self.padding not in ("zero", "clip_min"):
@@ -51,13 +54,33 @@ class MelConfig:
             raise ValueError(f"frames and std must be positive, not {self.frames} and {self.std}")
         if self.multiple is not None and not 1 <= self.multiple <= self.frames:
             raise ValueError(f"multiple must be None or from 1 to {self.frames} (frames), not {self.multiple}")
+        bands = {"kaldi": (MELS,), "whisper": (80, 128)}.get(self.kind)
+        if bands is None:
+            raise ValueError(f"kind must be 'kaldi' or 'whisper', not {self.kind!r}")
+        if self.mels not in bands:
+            raise ValueError(f"mels of kind {self.kind!r} must be one of {bands}, not {self.mels}")
+
+    def length(self, samples: int) -> int:
+        """Frames of the input that a clip of so many samples is made into."""
+        if self.multiple is None:
+            return self.frames
+        own = -(-samples // SHIFT) if self.kind == "whisper" else 1 + (max(samples, FRAME) - FRAME) // SHIFT
+        return min(self.frames, -(-own // self.multiple) * self.multiple)
+
+
+def whisper_front_end(frames: int = LONGEST, mels: int = 80) -> MelConfig:
+    """Whisper's front end for clips of up to `frames` frames; its encoder needs an even number of them."""
+    return MelConfig(frames, MEAN, STD, "clip_min", False, 2, "whisper", mels)
 
 
 def mel_input(samples: NDArray[np.floating], config: MelConfig) -> NDArray[np.float32]:
-    """Samples (S,) in [-1, 1] at 16 kHz -> a model's input (1, T, 128) float32.
+    """Samples (S,) in [-1, 1] at 16 kHz -> a model's input (1, T, M) float32.
 
     Raises ValueError for samples that are not a non-empty vector of finite numbers.
     """
+    if config.kind == "whisper":
+        signal = _checked(samples)
+        return prepare(whisper_log_mel(signal, config.length(len(signal)), config.mels), config)[None]
     return prepare(log_mel(samples, subtract_mean=config.subtract_mean), config)[None]
 
 
@@ -74,11 +97,7 @@ def log_mel(
     vector of finite numbers.
     """
     filters = _filters(np.dtype(dtype))  # (256, 128)
-    signal = np.asarray(samples, np.float64)  # (S,)
-    if signal.ndim != 1 or not signal.size:
-        raise ValueError(f"log_mel takes a non-empty vector of samples, not shape {signal.shape}")
-    if not np.abs(signal).max() <= LOUDEST:  # also where it is NaN
-        raise ValueError("log_mel takes samples in [-1, 1]; among these are NaN, infinity or enormous numbers")
+    signal = _checked(samples)
     if subtract_mean:
         signal = signal - signal.mean()
     if len(signal) < FRAME:
@@ -100,7 +119,7 @@ def log_mel(
 
 
 def prepare(logmel: NDArray[Any], config: MelConfig) -> NDArray[np.float32]:
-    """Log-Mel (T, 128) -> padded at the end or cut to the model's length and normalised, (T', 128) float32."""
+    """Log-Mel (T, M) -> padded at the end or cut to the model's length and normalised, (T', M) float32."""
     frames = config.frames
     if config.multiple is not None:
         frames = min(frames, -(-len(logmel) // config.multiple) * config.multiple)
@@ -110,6 +129,15 @@ def prepare(logmel: NDArray[Any], config: MelConfig) -> NDArray[np.float32]:
     padded -= np.float32(config.mean)
     padded /= np.float32(2 * config.std)
     return padded
+
+
+def _checked(samples: NDArray[np.floating]) -> NDArray[np.float64]:
+    signal = np.asarray(samples, np.float64)  # (S,)
+    if signal.ndim != 1 or not signal.size:
+        raise ValueError(f"log_mel takes a non-empty vector of samples, not shape {signal.shape}")
+    if not np.abs(signal).max() <= LOUDEST:  # also where it is NaN
+        raise ValueError("log_mel takes samples in [-1, 1]; among these are NaN, infinity or enormous numbers")
+    return signal
 
 
 @lru_cache(maxsize=2)

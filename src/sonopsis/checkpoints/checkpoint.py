@@ -1,4 +1,4 @@
-"""Published checkpoints of AST, AudioMAE and EAT -> our encoder: which layout a file is, its labels, its front end.
+"""Published checkpoints of AST, AudioMAE, EAT and Whisper -> our encoder: its layout, its labels, its front end.
 
 A folder as Hugging Face has it (config.json beside the weights) or the file that a training program wrote. The tables
 of names are in the module of each family; nothing is unpickled but tensors.
@@ -16,11 +16,12 @@ from sonopsis.audio import SAMPLE_RATE
 from sonopsis.checkpoints import ast, audiomae, eat
 from sonopsis.checkpoints.keys import check_shapes, expect, listed
 from sonopsis.checkpoints.tensors import read_tensors
+from sonopsis.checkpoints.whisper import from_whisper
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.tagger import Head
 from sonopsis.encoder.vit import Encoder
 from sonopsis.files import CONFIG, FRONT_END, ModelError, read_json, weight_files
-from sonopsis.mel import MELS, MelConfig
+from sonopsis.mel import MELS, MelConfig, whisper_front_end
 from sonopsis.unfilled import unfilled
 
 # Mean and standard deviation of the data set a classifier was trained on, by its number of classes: original
@@ -66,7 +67,7 @@ def read_checkpoint(
     stride: int | None = None,
     crop: audiomae.Crop = "reference",
 ) -> Checkpoint:
-    """Read a file or folder of AST, AudioMAE or EAT.
+    """Read a file or folder of AST, AudioMAE, EAT or Whisper.
 
     `frames` makes the encoder one for shorter inputs, its position table cut as the family's own code cuts it (EAT: or
     for longer ones; the original AST: also the input length of a model trained with an unusual one). `crop="prefix"`
@@ -122,9 +123,13 @@ def _convert(
         return config, ast.from_huggingface(tensors, config)
     if any("local_encoder.proj." in name or name.endswith("extra_tokens") for name in tensors):
         return eat.from_eat(tensors, fields, frames, heads)
+    if any(name.endswith(("encoder.conv1.weight", "encoder/conv1/weight")) for name in tensors):
+        return from_whisper(tensors, fields, heads)
     if any(name.removeprefix(audiomae.WRAPPER).startswith(("patch_embed.", "blocks.")) for name in tensors):
         return audiomae.from_audiomae(tensors, fields, frames, heads, stride)
-    raise ValueError(f"no checkpoint of AST, AudioMAE or EAT; its tensors are {listed(sorted(tensors)) or 'none'}")
+    raise ValueError(
+        f"no checkpoint of AST, AudioMAE, EAT or Whisper; its tensors are {listed(sorted(tensors)) or 'none'}"
+    )
 
 
 def _check_asked(config: EncoderConfig, heads: int | None, stride: int | None) -> None:
@@ -139,6 +144,8 @@ def _shorten(
     config: EncoderConfig, state: dict[str, Tensor], frames: int, crop: audiomae.Crop
 ) -> tuple[EncoderConfig, dict[str, Tensor]]:
     config.grid(frames)  # raises for what is longer, or no whole number of patches
+    if config.family == "whisper":  # its table is computed
+        return replace(config, frames=frames), state
     positions = state["encoder.positions"]
     if config.family == "ast":
         positions = ast.crop_centre(positions, config, frames)
@@ -151,7 +158,7 @@ def _check(config: EncoderConfig, state: dict[str, Tensor]) -> None:
     with unfilled():
         wanted = {f"encoder.{name}": tensor for name, tensor in Encoder(config).state_dict().items()}
         if "head.linear.weight" in state:
-            head = Head(config.width, len(state["head.linear.weight"]))
+            head = Head(config.width, len(state["head.linear.weight"]), norm=config.head_norm)
             wanted |= {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
     check_shapes(state, wanted, config.family)
 
@@ -170,6 +177,8 @@ def _labels(fields: Mapping[str, Any], count: int) -> list[str]:
 
 def _front_end(path: Path, config: EncoderConfig, labels: int) -> MelConfig:
     """What transformers' feature extractor says in a folder, the statistics of the data set elsewhere."""
+    if config.family == "whisper":
+        return whisper_front_end(config.frames, config.mels)
     if config.family != "ast" or not (path / FRONT_END).is_file():
         statistics = EAT_STATISTICS if config.family == "eat" else STATISTICS
         mean, std = statistics.get(labels, statistics[AUDIOSET])

@@ -1,4 +1,4 @@
-"""The tensors of a published checkpoint, from safetensors files or pickles, by the names that the files give them."""
+"""The tensors of a published checkpoint, from safetensors, pickles or CTranslate2, by the names the files give them."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,9 +7,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from sonopsis.checkpoints.ctranslate2 import is_ctranslate2, read_ctranslate2
 from sonopsis.checkpoints.pickles import load_pickle
 
-WRAPPERS = ("model", "state_dict")  # under which training programs put the tensors beside their settings
+WRAPPERS = (
+    "model",
+    "state_dict",
+    "model_state_dict",
+)  # under which training programs put the tensors beside their settings
 
 
 def read_tensors(files: Iterable[Path]) -> dict[str, Tensor]:
@@ -20,7 +25,10 @@ def read_tensors(files: Iterable[Path]) -> dict[str, Tensor]:
     """
     tensors: dict[str, Tensor] = {}
     for file in files:
-        tensors |= _safe_tensors(file) if file.suffix == ".safetensors" else _pickled(file)
+        if file.suffix == ".safetensors":
+            tensors |= _safe_tensors(file)
+        else:
+            tensors |= read_ctranslate2(file) if is_ctranslate2(file) else _pickled(file)
     return tensors
 
 

@@ -125,9 +125,10 @@ def _in_time(model: "Model", milliseconds: float) -> float:
     import numpy as np
 
     from sonopsis.cost.latency import for_latency
-    from sonopsis.mel import MELS
 
-    mel = np.random.default_rng(0).standard_normal((1, model.folder.mel.frames, MELS)).astype(np.float32)
+    mel = (
+        np.random.default_rng(0).standard_normal((1, model.folder.mel.frames, model.folder.mel.mels)).astype(np.float32)
+    )
     try:
         return for_latency(lambda rate: model.logits(mel, keep_rate=rate), milliseconds / 1000)
     except ValueError as error:

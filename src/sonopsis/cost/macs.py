@@ -43,7 +43,9 @@ def encoder_macs(
         if last and config.pooling != "mean":
             prefix = config.prefix_tokens
             executed += _block(config, keys=tokens, queries=prefix, rows=prefix, mlp=prefix)
-        elif last and kept == patches and config.norm == "pre":  # fc1 for patches, fc2 for their mean
+        elif (
+            last and kept == patches and config.norm == "pre" and not config.token_norm
+        ):  # fc1 for patches, fc2 for their mean
             executed += _block(config, keys=tokens, queries=tokens, rows=tokens, mlp=0)
             executed += (tokens - config.prefix_tokens + 1) * config.width * _hidden(config)
         elif kept == patches:
@@ -75,6 +77,8 @@ def stem_macs(config: EncoderConfig, frames: int) -> int:
     patches = prod(config.grid(frames))
     if config.stem == "patch":
         return patches * prod(config.patch) * config.width
+    if config.stem == "conv1d":
+        return 3 * config.width * (frames * config.mels + patches * config.width)
     time, bins, channels, total = frames, config.mels, 1, 0
     for layer in conv_layers(config):
         time, bins = time // layer.stride[0], bins // layer.stride[1]

@@ -3,12 +3,12 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-FAMILIES = ("sonopsis", "ast", "audiomae", "eat")
+FAMILIES = ("sonopsis", "ast", "audiomae", "eat", "whisper")
 CHOICES: dict[str, tuple[str, ...]] = {
     "family": FAMILIES,
-    "stem": ("patch", "conv"),
+    "stem": ("patch", "conv", "conv1d"),
     "norm": ("pre", "post"),
-    "position": ("learned", "sincos"),
+    "position": ("learned", "sincos", "sinusoid"),
     "pooling": ("cls", "cls_dist", "mean"),
     "score": ("cls", "attention"),
 }
@@ -21,7 +21,7 @@ class EncoderConfig:
     Raises ValueError when two fields contradict each other.
     """
 
-    family: Literal["sonopsis", "ast", "audiomae", "eat"]
+    family: Literal["sonopsis", "ast", "audiomae", "eat", "whisper"]
     width: int  # D
     depth: int
     heads: int  # H
@@ -30,13 +30,15 @@ class EncoderConfig:
     frames: int = 1024  # T the position table is made for, the most the encoder reads
     patch: tuple[int, int] = (16, 16)
     stride: tuple[int, int] = (16, 16)
-    stem: Literal["patch", "conv"] = "patch"
+    stem: Literal["patch", "conv", "conv1d"] = "patch"  # conv1d: Whisper's, over time with the Mel bins as channels
     prefix_tokens: int = 1  # P: CLS, or CLS and distillation
     norm: Literal["pre", "post"] = "pre"
     norm_eps: float = 1e-6
     head_norm_eps: float = 1e-6
-    position: Literal["learned", "sincos"] = "sincos"
+    position: Literal["learned", "sincos", "sinusoid"] = "sincos"  # sinusoid: of time alone, as in Whisper
     pooling: Literal["cls", "cls_dist", "mean"] = "cls"
+    token_norm: bool = False  # with mean pooling: tokens pass a LayerNorm before their mean, as in Whisper
+    head_norm: bool = True  # the head begins with a LayerNorm
     score: Literal["cls", "attention"] = "cls"  # the family's own pruning score
     drop_path: float = 0.0  # stochastic depth of the last block; earlier blocks grow to it linearly
 
@@ -46,6 +48,14 @@ class EncoderConfig:
                 raise ValueError(f"encoder {field} {getattr(self, field)!r} is unknown; choose one of {choices}")
         if self.width % self.heads:
             raise ValueError(f"encoder width {self.width} must be a multiple of heads {self.heads}")
+        if self.stem == "conv1d" and (self.patch != (2, self.mels) or self.stride != self.patch):
+            raise ValueError(
+                f"stem 'conv1d' makes tokens of 2 frames and all {self.mels} Mel bins; got {self.patch}, {self.stride}"
+            )
+        if self.position == "sinusoid" and (self.stem != "conv1d" or self.width % 2):
+            raise ValueError("position 'sinusoid' is for stem 'conv1d' and an even width")
+        if self.token_norm and self.pooling != "mean":
+            raise ValueError(f"token_norm is for pooling 'mean'; with {self.pooling!r} tokens are normed anyway")
         if self.position == "sincos" and self.width % 4:
             raise ValueError(f"a sin-cos position table needs a width that is a multiple of 4, not {self.width}")
         needed = {"cls": 1, "cls_dist": 2, "mean": 0}[self.pooling]
@@ -82,9 +92,10 @@ class EncoderConfig:
     def final_norm(self) -> bool:
         """Whether tokens pass a LayerNorm after the last block.
 
-        Post-norm blocks already end in one; with mean pooling the norm comes after the mean, in the head (MAE).
+        Post-norm blocks already end in one; with mean pooling the norm comes after the mean, in the head (MAE), unless
+        `token_norm` asks for it before.
         """
-        return self.norm == "pre" and self.pooling != "mean"
+        return self.norm == "pre" and (self.pooling != "mean" or self.token_norm)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values."""
@@ -111,6 +122,29 @@ _AST = EncoderConfig(
     pooling="cls_dist",
 )
 
+
+def whisper_config(width: int, depth: int, heads: int, mels: int = 80, frames: int = 3000) -> EncoderConfig:
+    """The encoder of OpenAI's Whisper: 50 tokens a second, each of all Mel bins, with a head for our own labels."""
+    return EncoderConfig(
+        family="whisper",
+        width=width,
+        depth=depth,
+        heads=heads,
+        mels=mels,
+        frames=frames,
+        patch=(2, mels),
+        stride=(2, mels),
+        stem="conv1d",
+        prefix_tokens=0,
+        norm_eps=1e-5,
+        head_norm_eps=1e-5,
+        position="sinusoid",
+        pooling="mean",
+        token_norm=True,
+        score="attention",
+    )
+
+
 PRESETS: dict[str, EncoderConfig] = {
     "ast": _AST,
     "ast_stride10": replace(_AST, stride=(10, 10)),
@@ -129,4 +163,10 @@ PRESETS: dict[str, EncoderConfig] = {
     "small": EncoderConfig(
         family="sonopsis", width=192, depth=8, heads=3, patch=(16, 32), stride=(16, 32), stem="conv"
     ),
+    "whisper-tiny": whisper_config(384, 4, 6),
+    "whisper-base": whisper_config(512, 6, 8),
+    "whisper-small": whisper_config(768, 12, 12),
+    "whisper-medium": whisper_config(1024, 24, 16),
+    "whisper-large-v2": whisper_config(1280, 32, 20),
+    "whisper-large-v3": whisper_config(1280, 32, 20, mels=128),
 }

@@ -1,4 +1,4 @@
-"""Fixed position codes for a time-frequency grid."""
+"""Fixed position codes: for a time-frequency grid, and for time alone."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,3 +18,13 @@ def sincos_table(grid: tuple[int, int], width: int) -> NDArray[np.float32]:
     angles_f, angles_t = row_f[:, None] * omega, row_t[:, None] * omega  # (N, D/4)
     parts = [np.sin(angles_f), np.cos(angles_f), np.sin(angles_t), np.cos(angles_t)]
     return np.concatenate(parts, axis=1).astype(np.float32)  # (N, D)
+
+
+def sinusoid_table(length: int, width: int) -> NDArray[np.float32]:
+    """Whisper's sinusoids (N, D) float32 of `length` time steps: [sin | cos] of angular frequencies that fall from 1 to
+    1/10000. The table of a shorter input is a prefix of the table of a longer one. `width` must be even."""
+    half = width // 2
+    step = np.log(10000.0) / max(half - 1, 1)
+    omega = np.exp(-step * np.arange(half, dtype=np.float32)).astype(np.float32)  # (D/2,), rounded as Whisper rounds
+    angles = np.arange(length, dtype=np.float32)[:, None] * omega  # (N, D/2)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)  # (N, D)

@@ -1,6 +1,7 @@
-"""Log-Mel -> patch tokens: one linear map per patch, or a few small convolutions that end on the same grid."""
+"""Log-Mel -> patch tokens: one linear map per patch, or a few convolutions that end on the same grid."""
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.layers import conv_layers
@@ -38,3 +39,40 @@ class Stem(nn.Module):
         """Normalised log-Mel (B, T, M) -> (B, N, D), n = t * F + f."""
         grid: Tensor = self.proj(self.body(mel.unsqueeze(1)))  # (B, D, t, f)
         return grid.flatten(2).transpose(1, 2)  # (B, N, D)
+
+    def initialise(self) -> None:
+        """Draw the weights."""
+        for module in self.body:
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        _draw_projection(self.proj)
+
+
+class WhisperStem(nn.Module):
+    """Whisper's two convolutions over time: log-Mel (B, T, M) -> (B, T / 2, D)."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(config.mels, config.width, 3, padding=1)
+        self.conv2 = nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Log-Mel (B, T, M) -> (B, T / 2, D)."""
+        x = functional.gelu(self.conv1(mel.transpose(1, 2)))  # (B, D, T)
+        return functional.gelu(self.conv2(x)).transpose(1, 2)  # (B, T / 2, D)
+
+    def initialise(self) -> None:
+        """Draw the weights."""
+        _draw_projection(self.conv1)
+        _draw_projection(self.conv2)
+
+
+def make_stem(config: EncoderConfig) -> Stem | WhisperStem:
+    """The stem that a configuration names."""
+    return WhisperStem(config) if config.stem == "conv1d" else Stem(config)
+
+
+def _draw_projection(layer: nn.Conv1d | nn.Conv2d) -> None:
+    nn.init.trunc_normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

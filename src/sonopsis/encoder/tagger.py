@@ -7,11 +7,11 @@ from sonopsis.pruning import Pruning
 
 
 class Head(nn.Module):
-    """LayerNorm and a linear layer: pooled output (B, D) -> logits (B, labels)."""
+    """LayerNorm (unless `norm` is False) and a linear layer: pooled output (B, D) -> logits (B, labels)."""
 
-    def __init__(self, width: int, labels: int, norm_eps: float = 1e-6) -> None:
+    def __init__(self, width: int, labels: int, norm_eps: float = 1e-6, *, norm: bool = True) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width, eps=norm_eps)
+        self.norm = nn.LayerNorm(width, eps=norm_eps) if norm else nn.Identity()
         self.linear = nn.Linear(width, labels)
         nn.init.trunc_normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
@@ -28,7 +28,7 @@ class Tagger(nn.Module):
     def __init__(self, config: EncoderConfig, labels: int) -> None:
         super().__init__()
         self.encoder = Encoder(config)
-        self.head = Head(config.width, labels, config.head_norm_eps) if labels else None
+        self.head = Head(config.width, labels, config.head_norm_eps, norm=config.head_norm) if labels else None
 
     def forward(self, mel: Tensor, pruning: Pruning | None = None) -> Tensor:
         """Normalised log-Mel (B, T, M) -> logits (B, labels), computing only what the head reads."""

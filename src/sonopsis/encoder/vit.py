@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from sonopsis.encoder.block import Block
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
-from sonopsis.encoder.positions import sincos_table
-from sonopsis.encoder.stem import Stem
+from sonopsis.encoder.positions import sincos_table, sinusoid_table
+from sonopsis.encoder.stem import make_stem
 from sonopsis.pruning.config import Pruning
 from sonopsis.pruning.selector import Selector
 from sonopsis.pruning.survivors import Survivors
@@ -30,14 +30,14 @@ class _Tokens:
 class Encoder(nn.Module):
     """A ViT over a log-Mel spectrogram with token pruning (arXiv 2504.01690, section 3)."""
 
-    positions: Tensor  # learned: (1, P + N, D), a parameter that covers the prefix; sincos: (1, N, D), a constant
+    positions: Tensor  # learned: (1, P + N, D), a parameter that covers the prefix; otherwise (1, N, D), a constant
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
         width, prefix = config.width, config.prefix_tokens
         time, frequency = config.grid(config.frames)
-        self.stem = Stem(config)
+        self.stem = make_stem(config)
         self.prefix = nn.Parameter(torch.zeros(1, prefix, width))
         if config.position == "learned":
             self.positions = nn.Parameter(torch.zeros(1, prefix + time * frequency, width))
@@ -105,7 +105,11 @@ class Encoder(nn.Module):
             x = self.norm(block.forward_prefix(state.x, prefix, state.bias))  # (B, P, D)
             none = Survivors(left.grid, left.index[:, :0])
             return self._encoded(state, none, tokens=x[:, prefix:], prefix=x)
-        if self.config.norm == "pre" and not pruning.prunes(number, left.patches, left.grid):
+        if (
+            self.config.norm == "pre"
+            and not self.config.token_norm
+            and not pruning.prunes(number, left.patches, left.grid)
+        ):
             x = self.norm(block.forward_mean(state.x, prefix, state.bias, left.shares()))  # (B, 1, D)
             return self._encoded(state, left.as_one(), tokens=x, prefix=x[:, :0])
         self._run_block(number, state, pruning, mel)
@@ -141,7 +145,9 @@ class Encoder(nn.Module):
 
     def compute_positions(self) -> None:
         """Make the fixed position table, also of an encoder that was built on the meta device."""
-        table = torch.from_numpy(sincos_table(self.config.grid(self.config.frames), self.config.width))  # (N, D)
+        grid, width = self.config.grid(self.config.frames), self.config.width
+        one = sinusoid_table(grid[0], width) if self.config.position == "sinusoid" else sincos_table(grid, width)
+        table = torch.from_numpy(one)  # (N, D)
         self.register_buffer("positions", table[None], persistent=False)
 
     def embed(self, mel: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -189,11 +195,7 @@ class Encoder(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.Conv2d) and module is not self.stem.proj:
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        fan_in = self.stem.proj.weight[0].numel()
-        nn.init.trunc_normal_(self.stem.proj.weight, std=fan_in**-0.5)
-        nn.init.zeros_(self.stem.proj.bias)  # type: ignore[arg-type]
+        self.stem.initialise()
         nn.init.trunc_normal_(self.prefix, std=0.02)
         if self.config.position == "learned":
             nn.init.trunc_normal_(self.positions, std=0.02)

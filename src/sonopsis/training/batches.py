@@ -42,7 +42,7 @@ LENGTH_STEP = 64  # Mel frames
 class Batch:
     """One step's examples."""
 
-    mel: Tensor  # (B, T, 128) normalised float32
+    mel: Tensor  # (B, T, M) normalised float32
     labels: Tensor  # (B, labels) 0 or 1
     ids: Tensor | None = None  # (B, W) caption tokens, end of text after the last word, then PADDING
     sounding: Tensor | None = None  # (B, t, labels) 0 or 1: which labels sound in each time step of the encoder
@@ -72,7 +72,7 @@ class Mixtures:
     def batch(self, step: int) -> Batch:
         """The examples of one step: labels drawn evenly, then a family, then a clip, so that no session dominates."""
         rng = np.random.default_rng((self.seed, step))
-        mels = np.empty((self.size, self._frames(), 128), np.float32)
+        mels = np.empty((self.size, self._frames(), self.mel.mels), np.float32)
         targets = np.zeros((self.size, len(self.labels)), np.float32)
         for i in range(self.size):
             samples = self._mixture(rng, targets[i])
@@ -172,7 +172,7 @@ class Scenes:
         if self.mel.multiple is not None:
             longest = round(max(scene.duration for scene in scenes) * FRAME_RATE)
             frames = min(frames, -(-longest // self._step) * self._step)
-        silence = torch.zeros(()).expand(len(scenes), frames, 128)  # takes no memory
+        silence = torch.zeros(()).expand(len(scenes), frames, self.mel.mels)  # takes no memory
         return self._with_targets(scenes, silence, np.random.default_rng((self.seed, step)))
 
     def _with_targets(self, scenes: list[Scene], mel: Tensor, rng: np.random.Generator) -> Batch:
@@ -213,7 +213,7 @@ class Scenes:
 
 
 def stack(mels: list[NDArray[np.float32]], mel: MelConfig, multiple: int = 1) -> Tensor:
-    """Normalised log-Mels of several lengths -> (B, T, 128), padded as the front end pads.
+    """Normalised log-Mels of several lengths -> (B, T, M), padded as the front end pads.
 
     T is a multiple of `multiple`, or the model's input length where that is less.
     """

@@ -12,7 +12,7 @@ from sonopsis.captioning.captioner import Captioner
 from sonopsis.data.manifest import Row
 from sonopsis.encoder import PRESETS, EncoderConfig
 from sonopsis.encoder.tagger import Tagger
-from sonopsis.mel import MelConfig
+from sonopsis.mel import MelConfig, whisper_front_end
 from sonopsis.model import load
 from sonopsis.training.config import EncoderTraining, TrainConfig
 
@@ -51,7 +51,7 @@ def open_start(config: TrainConfig) -> Start:
     changes = _changes(config.encoder)
     if config.model in PRESETS and not Path(config.model).exists():
         encoder = replace(PRESETS[config.model], **changes)
-        return Start(config.model, encoder, FRONT_ENDS.get(config.model, MelConfig(encoder.frames)))
+        return Start(config.model, encoder, _front_end(config.model, encoder))
     if sizes := [name for name in SIZES if name in changes]:
         raise ValueError(
             f"encoder.{sizes[0]} is for presets ({', '.join(PRESETS)}); {config.model} has sizes of its own: "
@@ -73,6 +73,12 @@ def open_start(config: TrainConfig) -> Start:
         model.folder.config.training,
     )
     return replace(start, encoder=replace(start.encoder, **changes))
+
+
+def _front_end(preset: str, encoder: EncoderConfig) -> MelConfig:
+    if encoder.family == "whisper":
+        return whisper_front_end(encoder.frames, encoder.mels)
+    return FRONT_ENDS.get(preset, MelConfig(encoder.frames))
 
 
 def choose_labels(config: TrainConfig, start: Start, rows: Sequence[Row]) -> list[str]:
