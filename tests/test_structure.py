@@ -22,6 +22,7 @@ LONGEST = 400  # lines of a file
 FLOORS = (
     ("ontology",),
     ("audio", "decoding", "files", "installed", "processor", "pruning", "results", "unfilled"),
+    ("whisper_mel",),
     ("many", "mel", "encoder", "mamba2", "writers"),
     ("data", "checkpoints", "cost", "lora"),
     ("captioning", "scenes"),
@@ -47,6 +48,7 @@ ALLOWED = {
 TORCH_FREE = (
     "audio",
     "mel",
+    "whisper_mel",
     "decoding",
     "ontology",
     "results",
