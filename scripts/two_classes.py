@@ -4,7 +4,7 @@ sonopsis data fetch --profile small
 python scripts/two_classes.py FOLDER
 sonopsis train --from default FOLDER -o OUT
 
-The vocabulary has one label for both, "hi-hat". Sources are drum kits: FOLDER/closed/<kit>/..., FOLDER/open/<kit>/...
+The vocabulary has one label for both, "Hi-hat". Sources are drum kits: FOLDER/closed/<kit>/..., FOLDER/open/<kit>/...
 Recordings whose names say neither, or something in between ("semi-open"), are left out.
 """
 
@@ -25,7 +25,7 @@ def main(folder: Path, root: Path) -> None:
         file = root / clip.path
         name = file.stem.lower()
         named = [label for label, word in LABELS.items() if word in name]
-        if clip.named.labels != ("hi-hat",) or len(named) != 1 or any(word in name for word in BETWEEN):
+        if clip.named.labels != ("Hi-hat",) or len(named) != 1 or any(word in name for word in BETWEEN):
             continue
         kit = clip.named.family.partition(":")[2].removeprefix("kit-")
         kit = clip.source if "/" in kit else kit  # a sample of no drum kit

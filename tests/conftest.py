@@ -44,7 +44,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         )
 
 
-LABELS = ["dog", "cat", "water", "speech", "bird", "horn"]
+LABELS = ["Dog", "Cat", "Water", "Speech", "Bird", "Alarm"]
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +162,7 @@ def peer() -> Callable[[Mamba2LM], torch.nn.Module]:
     return build
 
 
-PITCHES = {"dog": 300.0, "cow": 150.0, "bird": 2500.0, "water": 0.0, "horn": 600.0, "speech": 1000.0}
+PITCHES = {"Dog": 300.0, "Cattle, bovinae": 150.0, "Bird": 2500.0, "Water": 0.0, "Alarm": 600.0, "Speech": 1000.0}
 RATE = 16_000
 
 

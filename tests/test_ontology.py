@@ -1,8 +1,12 @@
 """The table of labels: what stands in it, and the ways up and down."""
 
+import json
 import re
+from pathlib import Path
 
+from sonopsis.folder import DEFAULT_MODEL, describe
 from sonopsis.ontology import current, current_labels, entries, former, id_of, parents_of, tree
+from sonopsis.scenes.vocabulary import LEAVES
 
 OLD = {
     "speech": "Speech",
@@ -38,6 +42,7 @@ def test_the_table_is_a_forest_of_one_name_and_one_id_each() -> None:
 
 def test_only_labels_of_ours_lack_an_id() -> None:
     ours = {entry.name for entry in entries().values() if entry.id is None}
+    assert ours <= set(LEAVES) <= set(entries())
     assert ours == {
         "Elephant",
         "Tom drum",
@@ -84,3 +89,15 @@ def test_the_tree_shows_labels_below_what_is_above_them() -> None:
         (2, "Rain", True),
         (0, "robin", True),
     ]
+    assert sum(is_label for _, _, is_label in tree(list(LEAVES))) == len(LEAVES)
+
+
+def test_a_model_with_the_older_names_has_todays(tmp_path: Path) -> None:
+    for file in DEFAULT_MODEL.iterdir():
+        if file.name != "config.json":
+            (tmp_path / file.name).symlink_to(file)
+    fields = json.loads((DEFAULT_MODEL / "config.json").read_text(encoding="utf-8"))
+    older = fields | {"labels": list(map(former, fields["labels"]))}
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    assert older["labels"][6] == "cow"
+    assert describe(tmp_path).config.labels == describe(DEFAULT_MODEL).config.labels == list(LEAVES)

@@ -12,7 +12,7 @@ README.md                  the model card
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from sonopsis.encoder.config import EncoderConfig
 from sonopsis.files import CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError, read_json
 from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.mel import FRAME_RATE, MelConfig
+from sonopsis.ontology import current_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,7 +142,9 @@ def _ours(path: Path, fields: dict[str, Any]) -> ModelFolder:
     fields.pop("threshold", None)  # in folders of older versions; no model reads it
     front_end = read_json(path / FRONT_END)
     try:
-        found = ModelFolder(path, ModelConfig.from_dict(fields), MelConfig(**front_end), path / WEIGHTS)
+        config = ModelConfig.from_dict(fields)
+        config = replace(config, labels=current_labels(config.labels))
+        found = ModelFolder(path, config, MelConfig(**front_end), path / WEIGHTS)
         for frames in (found.mel.frames, found.mel.multiple or found.mel.frames):
             found.config.encoder.grid(frames)
     except (TypeError, ValueError) as error:

@@ -37,7 +37,7 @@ def test_fewer_tokens_cost_fewer_macs_and_no_more_are_executed_than_counted(sono
 def test_a_person_reads_sizes_costs_and_labels(sonopsis: Run, tiny_model: Path) -> None:
     result = sonopsis("info", tiny_model)
     assert (result.exit_code, result.stderr) == (0, "")
-    for words in ("tiny", "keep rate", "0.7", "dog, cat, water", "steps: 0"):
+    for words in ("tiny", "keep rate", "0.7", "Dog, Cat, Water", "steps: 0"):
         assert words in result.stdout
 
 

@@ -40,5 +40,5 @@ def test_a_manifest_without_clips_is_one_line(sonopsis: Run, tiny_model: Path, t
 
 
 def test_figures_are_listed_under_their_full_names() -> None:
-    figures = {"model": "tiny", "tagging": {"map": 0.5, "recall": {"dog": {"clips": 3}}}}
-    assert list(_flat(figures)) == [("model", "tiny"), ("tagging.map", 0.5), ("tagging.recall.dog.clips", 3)]
+    figures = {"model": "tiny", "tagging": {"map": 0.5, "recall": {"Dog": {"clips": 3}}}}
+    assert list(_flat(figures)) == [("model", "tiny"), ("tagging.map", 0.5), ("tagging.recall.Dog.clips", 3)]

@@ -14,7 +14,7 @@ RATE = 16_000
 
 
 def row(path: str, start: float = 0.0, end: float = 2.0) -> Row:
-    return Row(path, start, end, ("dog",), (), "p", f"p:{path}", "CC0", "train", path)
+    return Row(path, start, end, ("Dog",), (), "p", f"p:{path}", "CC0", "train", path)
 
 
 def test_silent_rows_are_left_out_and_times_count_from_the_start_of_the_file() -> None:

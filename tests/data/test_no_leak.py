@@ -21,7 +21,7 @@ from sonopsis.training.config import TrainConfig
 from sonopsis.training.loop import Task
 
 GROUPS = tuple(STRICTNESS)
-LABELS = ("dog", "cow", "bird", "water", "horn")  # scenes need five
+LABELS = ("Dog", "Cattle, bovinae", "Bird", "Water", "Alarm")  # scenes need five
 REAL = Path(os.environ.get("SONOPSIS_DATA", "/nonexistent")) / "manifest.jsonl"
 
 LISTED = load_splits().near_duplicates

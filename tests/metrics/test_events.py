@@ -24,12 +24,12 @@ def scene(kind: SceneType, *labels: str, novel: bool = False) -> Scene:
 
 
 SCENES = [
-    scene("single", "dog"),
-    scene("sequence", "dog", "horn"),
-    scene("sequence", "cat", "rain", novel=True),
-    scene("sequence", "bird", "frog", "glass"),
-    scene("overlap", "gunshot", "explosion"),
-    scene("bed", "door", "wind"),
+    scene("single", "Dog"),
+    scene("sequence", "Dog", "Alarm"),
+    scene("sequence", "Cat", "Rain", novel=True),
+    scene("sequence", "Bird", "Frog", "Glass"),
+    scene("overlap", "Gunshot, gunfire", "Explosion"),
+    scene("bed", "Door", "Wind"),
 ]
 RIGHT = [
     "a dog barks",
@@ -93,7 +93,7 @@ def test_score_captions_gathers_every_figure_and_is_json() -> None:
 
 def test_intervals_hold_the_figure_shrink_with_scenes_and_repeat() -> None:
     rng = np.random.default_rng(0)
-    few = [scene("sequence", "dog", "horn") for _ in range(40)]
+    few = [scene("sequence", "Dog", "Alarm") for _ in range(40)]
     answers = np.array([RIGHT[1], WRONG[1], WRONG[0]])
     captions = answers[rng.integers(0, 3, 40)].tolist()
     narrow, wide = score_captions(few * 9, captions * 9), score_captions(few, captions)

@@ -15,18 +15,21 @@ import sonopsis
 from sonopsis.engines.torch import TorchEngine
 from sonopsis.folder import DEFAULT_MODEL
 from sonopsis.modules import initialise
+from sonopsis.ontology import current
 
 HERE = Path(__file__).parent
 EXAMPLES = {
-    "arrow.wav": "arrow",
-    "car_passing.mp3": "vehicle",
-    "footsteps_on_ice.mp3": "footsteps",
-    "helicopter.ogg": "vehicle",
-    "lock_gate.flac": "door",
-    "water_filling_a_lock.ogg": "water",
+    "arrow.wav": "Arrow",
+    "car_passing.mp3": "Vehicle",
+    "footsteps_on_ice.mp3": "Walk, footsteps",
+    "helicopter.ogg": "Vehicle",
+    "lock_gate.flac": "Door",
+    "water_filling_a_lock.ogg": "Water",
 }
-OF_ANIMALS = {"duck": "bird", "owl": "bird", "rooster": "chicken"}  # others are called as their label
-CLIPS = {file: OF_ANIMALS.get(file.stem[:-1], file.stem[:-1]) for file in sorted((HERE / "clips").glob("*.ogg"))}
+OF_ANIMALS = {"duck": "Bird", "owl": "Bird", "rooster": "Chicken, rooster"}  # others are called as their label was
+CLIPS = {
+    file: OF_ANIMALS.get(file.stem[:-1], current(file.stem[:-1])) for file in sorted((HERE / "clips").glob("*.ogg"))
+}
 CLIPS |= {HERE.parent.parent / "examples" / name: label for name, label in EXAMPLES.items()}
 
 # Mean reciprocal rank of the right label among 50. The shipped model had 0.40 when this was written; a model that ranks

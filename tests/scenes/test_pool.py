@@ -11,7 +11,7 @@ from sonopsis.data.clips import Clip
 from sonopsis.scenes.pool import Pool, excerpt
 
 
-def clip(name: str, *active: tuple[float, float], label: str = "dog", source: str = "p", family: str = "f") -> Clip:
+def clip(name: str, *active: tuple[float, float], label: str = "Dog", source: str = "p", family: str = "f") -> Clip:
     """A clip that sounds in these stretches."""
     return Clip(name, 0.0, active[-1][1], (label,), (), source, family, "CC0", "train", name, active)
 
@@ -50,16 +50,16 @@ def test_packages_and_families_are_drawn_evenly_however_many_clips_they_have() -
     many = [clip(f"many-{i}", (0.0, 1.0), source="many", family=f"f{i % 2}") for i in range(40)]
     pool = Pool([*many, clip("one", (0.0, 1.0), source="one")], "train")
     rng = random.Random(0)
-    drawn = Counter(pool.draw(rng, "dog").source for _ in range(1000))
+    drawn = Counter(pool.draw(rng, "Dog").source for _ in range(1000))
     assert 400 < drawn["one"] < 600
 
 
 def test_clips_of_another_split_of_several_labels_or_too_short_are_not_in_the_pool() -> None:
-    double = Clip("a", 0.0, 1.0, ("dog", "rain"), (), "p", "f", "CC0", "train", "a", ((0.0, 1.0),))
-    short = clip("b", (0.0, 0.005), label="cat")
+    double = Clip("a", 0.0, 1.0, ("Dog", "Rain"), (), "p", "f", "CC0", "train", "a", ((0.0, 1.0),))
+    short = clip("b", (0.0, 0.005), label="Cat")
     unknown = clip("c", (0.0, 1.0), label="unicorn")
-    late = clip("d", (31.0, 32.0), label="cow")
-    rain = [clip("e", (0.0, 0.5), label="rain"), clip("f", (0.0, 3.0), label="wind")]
+    late = clip("d", (31.0, 32.0), label="Cattle, bovinae")
+    rain = [clip("e", (0.0, 0.5), label="Rain"), clip("f", (0.0, 3.0), label="Wind")]
     pool = Pool([double, short, unknown, late, *rain], "train")
-    assert pool.leaves == ["rain", "wind"] and pool.beds == ["wind"]
+    assert pool.leaves == ["Rain", "Wind"] and pool.beds == ["Wind"]
     assert Pool(rain, "test").leaves == []

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sonopsis.ontology import former
 from sonopsis.scenes.scene import LABELS, Event, Facts, Scene, SceneType, freeze, read_scenes, write_scenes
 
 NUMBERS = st.floats(-1e6, 1e6)
@@ -66,9 +67,9 @@ GOOD: dict[str, Any] = {
     "split": "train",
     "type": "bed",
     "duration": 5,
-    "events": [event("dog")],
-    "bed": event("rain"),
-    "labels": ["dog", "rain"],
+    "events": [event("Dog")],
+    "bed": event("Rain"),
+    "labels": ["Dog", "Rain"],
     "noise_db": -60.0,
     "novel_pair": False,
     "captions": ["a dog barking over falling rain"],
@@ -86,15 +87,15 @@ BROKEN = [
     ({name: value for name, value in GOOD.items() if name != "labels"}, "the field 'labels' is missing"),
     (GOOD | {"place": "Rome"}, "the field 'place' is unknown"),
     (
-        GOOD | {"labels": ["rain", "dog"]},
-        r"'labels' must be \['dog', 'rain'\], those of the events",
+        GOOD | {"labels": ["Rain", "Dog"]},
+        r"'labels' must be \['Dog', 'Rain'\], those of the events",
     ),
     (GOOD | {"type": "chorus"}, "'type' must be one of single, sequence, overlap, repeat, bed, not 'chorus'"),
     (GOOD | {"type": "single"}, "no scene is a 'single' of 2 labels"),
     (GOOD | {"novel_pair": 0}, "'novel_pair' must be true or false, not 0"),
     (GOOD | {"bed": []}, r"'bed': \[\] is not a JSON object"),
     (
-        GOOD | {"events": [event("dog") | {"gain_db": "loud"}]},
+        GOOD | {"events": [event("Dog") | {"gain_db": "loud"}]},
         "'events': 'gain_db' must be a finite number",
     ),
     (GOOD | {"events": [{"path": "dog.wav"}]}, "'events': the field 'sha256' is missing"),
@@ -121,4 +122,11 @@ def test_a_damaged_file_is_one_error_that_names_the_line(tmp_path: Path) -> None
 
 def test_facts_know_how_many_labels_a_scene_has() -> None:
     with pytest.raises(ValueError, match="no scene is a 'sequence' of 1 labels; there are single of 1, sequence of 2"):
-        Facts("sequence", ("dog",))
+        Facts("sequence", ("Dog",))
+
+
+def test_older_names_of_labels_become_todays() -> None:
+    old = GOOD | {"events": [event("dog")], "bed": event("rain"), "labels": ["dog", "rain"]}
+    scene = Scene.from_dict(old)
+    assert scene.labels == ("Dog", "Rain")
+    assert scene.renamed(former).to_dict() == old

@@ -8,25 +8,25 @@ from sonopsis.scenes.vocabulary import BEDS, BROAD, LEAVES, broad_of, parse_voca
 from sonopsis.scenes.words import parse
 
 SPECIFIED = {
-    "human": "speech, shout, laughter, applause",
-    "animal": "dog, cat, cow, horse, sheep, pig, chicken, bird, frog, insect, elephant, roar",
-    "drums": "kick drum, snare drum, hi-hat, cymbal, tom drum, hand percussion, drum loop",
-    "music": "guitar, keyboard instrument, bass, orchestral instrument, music",
-    "work": "hammering, chopping wood, sawing, digging",
-    "weapon": "sword, arrow, gunshot, explosion, laser",
-    "nature": "water, rain, wind, thunder, fire",
-    "vehicle": "vehicle, horn",
-    "household": "door, glass, footsteps, rustling, typing, notification",
+    "human": "Speech; Shout; Laughter; Applause",
+    "animal": "Dog; Cat; Cattle, bovinae; Horse; Sheep; Pig; Chicken, rooster; Bird; Frog; Insect; Elephant; Roar",
+    "drums": "Bass drum; Snare drum; Hi-hat; Cymbal; Tom drum; Hand percussion; Drum kit",
+    "music": "Guitar; Keyboard (musical); Bass (instrument role); Orchestral instrument; Music",
+    "work": "Hammer; Chop; Sawing; Digging",
+    "weapon": "Sword; Arrow; Gunshot, gunfire; Explosion; Laser",
+    "nature": "Water; Rain; Wind; Thunder; Fire",
+    "vehicle": "Vehicle; Alarm",
+    "household": "Door; Glass; Walk, footsteps; Rustle; Typing; Notification",
 }
 FORMS = ("nouns", "clauses", "gerunds", "plurals", "background")
 
 
 def test_the_labels_are_those_that_models_and_manifests_know() -> None:
     assert {name: label.broad for name, label in LEAVES.items()} == {
-        leaf: broad for broad, leaves in SPECIFIED.items() for leaf in leaves.split(", ")
+        leaf: broad for broad, leaves in SPECIFIED.items() for leaf in leaves.split("; ")
     }
     assert set(BROAD) == set(SPECIFIED)
-    assert set(BEDS) == {"rain", "wind", "water", "fire", "music", "vehicle", "applause", "insect"}
+    assert set(BEDS) == {"Rain", "Wind", "Water", "Fire", "Music", "Vehicle", "Applause", "Insect"}
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
@@ -48,8 +48,8 @@ def test_every_form_has_several_plain_wordings(leaf: str) -> None:
 
 
 def test_an_unknown_label_has_no_broad_class() -> None:
-    assert broad_of("hi-hat") == "drums"
-    with pytest.raises(ValueError, match="'unicorn' is not a leaf label; the labels are speech"):
+    assert broad_of("Hi-hat") == "drums"
+    with pytest.raises(ValueError, match="'unicorn' is not a leaf label; the labels are Speech"):
         broad_of("unicorn")
 
 

@@ -94,13 +94,13 @@ def test_captions_end_with_the_end_of_text(root: Path) -> None:
 
 
 def test_sounding_labels_are_the_facts_in_steps_of_the_encoder() -> None:
-    dog = Event("0", "a.wav", 3.0, 3.25, "dog", onset=0.5, gain_db=0.0)
-    bird = replace(dog, label="bird", onset=0.0)
-    wind = Event("1", "b.wav", 0.0, 1.0, "wind", onset=0.0, gain_db=-10.0)
+    dog = Event("0", "a.wav", 3.0, 3.25, "Dog", onset=0.5, gain_db=0.0)
+    bird = replace(dog, label="Bird", onset=0.0)
+    wind = Event("1", "b.wav", 0.0, 1.0, "Wind", onset=0.0, gain_db=-10.0)
     overlap = Scene("a", "train", "overlap", 1.28, (dog, bird), None, -60.0, False, (), ())
     over_wind = Scene("b", "train", "bed", 0.64, (replace(dog, onset=0.1),), wind, -60.0, False, (), ())
     scenes = [overlap, over_wind]
-    found = sounding_labels(scenes, ["bird", "dog", "wind"], 128, ENCODER)  # steps of 0.16 s
+    found = sounding_labels(scenes, ["Bird", "Dog", "Wind"], 128, ENCODER)  # steps of 0.16 s
     assert found.shape == (2, 8, 3)
     assert found[0, :, 0].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
     assert found[0, :, 1].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]

@@ -20,7 +20,7 @@ from sonopsis.training.start import Start, choose_labels, open_start
 
 Clips = tuple[ClipBank, ClipBank]
 Make = Callable[..., TrainConfig]
-LABELS = ["bird", "cow", "dog", "horn", "speech", "water"]  # of the data root, sorted
+LABELS = ["Alarm", "Bird", "Cattle, bovinae", "Dog", "Speech", "Water"]  # of the data root, sorted
 
 
 @pytest.mark.parametrize("stage", ["tagging", "verbalising", "captioning"])
@@ -68,7 +68,7 @@ def test_labels_are_those_of_the_rows_of_a_list_or_of_the_model(
     assert choose_labels(make_config("tagging"), start, rows) == LABELS
     listed = [*reversed(LABELS), "unicorn"]
     assert choose_labels(make_config("tagging", labels=listed), start, rows) == listed
-    mooless = [row for row in rows if row.labels != ("cow",)]
+    mooless = [row for row in rows if row.labels != ("Cattle, bovinae",)]
     assert choose_labels(make_config("tagging", labels="inherit"), start, mooless) == start.labels
 
 
@@ -76,8 +76,8 @@ def test_labels_are_those_of_the_rows_of_a_list_or_of_the_model(
     ("labels", "message"),
     [
         ("inherit", "small has no labels to inherit"),
-        (["dog", "cow"], r"12 of 18 rows .* does not know: 'bird' \(3\).*; add them to `labels`"),
-        ([*LABELS, "dog"], "'dog' is named twice"),
+        (["Dog", "Cattle, bovinae"], r"12 of 18 rows .* does not know: 'Alarm' \(3\).*; add them to `labels`"),
+        ([*LABELS, "Dog"], "'Dog' is named twice"),
         ([], "give a list"),
     ],
 )
@@ -93,7 +93,7 @@ def test_an_unknown_label_of_a_validation_row_is_found_before_training(
 ) -> None:
     rows = [json.loads(line) for line in (root / "manifest.jsonl").read_text().splitlines()]
     for row in rows:
-        if row["split"] == "validation" and row["labels"] == ["cow"]:
+        if row["split"] == "validation" and row["labels"] == ["Cattle, bovinae"]:
             row["labels"] = ["moo"]
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(ValueError, match=r"3 of 18 rows of the manifest .*'moo' \(3\)"):
@@ -105,12 +105,12 @@ def test_labels_that_the_model_knows_begin_with_their_weights(make_config: Make,
     start = open_start(make_config("tagging", model=str(tiny_model)))
     assert start.tagger is not None
     old = start.tagger.eval()
-    new = build_tagger(start, ["whale", "water", "dog"]).eval()
+    new = build_tagger(start, ["whale", "Water", "Dog"]).eval()
     mel = torch.randn(2, 256, 128)
     with torch.inference_mode():
         before, after = old(mel), new(mel)
-    torch.testing.assert_close(after[:, 1], before[:, start.labels.index("water")])
-    torch.testing.assert_close(after[:, 2], before[:, start.labels.index("dog")])
+    torch.testing.assert_close(after[:, 1], before[:, start.labels.index("Water")])
+    torch.testing.assert_close(after[:, 2], before[:, start.labels.index("Dog")])
     assert not any(torch.allclose(after[:, 0], before[:, i]) for i in range(len(start.labels)))
 
 

@@ -8,17 +8,18 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import soundfile
 
-from sonopsis.data.catalogue import DataError, get_source
+from sonopsis.data.catalogue import DataError, get_source, list_sources
 from sonopsis.data.naming import Named, name_clip
 from sonopsis.data.records import decode, encode, read_lines
 from sonopsis.data.splits import STRICTNESS, Split, Splits, load_splits
+from sonopsis.ontology import current
 
 SUFFIXES = frozenset({".wav", ".ogg", ".oga", ".flac", ".mp3", ".gsm", ".aif", ".aiff"})
 SHORTEST = 0.02  # s
@@ -104,7 +105,7 @@ def cap_speech(
     kept: list[Found] = []
     speech: list[tuple[str, Found]] = []
     for item in found:
-        if item.named.labels == ("speech",):
+        if item.named.labels == ("Speech",):
             speech.append((hashlib.sha256(item.path.encode()).hexdigest(), item))
         else:
             kept.append(item)
@@ -197,8 +198,9 @@ def read(path: Path, split: Split | None = None) -> list[Row]:
     """Rows of a manifest, those of one group if `split` is given.
 
     A row is never given for a group when its sha256 also stands in a group held out more strictly, whatever its own
-    "split" says, nor for training or validation when the committed list names it a near-duplicate.  ValueError for
-    an unknown group, DataError for a missing or broken file.
+    "split" says, nor for training or validation when the committed list names it a near-duplicate.  Older names of
+    labels become today's in recordings of the catalogue's packages; others may have labels that only look like ours.
+    ValueError for an unknown group, DataError for a missing or broken file.
     """
     if split is not None and split not in get_args(Split):
         raise ValueError(f"unknown split {split!r}: use one of {', '.join(get_args(Split))}")
@@ -206,6 +208,8 @@ def read(path: Path, split: Split | None = None) -> list[Row]:
         raise DataError(f"{path} does not exist: run `sonopsis data manifest` first")
     with path.open("rb") as stream:
         rows = list(read_lines(path, stream, Row.from_dict))
+    packages = {source.package for source in list_sources()}
+    rows = [replace(row, labels=tuple(map(current, row.labels))) if row.source in packages else row for row in rows]
     if split is None:
         return rows
     strictest: dict[str, int] = {}

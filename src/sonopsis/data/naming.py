@@ -7,6 +7,8 @@ from functools import cache
 from importlib import resources
 from pathlib import PurePosixPath
 
+from sonopsis.ontology import current
+
 LEFT_OUT = "-"
 
 # What tells takes of one sound apart: numbers, single letters after numbers, loudness, which half of a movement.
@@ -76,7 +78,7 @@ def name_clip(package: str, path: str) -> Named | None:
         if rule.labels == LEFT_OUT:
             return None
         groups = _words(match.groupdict())
-        labels = tuple(label.strip() for label in _fill(rule.labels, groups).split("+"))
+        labels = tuple(current(label.strip()) for label in _fill(rule.labels, groups).split("+"))
         captions = tuple(_fill(form.strip(), groups) for form in rule.caption.split("|") if form.strip())
         family = _fill(rule.family, groups) if rule.family else family_stem(path)
         return Named(labels, captions, f"{package}:{family}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from sonopsis.data.records import decode
+from sonopsis.ontology import former
 
 Split = Literal["train", "validation", "test"]
 STRICTNESS: dict[Split, int] = {"train": 0, "validation": 1, "test": 2}
@@ -91,7 +92,7 @@ def draw_validation_families(clips: Iterable[tuple[str, Iterable[str]]], share: 
             for leaf, n in sizes[family].items()
         )
 
-    for leaf in sorted(totals, key=lambda name: (len(families[name]), name)):
+    for leaf in sorted(totals, key=lambda name: (len(families[name]), former(name))):
         if totals[leaf] < _FEWEST or len(families[leaf]) < 2:
             continue
         for most in (_MOST, _LAST_RESORT):

@@ -22,6 +22,7 @@ from sonopsis.mel import mel_input
 from sonopsis.metrics.events import RESAMPLES, event_f1, score_captions
 from sonopsis.metrics.tagging import accuracy, balanced_accuracy, mean_average_precision
 from sonopsis.model import Model, Request
+from sonopsis.ontology import current
 from sonopsis.scenes.benchmark import load_benchmark, missing_clips
 from sonopsis.scenes.render import render
 from sonopsis.scenes.scene import Scene, read_scenes
@@ -60,12 +61,15 @@ def evaluate_tags(model: Model, rows: Sequence[Row], folders: Sequence[Path]) ->
     """mAP, accuracy and balanced accuracy over clips, with 95 % intervals from resampling the clips of each label.
 
     Accuracy counts clips of one label whose highest score is that label; labels the model does not know are left out.
+    Older names of labels are understood, in the rows and in the model.
     """
-    known = [row for row in rows if set(row.labels) & set(model.labels)]
+    number = {current(label): i for i, label in enumerate(model.labels)}
+    numbers = [[number[name] for label in row.labels if (name := current(label)) in number] for row in rows]
+    known = [(row, found) for row, found in zip(rows, numbers, strict=True) if found]
     targets = np.zeros((len(known), len(model.labels)))
     scores = np.full_like(targets, np.nan)
-    for i, row in enumerate(known):
-        targets[i, [model.labels.index(label) for label in row.labels if label in model.labels]] = 1.0
+    for i, (row, found) in enumerate(known):
+        targets[i, found] = 1.0
         try:
             scores[i] = _clip_scores(model, _read(folders, row.path, row.start, row.end))
         except AudioError:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from sonopsis.data.clips import CLIP_REACH, Clip
 from sonopsis.data.splits import Split
+from sonopsis.ontology import former
 from sonopsis.scenes.phrasing import pick
 from sonopsis.scenes.vocabulary import BEDS, LEAVES
 
@@ -29,7 +30,7 @@ class Pool:
                 continue
             sources = self.by_leaf.setdefault(clip.labels[0], {})
             sources.setdefault(clip.source, {}).setdefault(clip.family, []).append(clip)
-        self.leaves = sorted(self.by_leaf)
+        self.leaves = sorted(self.by_leaf, key=former)  # the order of version 1, so that draws stay what they were
         self.beds = [leaf for leaf in BEDS if any(_length(clip) >= SHORTEST_BED for clip in self._of(leaf))]
 
     def draw(self, rng: random.Random, leaf: str, shortest: float = 0.0) -> Clip:

@@ -6,13 +6,14 @@ Files are gzipped JSON lines in one canonical form, so that a file of scenes can
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from sonopsis.data.records import decode, encode, read_lines
 from sonopsis.data.splits import Split
+from sonopsis.ontology import current
 
 SceneType = Literal["single", "sequence", "overlap", "repeat", "bed"]
 LABELS: dict[SceneType, tuple[int, ...]] = {  # how many labels a scene of each type may have
@@ -101,7 +102,7 @@ class Scene:
 
     @classmethod
     def from_dict(cls, value: object) -> "Scene":
-        """The scene that a JSON object describes; ValueError for missing, unknown and wrong fields."""
+        """The scene that a JSON object describes, its labels by today's names; ValueError for wrong fields."""
         if not isinstance(value, dict):
             raise ValueError(f"{value!r} is not a JSON object")
         scene = decode(cls, {name: field for name, field in value.items() if name != "labels"})
@@ -110,7 +111,13 @@ class Scene:
         labels = list(scene.labels)
         if value["labels"] != labels:
             raise ValueError(f"'labels' must be {labels}, those of the events and the bed, not {value['labels']}")
-        return scene
+        return scene.renamed(current)
+
+    def renamed(self, rename: Callable[[str], str]) -> "Scene":
+        """The scene with other names for its labels."""
+        events = tuple(replace(event, label=rename(event.label)) for event in self.events)
+        bed = None if self.bed is None else replace(self.bed, label=rename(self.bed.label))
+        return replace(self, events=events, bed=bed)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of the scene; its labels are written down as well."""
