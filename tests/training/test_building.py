@@ -46,6 +46,17 @@ def test_the_front_end_is_that_of_the_model(make_config: Make, tiny_model: Path)
     assert start.captioner is not None and start.tokenizer is not None
 
 
+def test_pretrained_models_lie_beside_the_recordings(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SONOPSIS_DATA", str(tmp_path))
+    (tmp_path / "pretrained").mkdir()
+    (tmp_path / "pretrained" / "tiny").symlink_to(tiny_model)
+    assert open_start(TrainConfig("tagging", "out", "pretrained/tiny")).encoder.frames == 256
+    with pytest.raises(ValueError, match=r"model: .*pretrained/other: no such model; fetch .*make pretrained"):
+        open_start(TrainConfig("tagging", "out", "pretrained/other"))
+
+
 def test_a_preset_has_the_sizes_that_the_run_gives_it(make_config: Make) -> None:
     start = open_start(make_config("tagging", encoder={"drop_path": 0.2}))
     assert start.encoder == replace(PRESETS["small"], width=16, depth=4, heads=2, stem="patch", drop_path=0.2)

@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from sonopsis.captioning.captioner import Captioner
+from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import Row
 from sonopsis.encoder import PRESETS, EncoderConfig
 from sonopsis.encoder.tagger import Tagger
@@ -58,7 +59,7 @@ def open_start(config: TrainConfig) -> Start:
             "leave the key out"
         )
     try:
-        model = load(config.model, engine="torch")
+        model = load(_place(config.model), engine="torch")
     except ValueError as error:
         raise ValueError(f"model: {error} (or a preset: {', '.join(PRESETS)})") from error
     module = model.module.float()
@@ -79,6 +80,17 @@ def _front_end(preset: str, encoder: EncoderConfig) -> MelConfig:
     if encoder.family == "whisper":
         return whisper_front_end(encoder.frames, encoder.mels)
     return FRONT_ENDS.get(preset, MelConfig(encoder.frames))
+
+
+def _place(model: str) -> str:
+    """Where a model is: `pretrained/NAME`, unless it is a path here, is what `make pretrained` puts beside the
+    recordings; other names stay as they are."""
+    if not model.startswith("pretrained/") or Path(model).exists():
+        return model
+    folder = default_root() / model
+    if not folder.exists():
+        raise ValueError(f"{folder}: no such model; fetch Whisper's encoders with `make pretrained`")
+    return str(folder)
 
 
 def choose_labels(config: TrainConfig, start: Start, rows: Sequence[Row]) -> list[str]:
