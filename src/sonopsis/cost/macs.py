@@ -40,12 +40,10 @@ def encoder_macs(
         full = _block(config, keys=tokens, queries=tokens, rows=tokens, mlp=survivors)
         reference += full
         last = block == config.depth - 1
-        if last and config.pooling != "mean":
+        if last and config.reads_prefix:
             prefix = config.prefix_tokens
             executed += _block(config, keys=tokens, queries=prefix, rows=prefix, mlp=prefix)
-        elif (
-            last and kept == patches and config.norm == "pre" and not config.token_norm
-        ):  # fc1 for patches, fc2 for their mean
+        elif last and kept == patches and config.mean_alone:  # fc1 for patches, fc2 for their mean
             executed += _block(config, keys=tokens, queries=tokens, rows=tokens, mlp=0)
             executed += (tokens - config.prefix_tokens + 1) * config.width * _hidden(config)
         elif kept == patches:
@@ -59,6 +57,9 @@ def encoder_macs(
                 executed += (
                     sum((n // 2) * (n - n // 2) for n, _ in merge_rounds(patches, kept)) * config.width // config.heads
                 )
+    if config.pooling == "attention":
+        pooling = (counts[-1] + fused[-1]) * config.width * (config.heads + 1)
+        reference, executed = reference + pooling, executed + pooling
     return Macs(reference / 1e9, executed / 1e9)
 
 

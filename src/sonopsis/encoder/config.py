@@ -9,7 +9,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "stem": ("patch", "conv", "conv1d"),
     "norm": ("pre", "post"),
     "position": ("learned", "sincos", "sinusoid"),
-    "pooling": ("cls", "cls_dist", "mean"),
+    "pooling": ("cls", "cls_dist", "mean", "attention"),
     "score": ("cls", "attention"),
 }
 
@@ -36,7 +36,7 @@ class EncoderConfig:
     norm_eps: float = 1e-6
     head_norm_eps: float = 1e-6
     position: Literal["learned", "sincos", "sinusoid"] = "sincos"  # sinusoid: of time alone, as in Whisper
-    pooling: Literal["cls", "cls_dist", "mean"] = "cls"
+    pooling: Literal["cls", "cls_dist", "mean", "attention"] = "cls"  # attention: a mean with learned weights
     token_norm: bool = False  # with mean pooling: tokens pass a LayerNorm before their mean, as in Whisper
     head_norm: bool = True  # the head begins with a LayerNorm
     score: Literal["cls", "attention"] = "cls"  # the family's own pruning score
@@ -58,7 +58,7 @@ class EncoderConfig:
             raise ValueError(f"token_norm is for pooling 'mean'; with {self.pooling!r} tokens are normed anyway")
         if self.position == "sincos" and self.width % 4:
             raise ValueError(f"a sin-cos position table needs a width that is a multiple of 4, not {self.width}")
-        needed = {"cls": 1, "cls_dist": 2, "mean": 0}[self.pooling]
+        needed = {"cls": 1, "cls_dist": 2}.get(self.pooling, 0)
         if self.score == "cls":
             needed = max(needed, 1)
         if self.prefix_tokens < needed:
@@ -96,6 +96,21 @@ class EncoderConfig:
         `token_norm` asks for it before.
         """
         return self.norm == "pre" and (self.pooling != "mean" or self.token_norm)
+
+    @property
+    def reads_prefix(self) -> bool:
+        """Whether the head reads tokens that were there from the start, not what is made of all tokens at the end."""
+        return self.pooling in ("cls", "cls_dist")
+
+    @property
+    def mean_alone(self) -> bool:
+        """Whether the head reads nothing but the mean over patches as the last block leaves them."""
+        return self.pooling == "mean" and not self.final_norm and self.norm == "pre"
+
+    @property
+    def has_summary(self) -> bool:
+        """Whether `Encoded.prefix` begins with one vector for the whole clip."""
+        return self.prefix_tokens > 0 or self.pooling == "attention"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

@@ -19,7 +19,7 @@ class Encoded(Generic[Array]):
     index: Array  # (B, K) int64 grid cell of each token, ascending; then -1: a fused token, or padding
     mask: Array  # (B, K) bool, False on padding
     size: Array  # (B, K) how many patches each token stands for
-    prefix: Array  # (B, P, D) CLS (and distillation) after the final norm
+    prefix: Array  # (B, P, D) CLS (and distillation) after the final norm; before them what attention pooling makes
     grid: tuple[int, int]  # (time, frequency) rows
     stages: list[Array]  # per block that pruned: (B, K_s) int64 grid cells of its survivors; -1 on padding
     dropped: Array | None = None  # (B, N, D) last state of each dropped patch at its cell, zeros elsewhere
@@ -43,9 +43,9 @@ class Encoded(Generic[Array]):
 
 
 def pooled(encoded: Encoded[Any], pooling: str) -> Any:
-    """Of NumPy tokens, the vector (B, D) that a head reads: CLS, the mean of CLS and distillation ("cls_dist"), or the
-    mean over patches ("mean")."""
-    if pooling == "cls":
+    """Of NumPy tokens, the vector (B, D) that a head reads: CLS, the mean of CLS and distillation ("cls_dist"), the
+    mean over patches ("mean"), or that with learned weights ("attention")."""
+    if pooling in ("cls", "attention"):
         return encoded.prefix[:, 0]
     if pooling == "cls_dist":
         return encoded.prefix[:, :2].mean(axis=1)

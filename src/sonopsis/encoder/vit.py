@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sonopsis.encoder.block import Block
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
+from sonopsis.encoder.pooling import AttentionPooling
 from sonopsis.encoder.positions import sincos_table, sinusoid_table
 from sonopsis.encoder.stem import make_stem
 from sonopsis.pruning.config import Pruning
@@ -49,6 +50,7 @@ class Encoder(nn.Module):
             Block(config, config.drop_path * i / steps) for i in range(config.depth)
         )
         self.norm = nn.LayerNorm(width, eps=config.norm_eps) if config.final_norm else nn.Identity()
+        self.pooling = AttentionPooling(width, config.heads) if config.pooling == "attention" else None
         self._initialise()
 
     def forward(
@@ -101,15 +103,11 @@ class Encoder(nn.Module):
         """The last block, of which only what `pool` reads is computed."""
         number, left, prefix = self.config.depth - 1, state.left, self.config.prefix_tokens
         block = self.blocks[number]
-        if self.config.pooling != "mean":
+        if self.config.reads_prefix:
             x = self.norm(block.forward_prefix(state.x, prefix, state.bias))  # (B, P, D)
             none = Survivors(left.grid, left.index[:, :0])
             return self._encoded(state, none, tokens=x[:, prefix:], prefix=x)
-        if (
-            self.config.norm == "pre"
-            and not self.config.token_norm
-            and not pruning.prunes(number, left.patches, left.grid)
-        ):
+        if self.config.mean_alone and not pruning.prunes(number, left.patches, left.grid):
             x = self.norm(block.forward_mean(state.x, prefix, state.bias, left.shares()))  # (B, 1, D)
             return self._encoded(state, left.as_one(), tokens=x, prefix=x[:, :0])
         self._run_block(number, state, pruning, mel)
@@ -123,6 +121,8 @@ class Encoder(nn.Module):
         if left.mask is not None:
             tokens = tokens * left.mask.unsqueeze(-1)
         encoded = self._encoded(state, left, tokens=tokens, prefix=x[:, :prefix])
+        if self.pooling is not None:
+            encoded.prefix = torch.cat([self.pooling(tokens, encoded.size * encoded.mask), encoded.prefix], dim=1)
         if state.dropped is not None:
             survivors = torch.zeros_like(tokens[:, : left.patches])
             encoded.dropped = _put(state.dropped, left.cells, survivors)[:, :-1]
@@ -169,8 +169,8 @@ class Encoder(nn.Module):
         return self.norm_in(x), grid
 
     def pool(self, encoded: Encoded[Tensor]) -> Tensor:
-        """The vector a head reads (B, D): CLS, the mean of CLS and distillation, or the mean over patches."""
-        if self.config.pooling == "cls":
+        """The vector a head reads (B, D): CLS, the mean of CLS and distillation, or a mean over patches."""
+        if self.config.pooling in ("cls", "attention"):
             return encoded.prefix[:, 0]
         if self.config.pooling == "cls_dist":
             return encoded.prefix[:, :2].mean(dim=1)
@@ -196,6 +196,8 @@ class Encoder(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         self.stem.initialise()
+        if self.pooling is not None:
+            self.pooling.initialise()
         nn.init.trunc_normal_(self.prefix, std=0.02)
         if self.config.position == "learned":
             nn.init.trunc_normal_(self.positions, std=0.02)
