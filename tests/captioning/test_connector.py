@@ -1,5 +1,7 @@
 """The connector: order of the prefix, what fills pruned cells, and that no pruning changes nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,15 +9,21 @@ from sonopsis.captioning.config import LAYOUTS, ConnectorConfig
 from sonopsis.captioning.connector import Connector, fill_grid
 from sonopsis.encoder import Encoded, Encoder, EncoderConfig
 from sonopsis.pruning import uniform
+from sonopsis.pruning.config import REDUCERS, ReducerName
 
 ENCODER = EncoderConfig(family="sonopsis", width=16, depth=4, heads=2, frames=64, patch=(16, 32), stride=(16, 32))
 
 
-def encode(keep_rate: float | None) -> Encoded[torch.Tensor]:
+WITHOUT_CLS = replace(ENCODER, prefix_tokens=0, pooling="mean", score="attention")
+
+
+def encode(
+    keep_rate: float | None, config: EncoderConfig = ENCODER, reduce: ReducerName = "topk"
+) -> Encoded[torch.Tensor]:
     torch.manual_seed(0)
-    encoder = Encoder(ENCODER).eval()
+    encoder = Encoder(config).eval()
     mel = torch.randn(2, 64, 128)
-    return encoder(mel, uniform(ENCODER.depth, keep_rate), collect_dropped=True)
+    return encoder(mel, uniform(config.depth, keep_rate, reduce=reduce), collect_dropped=True)
 
 
 def connector(layout: str, summary: bool = False) -> Connector:
@@ -92,7 +100,9 @@ def test_with_labels_the_prefix_is_what_was_recognised_until_the_gate_opens() ->
     torch.testing.assert_close(prefix, logits.sigmoid() @ module.embed.weight.T)
     with torch.no_grad():
         module.gate.fill_(1.0)
-    torch.testing.assert_close(module(encoded) - prefix, module._vectors(encoded))
+    grid = fill_grid(encoded).reshape(2, 4, 64)
+    whole = module.summary(encoded.prefix[:, :1])  # type: ignore[misc]
+    torch.testing.assert_close(module(encoded) - prefix, torch.cat([module.mlp(module.norm(grid)), whole], dim=1))
 
 
 def test_reduction_averages_time_steps_and_leaves_the_summary() -> None:
@@ -104,3 +114,25 @@ def test_reduction_averages_time_steps_and_leaves_the_summary() -> None:
     torch.testing.assert_close(found, torch.stack([full[:, :3].mean(1), full[:, 3], full[:, 4]], dim=1))
     with pytest.raises(ValueError, match="concat"):
         ConnectorConfig(16, 8, 4, "time_major", reduction=2)
+
+
+def test_pooling_averages_what_the_mlp_reads() -> None:
+    torch.manual_seed(1)
+    module = Connector(ConnectorConfig(16, 8, 4, labels=5, pool=3)).eval()
+    encoded = encode(0.7)
+    prefix, logits = module.read(encoded)
+    grid = fill_grid(encoded).reshape(2, 4, 64)  # four time steps: three, one
+    vectors = module.mlp(module.norm(torch.stack([grid[:, :3].mean(1), grid[:, 3]], dim=1)))
+    assert prefix.shape == (2, 3, 8) and logits is not None and module.config.steps(4) == 2
+    torch.testing.assert_close(logits[:, :-1], module.score(vectors))
+    with pytest.raises(ValueError, match="pool 2 does not fit layout time_major"):
+        ConnectorConfig(16, 8, 4, "time_major", pool=2)
+
+
+@pytest.mark.parametrize("reduce", REDUCERS)
+def test_without_a_cls_the_summary_reads_what_the_head_reads(reduce: ReducerName) -> None:
+    """The mean over tokens, in which one that stands for several patches counts as often."""
+    encoded = encode(0.6, WITHOUT_CLS, reduce)
+    module = connector("concat", summary=True)
+    pooled = Encoder(WITHOUT_CLS).pool(encoded)
+    torch.testing.assert_close(module(encoded)[:, -1], module.summary(pooled))  # type: ignore[misc]

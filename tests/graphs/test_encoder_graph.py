@@ -28,6 +28,9 @@ CONFIGS = {
     "audiomae": replace(PRESETS["audiomae"], width=48, depth=4, heads=3, frames=128),
     "audiomae of 5 blocks": replace(PRESETS["audiomae"], width=48, depth=5, heads=3, frames=128),
     "eat": replace(PRESETS["eat"], width=48, depth=4, heads=3, frames=128),
+    "without CLS": replace(
+        PRESETS["small"], width=48, depth=4, frames=256, prefix_tokens=0, pooling="mean", score="attention"
+    ),
 }
 
 
@@ -115,14 +118,18 @@ def test_tokens_and_dropped_states_are_those_of_torch(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("layout", ["concat", "time_major", "frequency_major"])
-@pytest.mark.parametrize(("summary", "labels", "reduction"), [(True, 5, 1), (False, 0, 1), (True, 0, 3), (False, 4, 2)])
+@pytest.mark.parametrize(
+    ("summary", "labels", "reduction", "pool"),
+    [(True, 5, 1, 1), (False, 0, 1, 3), (True, 0, 3, 1), (False, 4, 2, 1), (True, 3, 2, 4)],
+)
+@pytest.mark.parametrize("name", ["small", "without CLS"])
 def test_the_connector_is_that_of_torch(
-    layout: Any, summary: bool, labels: int, reduction: int, tmp_path: Path
+    name: str, layout: Any, summary: bool, labels: int, reduction: int, pool: int, tmp_path: Path
 ) -> None:
-    config = CONFIGS["small"]
+    config = CONFIGS[name]
     module = tagger(config)
-    reduction = reduction if layout == "concat" else 1
-    fields = ConnectorConfig(48, 12, 4, layout, summary, labels, reduction)
+    sizes = {"reduction": reduction, "pool": pool} if layout == "concat" else {}
+    fields = ConnectorConfig(48, 12, 4, layout, summary, labels, **sizes)
     connector = Connector(fields).eval()
     with torch.no_grad():
         for parameter in connector.parameters():

@@ -16,7 +16,7 @@ from sonopsis.mel import MelConfig
 from sonopsis.training.building import build_captioner, build_tagger
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.run import train
-from sonopsis.training.start import Start, choose_labels, open_start
+from sonopsis.training.start import choose_labels, open_start
 
 Clips = tuple[ClipBank, ClipBank]
 Make = Callable[..., TrainConfig]
@@ -167,13 +167,14 @@ def test_parts_that_do_not_fit_each_other_are_refused_by_key(
         build_captioner(config, open_start(config), LABELS, lambda: ["a dog", "a cow"])
 
 
-def test_an_encoder_without_cls_needs_a_connector_without_summary(make_config: Make) -> None:
-    encoder = replace(PRESETS["small"], width=16, heads=2, depth=4, prefix_tokens=0, pooling="mean", score="attention")
-    start = Start("bare", encoder, MelConfig(1024, multiple=16))
-    build = lambda **keys: build_captioner(make_config("captioning", **keys), start, LABELS, lambda: ["a dog"])  # noqa: E731
-    assert not build()[0].connector.config.summary
-    with pytest.raises(ValueError, match=r"connector\.summary: this encoder has no CLS token"):
-        build(connector={"summary": True})
+def test_an_encoder_without_cls_has_a_captioner_with_a_pooled_connector(make_config: Make) -> None:
+    start = open_start(make_config("tagging", model="whisper-tiny", encoder={"width": 16, "depth": 2, "heads": 2}))
+    config = make_config(
+        "captioning", connector={"pool": 8}, language_model={"width": 16, "depth": 1, "state": 8, "head_dim": 8}
+    )
+    captioner, _ = build_captioner(config, start, LABELS, lambda: ["a dog"])
+    prefix, logits = captioner.connector.read(captioner.encode(torch.randn(1, 400, 80)))  # 4 s
+    assert prefix.shape[1] == 200 / 8 + 1 and logits is not None and logits.shape[1] == prefix.shape[1]
 
 
 def test_a_model_that_hears_too_little_is_not_made_to_caption_scenes(

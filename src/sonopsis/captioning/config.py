@@ -15,17 +15,21 @@ class ConnectorConfig:
     width: int  # E
     frequency_rows: int  # f, rows of the patch grid
     layout: Layout = "concat"
-    summary: bool = True  # the encoder's first prefix token (CLS) goes last, next to the text, as one more vector
+    summary: bool = True  # CLS, or without one the mean over tokens, goes last, next to the text, as one more vector
     labels: int = 0  # labels scored in each vector, whose embeddings the language model reads; 0: the vectors alone
-    reduction: int = 1  # neighbouring time steps averaged into one vector (concat only)
+    reduction: int = 1  # neighbouring vectors averaged into one, after labels are scored (concat only)
+    pool: int = 1  # neighbouring time steps of the encoder averaged before they become a vector (concat only)
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise ValueError(f"connector layout {self.layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
-        if self.reduction < 1 or (self.reduction > 1 and self.layout != "concat"):
-            raise ValueError(
-                f"reduction {self.reduction} does not fit layout {self.layout}; only concat has time steps"
-            )
+        for name, size in (("reduction", self.reduction), ("pool", self.pool)):
+            if size < 1 or (size > 1 and self.layout != "concat"):
+                raise ValueError(f"{name} {size} does not fit layout {self.layout}; only concat has time steps")
+
+    def steps(self, time: int) -> int:
+        """Vectors, and times at which labels are scored, of so many time steps of the encoder (concat only)."""
+        return -(-time // self.pool)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

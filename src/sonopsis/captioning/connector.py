@@ -2,13 +2,16 @@
 
 Three layouts of the same tokens (arXiv 2509.15680, section 2), each followed by a two-layer MLP:
 
-    concat           one vector per time step: its frequency tokens side by side        L = t, or t / reduction
+    concat           one vector per time step: its frequency tokens side by side        L = t / (pool * reduction)
     time_major       one vector per token, time outside, a separator between time steps   L = K + t - 1
     frequency_major  one vector per token, frequency outside, a separator between bands   L = K + f - 1
 
 A pruned encoder leaves cells empty. `concat` needs the whole grid, so an empty cell is filled with the state its token
 had in the block that dropped it, or with the token it was merged into; the other two layouts leave the cell out, which
 shortens the prefix. Without pruning no cell is empty and all of this is the identity.
+
+An encoder with many time steps a second has more of them than a language model should read: `pool` neighbours are
+averaged before the MLP (as in LTU, arXiv 2305.10790), `reduction` neighbours after the labels of each are scored.
 
 With `labels` the language model reads what was recognised more than what was heard: each vector is scored for every
 label, and the prefix is the labels' embeddings weighted by these scores, plus the vector itself through a gate that
@@ -21,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sonopsis.captioning.config import ConnectorConfig
-from sonopsis.encoder.encoded import Encoded
+from sonopsis.encoder.encoded import Encoded, pooled
 
 
 def fill_grid(encoded: Encoded) -> Tensor:
@@ -45,6 +48,20 @@ def fill_grid(encoded: Encoded) -> Tensor:
     if not bool(held.all()):
         raise ValueError("pruned tokens cannot be put back on the grid; call the encoder with collect_dropped=True")
     return grid
+
+
+def summary_of(encoded: Encoded) -> Tensor:
+    """One vector (B, D) for the clip: CLS, or, of an encoder without one, the mean over its tokens."""
+    vector: Tensor = encoded.prefix[:, 0] if encoded.prefix.shape[1] else pooled(encoded, "mean")
+    return vector
+
+
+def average(steps: Tensor, size: int) -> Tensor:
+    """Means of `size` neighbouring time steps (B, t, E); the last one is of as many as are left."""
+    if size == 1:
+        return steps
+    means = functional.avg_pool1d(steps.transpose(1, 2), size, ceil_mode=True, count_include_pad=False)  # (B, E, L)
+    return means.transpose(1, 2)
 
 
 class Connector(nn.Module):
@@ -71,44 +88,46 @@ class Connector(nn.Module):
     def read(self, encoded: Encoded) -> tuple[Tensor, Tensor | None]:
         """The prefix (B, L, E), and, if it is made of labels, their logits: of each vector before reduction, and of the
         summary (B, t + 1, labels)."""
-        vectors = self._vectors(encoded)
+        if self.config.layout == "concat":
+            return self.read_steps(self.steps(encoded), summary_of(encoded) if self.config.summary else None)
+        if encoded.padded:
+            raise ValueError(
+                f"layout {self.config.layout} cannot lay out clips that kept different numbers of "
+                "patches together; encode them one at a time, or use the layout concat"
+            )
+        kept = encoded.tokens.shape[1] - encoded.fused
+        vectors = self._ordered(self.mlp(self.norm(encoded.tokens[:, :kept])), encoded.index[:, :kept], encoded.grid)
+        return self._scored(vectors, summary_of(encoded) if self.config.summary else None)
+
+    def steps(self, encoded: Encoded) -> Tensor:
+        """What the layout concat reads of each time step, pooled: the filled grid (B, t, F * D)."""
+        grid = fill_grid(encoded)  # (B, N, D), n = t * f_rows + f
+        return average(grid.reshape(grid.shape[0], encoded.grid[0], -1), self.config.pool)
+
+    def read_steps(self, steps: Tensor, summary: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """`read` of time steps (B, t, F * D) and the summary (B, D), None for a connector without one."""
+        return self._scored(self.mlp(self.norm(steps)), summary)
+
+    def reduced(self, vectors: Tensor) -> Tensor:
+        """Time steps and summary (B, t + 1, E) with `reduction` steps averaged into one."""
+        if self.summary is None:
+            return average(vectors, self.config.reduction)
+        return torch.cat([average(vectors[:, :-1], self.config.reduction), vectors[:, -1:]], dim=1)
+
+    def _scored(self, vectors: Tensor, summary: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The prefix of vectors (B, t, E) and a summary (B, D), with the logits of their labels."""
+        if self.summary is not None:
+            assert summary is not None
+            vectors = torch.cat([vectors, self.summary(summary).unsqueeze(1)], dim=1)  # (B, t + 1, E)
         if not self.config.labels:
             return self.reduced(vectors), None
         logits = self.score(vectors)  # (B, t + 1, labels)
         return self.reduced(self.embed(logits.sigmoid()) + self.gate * vectors), logits
 
-    def reduced(self, vectors: Tensor) -> Tensor:
-        """Time steps and summary (B, t + 1, E) with `reduction` steps averaged into one."""
-        if self.config.reduction == 1:
-            return vectors
-        steps, summary = vectors, vectors[:, :0]
-        if self.summary is not None:
-            steps, summary = vectors[:, :-1], vectors[:, -1:]
-        size = self.config.reduction
-        means = functional.avg_pool1d(steps.transpose(1, 2), size, ceil_mode=True, count_include_pad=False)  # (B, E, L)
-        return torch.cat([means.transpose(1, 2), summary], dim=1)
-
-    def _vectors(self, encoded: Encoded) -> Tensor:
-        time, frequency = encoded.grid
-        if self.config.layout == "concat":
-            grid = fill_grid(encoded)  # (B, N, D), n = t * f_rows + f
-            vectors = self.mlp(self.norm(grid.reshape(grid.shape[0], time, -1)))  # (B, t, E)
-        else:
-            if encoded.padded:
-                raise ValueError(
-                    f"layout {self.config.layout} cannot lay out clips that kept different numbers of "
-                    "patches together; encode them one at a time, or use the layout concat"
-                )
-            kept = encoded.tokens.shape[1] - encoded.fused
-            tokens, index = encoded.tokens[:, :kept], encoded.index[:, :kept]
-            vectors = self._ordered(self.mlp(self.norm(tokens)), index, time, frequency)
-        if self.summary is None:
-            return vectors
-        return torch.cat([vectors, self.summary(encoded.prefix[:, :1])], dim=1)
-
-    def _ordered(self, vectors: Tensor, index: Tensor, time: int, frequency: int) -> Tensor:
+    def _ordered(self, vectors: Tensor, index: Tensor, grid: tuple[int, int]) -> Tensor:
         """Survivors (B, K, E) with separators spliced in between groups, ordered by one sort over grid keys."""
         assert self.separator is not None
+        time, frequency = grid
         step, band = index // frequency, index % frequency
         if self.config.layout == "time_major":
             groups, size, key = time, frequency, step * (frequency + 1) + band

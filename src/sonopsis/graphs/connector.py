@@ -24,30 +24,34 @@ class ConnectorGraph:
         if self.config.reduction == 1:
             return vectors
         steps = g.slice(vectors, 1, 0, -1) if self.config.summary else vectors
-        means = g.op(
-            "AveragePool",
-            g.op("Transpose", steps, perm=[0, 2, 1]),
-            kernel_shape=[self.config.reduction],
-            strides=[self.config.reduction],
-            ceil_mode=1,
-            count_include_pad=0,
-        )
-        means = g.op("Transpose", means, perm=[0, 2, 1])
+        means = self._average(steps, self.config.reduction)
         return g.op("Concat", means, g.slice(vectors, 1, -1, END), axis=1) if self.config.summary else means
 
     def _vectors(self, tokens: Tokens, mel: str) -> str:
         g = self.g
         if self.config.layout == "concat":
             assert tokens.grid is not None
-            vectors = self._mlp(
-                g.reshape(tokens.grid, 0, -1, self.config.frequency_rows * self.config.encoder_width)
-            )  # (B, t, E)
+            steps = g.reshape(tokens.grid, 0, -1, self.config.frequency_rows * self.config.encoder_width)
+            vectors = self._mlp(self._average(steps, self.config.pool))  # (B, t, E)
         else:
             vectors = self._ordered(self._mlp(self.encoder.patches(tokens.x)), tokens, mel)
         if not self.config.summary:
             return vectors
-        first = g.layer_norm(g.slice(tokens.x, 1, 0, 1), "connector.summary.0", 1e-5)
+        if self.encoder.prefix:
+            first = g.slice(tokens.x, 1, 0, 1)
+        else:
+            first = g.mean(self.encoder.patches(tokens.x), 1, keep=True)
+        first = g.layer_norm(first, "connector.summary.0", 1e-5)
         return g.op("Concat", vectors, g.linear(first, "connector.summary.1"), axis=1)
+
+    def _average(self, steps: str, size: int) -> str:
+        """Means of `size` neighbouring time steps (B, t, E); the last one is of as many as are left."""
+        if size == 1:
+            return steps
+        g = self.g
+        turned = g.op("Transpose", steps, perm=[0, 2, 1])
+        pooling = {"kernel_shape": [size], "strides": [size], "ceil_mode": 1, "count_include_pad": 0}
+        return g.op("Transpose", g.op("AveragePool", turned, **pooling), perm=[0, 2, 1])
 
     def _mlp(self, x: str) -> str:
         g = self.g

@@ -45,7 +45,7 @@ class Batch:
     mel: Tensor  # (B, T, M) normalised float32
     labels: Tensor  # (B, labels) 0 or 1
     ids: Tensor | None = None  # (B, W) caption tokens, end of text after the last word, then PADDING
-    sounding: Tensor | None = None  # (B, t, labels) 0 or 1: which labels sound in each time step of the encoder
+    sounding: Tensor | None = None  # (B, t, labels) 0 or 1: which labels sound in each time step of the connector
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
@@ -145,10 +145,11 @@ class Scenes:
         tokenizer: Tokenizer,
         *,
         encoder: EncoderConfig,
+        pool: int = 1,
         split: Split = "train",
     ) -> None:
         self.bank, self.labels, self.mel, self.data, self.size, self.seed = bank, labels, mel, data, size, seed
-        self.tokenizer, self.encoder, self.split = tokenizer, encoder, split
+        self.tokenizer, self.encoder, self.pool, self.split = tokenizer, encoder, pool, split
         self._step = 1 if mel.multiple is None else math.lcm(LENGTH_STEP, mel.multiple)
         self._drawn: tuple[int, list[Scene]] | None = None  # the group last drawn, and its number
 
@@ -180,7 +181,7 @@ class Scenes:
         for target, scene in zip(targets, scenes, strict=True):
             target[[self.labels.index(name) for name in scene.labels]] = 1.0
         captions = [scene.captions[rng.integers(len(scene.captions))] for scene in scenes]
-        sounding = sounding_labels(scenes, self.labels, mel.shape[1], self.encoder)
+        sounding = sounding_labels(scenes, self.labels, mel.shape[1], self.encoder, self.pool)
         return Batch(mel, torch.from_numpy(targets), encode_captions(self.tokenizer, captions), sounding)
 
     def _render(self, scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -227,12 +228,14 @@ def stack(mels: list[NDArray[np.float32]], mel: MelConfig, multiple: int = 1) ->
     return torch.from_numpy(np.stack(padded))
 
 
-def sounding_labels(scenes: Sequence[Scene], labels: list[str], frames: int, encoder: EncoderConfig) -> Tensor:
-    """Which labels sound, by the scenes' facts, in each time step that the encoder makes of so many Mel frames:
-    (B, t, labels)."""
+def sounding_labels(
+    scenes: Sequence[Scene], labels: list[str], frames: int, encoder: EncoderConfig, pool: int = 1
+) -> Tensor:
+    """Which labels sound, by the scenes' facts, in each time step that the encoder makes of so many Mel frames, or in
+    each `pool` of its time steps: (B, t, labels)."""
     time, _ = encoder.grid(frames)
-    rate = FRAME_RATE / encoder.stride[0]  # time steps per second
-    active = np.zeros((len(scenes), time, len(labels)), np.float32)
+    rate = FRAME_RATE / encoder.stride[0] / pool  # time steps per second
+    active = np.zeros((len(scenes), -(-time // pool), len(labels)), np.float32)
     for steps, scene in zip(active, scenes, strict=True):
         for event in scene.events:
             last = event.onset + event.end - event.start

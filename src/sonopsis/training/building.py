@@ -130,18 +130,16 @@ def _connector_config(
     settings = wanted or ConnectorSettings()
     if settings.labels not in (None, 0, labels):
         raise ValueError(f"connector.labels: it scores all {labels} labels (null) or none (0), not {settings.labels}")
-    summary = settings.summary if settings.summary is not None else start.encoder.prefix_tokens > 0
-    if summary and not start.encoder.prefix_tokens:
-        raise ValueError("connector.summary: this encoder has no CLS token; use `summary: false`")
     try:
         return ConnectorConfig(
             encoder_width=start.encoder.width,
             width=lm.width,
             frequency_rows=start.encoder.grid(start.mel.frames)[1],
             layout=settings.layout,
-            summary=summary,
+            summary=settings.summary,
             labels=labels if settings.labels is None else settings.labels,
             reduction=settings.reduction,
+            pool=settings.pool,
         )
     except ValueError as error:
         raise ValueError(f"connector: {error}") from error

@@ -68,6 +68,7 @@ class Captioning:
             config.seed,
             self.tokenizer,
             encoder=start.encoder,
+            pool=self.module.connector.config.pool,
         )
 
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:

@@ -81,9 +81,10 @@ class ConnectorSettings:
     """The connector of a captioner; its widths follow from encoder and language model."""
 
     layout: Layout = "concat"
-    summary: bool | None = None  # whether CLS goes last as one more vector; null: if the encoder has a CLS
+    summary: bool = True  # CLS, or without one the mean over tokens, goes last as one more vector
     labels: int | None = None  # labels scored in each vector; null: all labels of the run; 0: none
-    reduction: int = 1  # neighbouring time steps averaged into one vector (layout concat only)
+    pool: int = 1  # neighbouring time steps of the encoder averaged before they become a vector (layout concat only)
+    reduction: int = 1  # neighbouring vectors averaged into one, after labels are scored (layout concat only)
 
 
 @dataclass(frozen=True)

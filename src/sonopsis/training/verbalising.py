@@ -55,7 +55,8 @@ class Verbalising(Captioning):
             frames = self.start.mel.frames
             if self.start.mel.multiple is not None:
                 frames = min(frames, -(-round(scene.duration * FRAME_RATE) // LENGTH_STEP) * LENGTH_STEP)
-            steps = sounding_labels([scene], self.labels, frames, self.start.encoder)  # (1, t, labels)
+            pool = self.module.connector.config.pool
+            steps = sounding_labels([scene], self.labels, frames, self.start.encoder, pool)  # (1, t, labels)
             facts = along_prefix(steps, steps.amax(dim=1), summary=module.connector.config.summary)
             found = module.lm.generate(
                 embeds=module.prompt(said(module, facts)),
