@@ -51,7 +51,7 @@ def fill_grid(encoded: Encoded) -> Tensor:
 
 
 def summary_of(encoded: Encoded) -> Tensor:
-    """One vector (B, D) for the clip: CLS, or, of an encoder without one, the mean over its tokens."""
+    """One vector (B, D) for the clip: what attention pooling makes, CLS, or, without either, the mean over tokens."""
     vector: Tensor = encoded.prefix[:, 0] if encoded.prefix.shape[1] else pooled(encoded, "mean")
     return vector
 

@@ -43,6 +43,9 @@ class Encoded(Generic[Array]):
 
 
 def pooled(encoded: Encoded[Any], pooling: str) -> Any:
+    """Of tokens, the vector (B, D) that a head reads: CLS, the mean of CLS and distillation ("cls_dist"), the
+    mean over patches ("mean"), or that with learned weights ("attention")."""
+    if pooling in ("cls", "attention"):
         return encoded.prefix[:, 0]
     if pooling == "cls_dist":
         return encoded.prefix[:, :2].mean(axis=1)

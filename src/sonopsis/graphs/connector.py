@@ -40,7 +40,7 @@ class ConnectorGraph:
         if self.encoder.prefix:
             first = g.slice(tokens.x, 1, 0, 1)
         else:
-            first = g.mean(self.encoder.patches(tokens.x), 1, keep=True)
+            first = g.op("Unsqueeze", self.encoder.pooled(tokens), g.constant([1]))
         first = g.layer_norm(first, "connector.summary.0", 1e-5)
         return g.op("Concat", vectors, g.linear(first, "connector.summary.1"), axis=1)
 

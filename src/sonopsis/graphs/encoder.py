@@ -79,18 +79,20 @@ class EncoderGraph:
         """The patch tokens (B, K, D) of a sequence."""
         return self.g.slice(x, 1, self.prefix, END)
 
+    def pooled(self, tokens: Tokens) -> str:
+        """The vector (B, D) that a head reads, as `Encoder.pool`."""
+        g = self.g
+        if self.config.pooling == "cls":
+            return g.op("Squeeze", g.slice(tokens.x, 1, 0, 1), g.constant([1]))
+        if self.config.pooling == "cls_dist":
+            return g.mean(g.slice(tokens.x, 1, 0, 2), 1)
+        return g.mean(tokens.x if tokens.averaged else self.patches(tokens.x), 1)
+
     def logits(self, tokens: Tokens) -> str:
-        """The head (B, labels) on the pooled tokens, as `Encoder.pool`."""
-        g, config = self.g, self.config
-        if config.pooling == "cls":
-            pooled = g.op("Squeeze", g.slice(tokens.x, 1, 0, 1), g.constant([1]))
-        elif config.pooling == "cls_dist":
-            pooled = g.mean(g.slice(tokens.x, 1, 0, 2), 1)
-        else:
-            pooled = g.mean(tokens.x if tokens.averaged else self.patches(tokens.x), 1)
-        return g.linear(
-            g.layer_norm(pooled, f"{self.scope}head.norm", config.head_norm_eps), f"{self.scope}head.linear"
-        )
+        """The head (B, labels) on the pooled tokens."""
+        g = self.g
+        pooled = g.layer_norm(self.pooled(tokens), f"{self.scope}head.norm", self.config.head_norm_eps)
+        return g.linear(pooled, f"{self.scope}head.linear")
 
     def _embed(self, mel: str, batch: str) -> str:
         g, config = self.g, self.config
