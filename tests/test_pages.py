@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sonopsis.data.manifest import Row
-from sonopsis.results import FileResult, WindowResult
+from sonopsis.results import FileResult, LabelScore, WindowResult
 from sonopsis.writers import WRITERS, write
 
 ROOT = Path(__file__).parent.parent
@@ -86,7 +86,9 @@ def section(title: str) -> list[list[str]]:
     return [[line.split("|")[1].strip(" `") for line in table.splitlines()[2:]] for table in tables]
 
 
-RESULT = FileResult("a.wav", 2.0, "m", [WindowResult(0.0, 2.0, [("dog", 0.5)], "a dog barks", -1.0)])
+RESULT = FileResult(
+    "a.wav", 2.0, "m", [WindowResult(0.0, 2.0, [LabelScore("Dog", 0.5, distilled=True)], "a dog barks", -1.0)]
+)
 FAILED = FileResult("b.wav", 0.0, "m", error="b.wav: no such file; check the path")
 
 
@@ -102,10 +104,11 @@ def test_the_page_lists_every_format_with_its_suffix() -> None:
 
 
 def test_the_fields_of_json() -> None:
-    files, windows = section("json")
+    files, windows, labels = section("json")
     good, bad = json.loads(written("json", RESULT, FAILED))
     assert set(files) == good.keys() | bad.keys()
     assert windows == list(good["windows"][0])
+    assert labels == list(good["windows"][0]["labels"][0])
 
 
 def test_the_fields_of_json_lines() -> None:

@@ -1,15 +1,16 @@
 """Results as JSON: the keys that outside programs rely on."""
 
 import json
+import pickle
 from typing import Any
 
 import numpy as np
 
-from sonopsis.results import FileResult, WindowResult
+from sonopsis.results import FileResult, LabelScore, WindowResult
 
 
 def test_a_tagged_and_captioned_window() -> None:
-    window = WindowResult(0.0, 10.0, [("dog", 0.5)], "a dog barks", -0.25)
+    window = WindowResult(0.0, 10.0, [("Dog", 0.5), LabelScore("my dog", 0.25, distilled=True)], "a dog barks", -0.25)
     result = FileResult("a.wav", 12.5, "default", [window])
     assert result.to_dict() == {
         "path": "a.wav",
@@ -19,7 +20,10 @@ def test_a_tagged_and_captioned_window() -> None:
             {
                 "start": 0.0,
                 "end": 10.0,
-                "labels": [{"label": "dog", "score": 0.5}],
+                "labels": [
+                    {"label": "Dog", "score": 0.5, "id": "/m/0bt9lr", "parents": ["Animal", "Domestic animals, pets"]},
+                    {"label": "my dog", "score": 0.25, "id": None, "parents": [], "distilled": True},
+                ],
                 "caption": "a dog barks",
                 "score": -0.25,
             }
@@ -44,3 +48,13 @@ def test_numbers_are_valid_json() -> None:
     text = json.dumps(FileResult("a.wav", half, "default", [window]).to_dict(), allow_nan=False)
     found = json.loads(text)["windows"][0]
     assert (found["start"], found["labels"][0]["score"], found["score"]) == (0.5, None, None)
+
+
+def test_a_label_is_a_pair_that_knows_its_place() -> None:
+    pair = LabelScore("Dog", 0.5, distilled=True)
+    label, score = pair
+    assert pair == ("Dog", 0.5) == (label, score) and dict([pair]) == {"Dog": 0.5}
+    assert (pair.id, pair.parents) == ("/m/0bt9lr", ("Animal", "Domestic animals, pets"))
+    copy = pickle.loads(pickle.dumps(pair))
+    assert (copy, copy.distilled) == (pair, True)
+    assert (LabelScore("my dog", 0.5).id, LabelScore("my dog", 0.5).distilled) == (None, False)

@@ -42,6 +42,7 @@ class ModelConfig:
     max_caption_tokens: int = 48
     caption_samples: int = 0  # captions sampled, of which the consensus is given; 0: greedy search instead
     end_of_text: int = 0  # the token that starts a caption and ends it; 0 in the GPT-NeoX tokenizer of Mamba-2
+    distilled_labels: list[str] = field(default_factory=list)  # those of `labels` that only a teacher's outputs taught
     training: dict[str, Any] = field(default_factory=dict)  # data, seeds and steps, for `sonopsis info`
 
     def __post_init__(self) -> None:
@@ -51,6 +52,8 @@ class ModelConfig:
             raise ValueError("labels must be a list of names")
         if self.lm is not None and not self.labels:
             raise ValueError("labels must be a list of names: a model that captions also tags")
+        if unknown := sorted(set(self.distilled_labels) - set(self.labels)):
+            raise ValueError(f"distilled_labels must be among labels, which {unknown[0]!r} is not")
         if not 0 < self.keep_rate <= 1:
             raise ValueError(f"keep_rate must be over 0 and at most 1, not {self.keep_rate!r}")
         if self.max_caption_tokens < 1:

@@ -25,7 +25,7 @@ from sonopsis.hub import locate
 from sonopsis.many import describe_many
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
-from sonopsis.results import Caption, FileResult, Tags, WindowResult
+from sonopsis.results import Caption, FileResult, LabelScore, Tags, WindowResult
 
 SILENCE = "silence"
 
@@ -237,7 +237,7 @@ class Model:
         embedding = self.embed(mel, keep_rate=request.keep_rate)[0] if request.embeddings else None
         if silent:
             caption, score = (SILENCE, 0.0) if request.captions else (None, None)
-            return WindowResult(0.0, end, [(SILENCE, 1.0)], caption, score, embedding)
+            return WindowResult(0.0, end, [LabelScore(SILENCE, 1.0)], caption, score, embedding)
         if not request.captions:
             scores = _sigmoid(self.engine.logits(mel, pruning)[0])
             return WindowResult(0.0, end, self._top(scores, request), embedding=embedding)
@@ -276,16 +276,18 @@ class Model:
         """The best hypothesis of a search; of sampled captions the one on which the others and the tags agree."""
         if not self.folder.config.caption_samples or len(found) == 1:
             return found[0]
+        taught = self.folder.config.distilled_labels  # no training caption names them
+        tags = {name: score for name, score in zip(self.labels, scores.tolist(), strict=True) if name not in taught}
         if self._parse is None:
-            self._parse = _parser(self.labels)
-        tags = dict(zip(self.labels, scores.tolist(), strict=True))
+            self._parse = _parser(list(tags))
         support = [tag_support(self._parse(self.decode(hypothesis.ids)), tags) for hypothesis in found]
         return found[consensus([hypothesis.ids for hypothesis in found], support)]
 
-    def _top(self, scores: NDArray[np.float32], request: Request) -> list[tuple[str, float]]:
+    def _top(self, scores: NDArray[np.float32], request: Request) -> list[LabelScore]:
         order = np.argsort(-scores, kind="stable")[: request.top_k]
-        pairs = [(self.labels[i], float(scores[i])) for i in order]
-        return [(label, score) for label, score in pairs if request.threshold is None or score >= request.threshold]
+        taught = self.folder.config.distilled_labels
+        found = [LabelScore(self.labels[i], float(scores[i]), self.labels[i] in taught) for i in order]
+        return [pair for pair in found if request.threshold is None or pair.score >= request.threshold]
 
     def _pruning(self, keep_rate: float | None) -> Pruning | None:
         return uniform(self.engine.config.depth, self.keep_rate if keep_rate is None else keep_rate)

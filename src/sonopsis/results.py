@@ -2,10 +2,54 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sonopsis.ontology import id_of, parents_of
+
+
+class LabelScore(tuple[str, float]):
+    """The pair (label, score), which also knows the label's place in the AudioSet ontology (`sonopsis.ontology`).
+
+    `distilled` says that the model learned the label from a teacher's outputs alone.
+    """
+
+    distilled: bool
+
+    def __new__(cls, label: str, score: float, distilled: bool = False) -> Self:
+        pair = super().__new__(cls, (label, score))
+        pair.distilled = distilled
+        return pair
+
+    def __getnewargs__(self) -> tuple[str, float, bool]:
+        return self.label, self.score, self.distilled
+
+    @property
+    def label(self) -> str:
+        """The name of the label."""
+        return self[0]
+
+    @property
+    def score(self) -> float:
+        """From 0 to 1."""
+        return self[1]
+
+    @property
+    def id(self) -> str | None:
+        """The id of the class in AudioSet, such as /m/0bt9lr; None for a label that the ontology lacks."""
+        return id_of(self.label)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The classes above the label, the most general one first."""
+        return parents_of(self.label)
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"label", "score", "id", "parents", "distilled"?}`; `distilled` is left out where it is false."""
+        found = {"label": self.label, "score": _finite(self.score), "id": self.id, "parents": list(self.parents)}
+        return found | {"distilled": True} if self.distilled else found
 
 
 @dataclass(frozen=True)
@@ -14,7 +58,7 @@ class Tags:
 
     start: float
     end: float
-    labels: list[tuple[str, float]]
+    labels: list[LabelScore]
 
 
 @dataclass(frozen=True)
@@ -29,18 +73,26 @@ class Caption:
 
 @dataclass(frozen=True)
 class WindowResult:
-    """All that was asked about one window: None for what was not; `score` is the caption's."""
+    """All that was asked about one window: None for what was not; `score` is the caption's.
+
+    `labels` may be given as plain pairs.
+    """
 
     start: float
     end: float
-    labels: list[tuple[str, float]] | None = None
+    labels: list[LabelScore] | None = None
     caption: str | None = None
     score: float | None = None
     embedding: NDArray[np.float32] | None = None  # (D,), in the format npz alone
 
+    def __post_init__(self) -> None:
+        if self.labels is not None:
+            pairs = [pair if isinstance(pair, LabelScore) else LabelScore(*pair) for pair in self.labels]
+            object.__setattr__(self, "labels", pairs)
+
     def to_dict(self) -> dict[str, Any]:
-        """`{"start", "end", "labels": [{"label", "score"}], "caption"?, "score"?}`; no number is NaN or infinite."""
-        labels = [{"label": label, "score": _finite(score)} for label, score in self.labels or []]
+        """`{"start", "end", "labels": [...], "caption"?, "score"?}`; no number is NaN or infinite."""
+        labels = [label.to_dict() for label in self.labels or []]
         found: dict[str, Any] = {"start": _finite(self.start), "end": _finite(self.end), "labels": labels}
         if self.caption is not None:
             found["caption"] = self.caption

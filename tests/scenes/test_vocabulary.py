@@ -100,7 +100,7 @@ def test_the_page_of_labels_shows_the_vocabulary_of_today() -> None:
     script = runpy.run_path(str(root / "scripts" / "vocabulary_table.py"))
     page = (root / "docs" / "labels.md").read_text(encoding="utf-8")
     assert script["filled"](page) == page, "run `python scripts/vocabulary_table.py`"
-    shown = [line.split(" | ")[0].strip("| ") for line in script["table"]().splitlines()[2:]]
-    assert shown == list(LEAVES)
+    for table in (script["wordings"](), script["names"]()):
+        assert [line.split(" | ")[0].strip("| ") for line in table.splitlines()[2:]] == list(LEAVES)
     with pytest.raises(ValueError, match="must hold the lines <!-- vocabulary -->"):
         script["filled"]("# A page without the table")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonopsis.results import FileResult, WindowResult
+from sonopsis.results import FileResult, LabelScore, WindowResult
 from sonopsis.writers import WRITERS, open_writer, write
 
 TEXT = [name for name, writer in WRITERS.items() if not writer.binary]
@@ -27,7 +27,7 @@ RESULTS = [
         25.5,
         "default",
         [
-            WindowResult(0.0, 10.24, [("dog", 0.921), ("speech, distant", 0.5)]),
+            WindowResult(0.0, 10.24, [LabelScore("Dog", 0.921), LabelScore("Chicken, rooster", 0.5, distilled=True)]),
             WindowResult(10.24, 20.48, []),
             WindowResult(20.48, 25.5, [("silence", 1.0)]),
         ],
@@ -38,7 +38,7 @@ RESULTS = [
         3725.5,
         "default",
         [
-            WindowResult(0.0, 10.24, [("bird", 0.75)], "A bird sings & a dog <barks> --> far away.", -0.5),
+            WindowResult(0.0, 10.24, [("Bird", 0.75)], "A bird sings & a dog <barks> --> far away.", -0.5),
             WindowResult(3720.0, 3725.5, None, "rain\n\nfalls", -1.25),
         ],
     ),
@@ -111,6 +111,25 @@ def test_npz_holds_what_numpy_reads_back(tmp_path: Path) -> None:
         write(RESULTS[:1], "npz", io.BytesIO())
 
 
+COMMAS = ["Walk, footsteps", "Gunshot, gunfire", "Digging"]
+
+
+def test_labels_with_commas_are_one_label_in_every_format() -> None:
+    result = FileResult("a.wav", 1.0, "m", [WindowResult(0.0, 1.0, [(label, 0.5) for label in COMMAS])])
+    ids = ["/m/07pbtc8", "/m/032s66", ""]
+    for format, delimiter in (("csv", ","), ("tsv", "\t")):
+        rows = list(csv.DictReader(io.StringIO(written(format, [result])), delimiter=delimiter))
+        assert [(row["label"], row["id"]) for row in rows] == list(zip(COMMAS, ids, strict=True))
+    assert [line.split("\t")[2] for line in written("audacity", [result]).splitlines()] == COMMAS
+    raven = list(csv.DictReader(io.StringIO(written("raven", [result])), delimiter="\t"))
+    assert [row["Annotation"] for row in raven] == COMMAS
+    for format in ("srt", "vtt"):
+        assert "[walk, footsteps; gunshot, gunfire; digging]" in written(format, [result]).splitlines()
+    assert "Walk, footsteps 0.50; Gunshot, gunfire 0.50; Digging 0.50" in written("text", [result])
+    (window,) = json.loads(written("json", [result]))[0]["windows"]
+    assert [(entry["label"], entry["id"] or "") for entry in window["labels"]] == list(zip(COMMAS, ids, strict=True))
+
+
 def test_an_unknown_format_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"'xml'.*jsonl.*raven"):
         write([], "xml", io.StringIO())
@@ -139,12 +158,12 @@ def test_json_keeps_any_text(path: str, caption: str) -> None:
 
 @given(st.lists(anything, max_size=5))
 @settings(max_examples=50, deadline=None)
-def test_tables_have_five_cells_in_every_row(labels: list[str]) -> None:
+def test_tables_have_six_cells_in_every_row(labels: list[str]) -> None:
     result = FileResult("a.wav", 1.0, "m", [WindowResult(0.0, 1.0, [(label, 0.5) for label in labels])])
     for format, delimiter in (("csv", ","), ("tsv", "\t")):
         rows = list(csv.reader(io.StringIO(written(format, [result]), newline=""), delimiter=delimiter))
-        assert rows[0] == ["file", "start", "end", "label", "score"]
-        assert [len(row) for row in rows] == [5] * (1 + len(labels))
+        assert rows[0] == ["file", "start", "end", "label", "score", "id"]
+        assert [len(row) for row in rows] == [6] * (1 + len(labels))
 
 
 @given(anything)

@@ -8,6 +8,8 @@ import typer
 from sonopsis.cli.console import fail
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from sonopsis.model import Model
 
 KEEP_RATES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
@@ -40,7 +42,8 @@ def info(
 def describe_model(model: "Model") -> dict[str, Any]:
     """The facts `info` tells: `macs_g` are G multiply-accumulates of tagging one clip of the model's input length.
 
-    `reference` counts as arXiv 2504.01690 does, `executed` what is really computed.
+    `reference` counts as arXiv 2504.01690 does, `executed` what is really computed. `classes` has each label's
+    id and parents in the AudioSet ontology.
     """
     from sonopsis.cost import encoder_macs
 
@@ -62,8 +65,15 @@ def describe_model(model: "Model") -> dict[str, Any]:
         "keep_rate": model.keep_rate,
         "macs_g": macs,
         "labels": list(model.labels),
+        "classes": [_class(label, label in model.folder.config.distilled_labels) for label in model.labels],
         "training": model.folder.config.training,
     }
+
+
+def _class(label: str, distilled: bool) -> dict[str, Any]:
+    from sonopsis.ontology import id_of, parents_of
+
+    return {"label": label, "id": id_of(label), "parents": list(parents_of(label)), "distilled": distilled}
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -78,8 +88,26 @@ def _show(facts: dict[str, Any]) -> None:
     for rate, count in facts["macs_g"].items():
         table.add_row(rate, f"{count['reference']:.3f}", f"{count['executed']:.3f}")
     console.print(table)
-    console.print(f"{len(facts['labels'])} labels: {', '.join(facts['labels'])}", markup=False)
+    _show_labels(console, facts["classes"])
     if facts["training"]:
         console.print("training:", markup=False)
         for name, value in facts["training"].items():
             console.print(f"  {name}: {value}", markup=False)
+
+
+def _show_labels(console: "Console", classes: list[dict[str, Any]]) -> None:
+    """The labels as a tree below the classes of the ontology; others in one line."""
+    from sonopsis.ontology import entries, tree
+
+    found = {entry["label"]: entry for entry in classes}
+    known = [label for label in found if label in entries()]
+    console.print(f"{len(classes)} labels", markup=False)
+    for depth, name, is_label in tree(known):
+        text = name
+        if is_label:
+            text = f"- {name}  {found[name]['id'] or '(no id)'}{'  (distilled)' if found[name]['distilled'] else ''}"
+        console.print("  " * (depth + 1) + text, markup=False)
+    if len(known) < len(found):
+        console.print("  " + "; ".join(label for label in found if label not in entries()), markup=False)
+    if count := sum(entry["distilled"] for entry in classes):
+        console.print(f"  {count} marked (distilled): learned from a teacher's outputs, without labelled recordings")

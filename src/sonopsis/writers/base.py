@@ -58,11 +58,12 @@ class Writer:
             self.stream.flush()
 
 
-def entries(window: WindowResult) -> list[tuple[str, float | None]]:
-    """What a format with one text per row or cue says of a window: its caption, or without one its tags; and scores."""
+def entries(window: WindowResult) -> list[tuple[str, float | None, str | None]]:
+    """What a format with one text per row or cue says of a window, its caption or without one its tags: texts, scores,
+    and the ids of tags."""
     if window.caption:
-        return [(one_line(window.caption), window.score)]
-    return [(one_line(label), score) for label, score in window.labels or []]
+        return [(one_line(window.caption), window.score, None)]
+    return [(one_line(pair.label), pair.score, pair.id) for pair in window.labels or []]
 
 
 def one_line(text: str) -> str:

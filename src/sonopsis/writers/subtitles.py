@@ -40,8 +40,8 @@ class VttWriter(TimelineWriter):
 
 
 def sound(window: WindowResult) -> str:
-    """A window's caption, or else its labels, as `[a dog barks]`; empty if it has neither."""
-    text = ", ".join(text for text, _ in entries(window)).strip().lower().removesuffix(".")
+    """A window's caption as `[a dog barks]`, else its labels as `[dog; walk, footsteps]`; empty if it has neither."""
+    text = "; ".join(text for text, _, _ in entries(window)).strip().lower().removesuffix(".")
     return f"[{text}]" if text else ""
 
 

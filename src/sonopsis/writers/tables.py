@@ -9,23 +9,23 @@ from sonopsis.writers.base import Writer, decimal, entries
 
 
 class CsvWriter(Writer):
-    """Columns file, start, end (s), label, score; files that failed have no rows."""
+    """Columns file, start, end (s), label, score, id; files that failed have no rows."""
 
     suffix = ".csv"
     delimiter = ","
 
     def header(self) -> str:
         """The column names."""
-        return self._row("file", "start", "end", "label", "score")
+        return self._row("file", "start", "end", "label", "score", "id")
 
     def part(self, result: FileResult) -> str:
         """The file's rows."""
         if result.error is not None:
             return ""
         return "".join(
-            self._row(result.path, f"{window.start:.3f}", f"{window.end:.3f}", text, decimal(score))
+            self._row(result.path, f"{window.start:.3f}", f"{window.end:.3f}", text, decimal(score), label_id or "")
             for window in result.windows
-            for text, score in entries(window)
+            for text, score, label_id in entries(window)
         )
 
     def _row(self, *cells: Any) -> str:

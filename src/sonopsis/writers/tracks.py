@@ -28,7 +28,7 @@ class AudacityWriter(TimelineWriter):
     def lines(self, result: FileResult, window: WindowResult) -> str:
         """The window's labels."""
         times = f"{self.offset + window.start:.6f}\t{self.offset + window.end:.6f}"
-        return "".join(f"{times}\t{text}\n" for text, _ in entries(window))
+        return "".join(f"{times}\t{text}\n" for text, _, _ in entries(window))
 
 
 class RavenWriter(TimelineWriter):
@@ -46,7 +46,7 @@ class RavenWriter(TimelineWriter):
         begin, end = f"{self.offset + window.start:.6f}", f"{self.offset + window.end:.6f}"
         origin = f"{one_line(result.path)}\t{window.start:.6f}"
         rows = []
-        for text, score in entries(window):
+        for text, score, _ in entries(window):
             self.selection += 1
             selected = f"{self.selection}\tSpectrogram 1\t1\t{begin}\t{end}\t0\t{HIGHEST}"
             rows.append(f"{selected}\t{text}\t{decimal(score)}\t{origin}\n")
