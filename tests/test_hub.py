@@ -402,6 +402,8 @@ def test_which_files_a_model_needs() -> None:
     description = ["config.json", "graphs.json", "tag.onnx"]
     assert choose("a/b", [*extra, "model.safetensors", "pytorch_model.bin"]) == (description, "model.safetensors")
     assert choose("a/b", [*extra, "pytorch_model.bin", "best.pth"]) == (description, "pytorch_model.bin")
+    assert choose("a/b", [*extra, "model.bin", "pytorch_model.bin"]) == (description, "pytorch_model.bin")
+    assert choose("a/b", [*extra, "model.bin", "best.pth"]) == (description, "model.bin")
     assert choose("a/b", [*extra, "best.pt"]) == (description, "best.pt")
     with pytest.raises(ModelError, match=r"a/b: it has several checkpoints \(a.pth, b.pt\)"):
         choose("a/b", [*extra, "a.pth", "b.pt"])

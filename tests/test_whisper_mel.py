@@ -1,5 +1,8 @@
 """Whisper's log-Mel against transformers' feature extractor, and its own promises."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from transformers import WhisperFeatureExtractor
@@ -21,6 +24,27 @@ def test_a_clip_has_the_values_that_transformers_gives_its_own_frames(samples: i
     found = mel_input(noise(samples), whisper_front_end(mels=mels))[0]
     assert found.shape == (min(3000, -(-samples // 320) * 2), mels)
     np.testing.assert_allclose(found, wanted[: len(found)], atol=2e-5)
+
+
+@pytest.mark.parametrize("mels", [80, 128])
+@pytest.mark.parametrize("samples", [3_000, 15_950, 20_000])
+def test_a_clip_that_fills_its_input_ends_as_there(samples: int, mels: int) -> None:
+    """Transformers reflects the end of the input, which may be shorter than 30 s."""
+    extractor = WhisperFeatureExtractor(feature_size=mels, chunk_length=1)
+    wanted = extractor(noise(samples), sampling_rate=16_000, return_tensors="np").input_features[0].T
+    found = mel_input(noise(samples), whisper_front_end(100, mels))[0]
+    np.testing.assert_allclose(found, wanted[: len(found)], atol=2e-5)
+
+
+@pytest.mark.parametrize(("signal", "mels"), [("chirp", 80), ("pulses", 128)])
+def test_golden(signal: str, mels: int) -> None:
+    folder = Path(__file__).parent / "golden"
+    expected = np.load(folder / "whisper.npz")[f"{signal}_{mels}"]  # (T, M)
+    samples = np.load(folder / "kaldi.npz")[f"{signal}_samples"] / 32_768
+    found = mel_input(samples, replace(whisper_front_end(50, mels), multiple=None))[0]
+    assert found.shape == expected.shape == (50, mels) and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+    assert expected.min() == expected[-1].min() and expected.max() - expected.min() == pytest.approx(2)  # 80 dB
 
 
 def test_a_short_window_ends_where_the_front_end_says() -> None:

@@ -4,8 +4,9 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sonopsis.files import CARD, CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError
 from sonopsis.folder import ModelFolder, write_description
@@ -58,28 +59,26 @@ def write_folder(model: ModelFolder, state: State | None, folder: Path) -> None:
 
 
 def write_huggingface(model: ModelFolder, state: State | None, folder: Path) -> None:
-    """A folder for transformers' ASTForAudioClassification (without classifier: ASTModel) and ASTFeatureExtractor."""
-    from safetensors.torch import save_file
-
-    from sonopsis.checkpoints import ast_write
-
-    config, labels = model.config.encoder, model.config.labels
+    """A folder for transformers: ASTForAudioClassification (without classifier: ASTModel) or Whisper's classifier."""
     if model.config.lm is not None:
         raise ModelError(
-            f"{model.name}: it has a language model, which transformers' AST cannot hold; export it as a folder instead"
+            f"{model.name}: it has a language model, which no classifier of transformers can hold; export it as a "
+            "folder instead"
         )
     if state is None:
         raise ModelError(f"{model.name} was loaded without torch; load it with engine='torch'")
     try:
-        ast_write.check_ast(config)
+        written = _whisper(model, state) if model.config.encoder.family == "whisper" else _ast(model, state)
     except ValueError as error:
         raise ModelError(f"{model.name}: {error}") from error
-    for sentence in ast_write.lost(config, model.mel, model.config.keep_rate, classifier=bool(labels)):
+    for sentence in written.lost:
         log.warning("%s: %s", model.name, sentence)
+    from safetensors.torch import save_file
+
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / CONFIG, ast_write.huggingface_config(config, labels))
-    _write_json(folder / FRONT_END, ast_write.huggingface_extractor(model.mel))
-    save_file(ast_write.huggingface_state(state, config), folder / WEIGHTS, metadata={"format": "pt"})
+    _write_json(folder / CONFIG, written.config)
+    _write_json(folder / FRONT_END, written.extractor)
+    save_file(dict(written.state), folder / WEIGHTS, metadata={"format": "pt"})
     _copy_card(model, folder)
 
 
@@ -106,6 +105,42 @@ TARGETS: dict[str, Callable[[ModelFolder, State | None, Path], None]] = {
     "openvino": write_with_graphs,  # reads the same graphs
     "int8": write_with_int8,
 }
+
+
+@dataclass(frozen=True)
+class _ForTransformers:
+    """What a folder of transformers holds, and what it cannot say."""
+
+    config: dict[str, Any]
+    extractor: dict[str, Any]
+    state: State
+    lost: list[str]
+
+
+def _ast(model: ModelFolder, state: State) -> _ForTransformers:
+    from sonopsis.checkpoints import ast_write
+
+    config, labels = model.config.encoder, model.config.labels
+    ast_write.check_ast(config)
+    return _ForTransformers(
+        ast_write.huggingface_config(config, labels),
+        ast_write.huggingface_extractor(model.mel),
+        ast_write.huggingface_state(state, config),
+        ast_write.lost(config, model.mel, model.config.keep_rate, classifier=bool(labels)),
+    )
+
+
+def _whisper(model: ModelFolder, state: State) -> _ForTransformers:
+    from sonopsis.checkpoints import whisper_write
+
+    config, labels = model.config.encoder, model.config.labels
+    whisper_write.check(config, model.mel, labels)
+    return _ForTransformers(
+        whisper_write.huggingface_config(config, model.mel, labels),
+        whisper_write.huggingface_extractor(model.mel),
+        whisper_write.huggingface_state(state, config, model.mel.frames),
+        whisper_write.lost(model.mel, model.config.keep_rate),
+    )
 
 
 def _smallest(tensor: "Tensor") -> "Tensor":

@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from glob import escape
 from pathlib import Path
 
-from sonopsis.files import CARD, CONFIG, FRONT_END, PICKLE, TOKENIZER, WEIGHTS, ModelError
+from sonopsis.files import CARD, CONFIG, CONVERTED, FRONT_END, PICKLE, TOKENIZER, WEIGHTS, ModelError
 from sonopsis.folder import DEFAULT_MODEL
 from sonopsis.graphs.names import GRAPHS, STAMP
 
@@ -71,12 +71,12 @@ def fetch(name: str, revision: str | None = None) -> Path:
 def choose(name: str, files: Iterable[str]) -> tuple[list[str], str]:
     """Of a repository's files, those that describe its model, and the one that holds its weights.
 
-    Safe tensors before pickled ones; a file of a training program (.pth, .pt) only when it is alone. Raises ModelError
-    when there are no weights, or several such files.
+    Safe tensors before pickled ones, and these before CTranslate2's; a file of a training program (.pth, .pt) only when
+    it is alone. Raises ModelError when there are no weights, or several such files.
     """
     names = sorted(files)
     description = [file for file in names if any(fnmatch(file, pattern) for pattern in DESCRIPTION)]
-    for weights in (WEIGHTS, PICKLE):
+    for weights in (WEIGHTS, PICKLE, CONVERTED):
         if weights in names:
             return description, weights
     single = [file for file in names if file.endswith(SINGLE_FILES)]
@@ -84,7 +84,7 @@ def choose(name: str, files: Iterable[str]) -> tuple[list[str], str]:
         return description, single[0]
     if single:
         raise ModelError(f"{name}: it has several checkpoints ({', '.join(single)}); download one and give its path")
-    raise ModelError(f"{name}: no weights are there (neither {WEIGHTS}, {PICKLE}, *.pth nor *.pt)")
+    raise ModelError(f"{name}: no weights are there (neither {WEIGHTS}, {PICKLE}, {CONVERTED}, *.pth nor *.pt)")
 
 
 def _download(name: str, revision: str | None) -> Path:

@@ -80,7 +80,8 @@ def mel_input(samples: NDArray[np.floating], config: MelConfig) -> NDArray[np.fl
     """
     if config.kind == "whisper":
         signal = _checked(samples)
-        return prepare(whisper_log_mel(signal, config.length(len(signal)), config.mels), config)[None]
+        frames = config.length(len(signal))
+        return prepare(whisper_log_mel(signal, frames, config.mels, whole=frames == config.frames), config)[None]
     return prepare(log_mel(samples, subtract_mean=config.subtract_mean), config)[None]
 
 

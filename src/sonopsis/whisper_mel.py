@@ -28,16 +28,19 @@ LOG_STEP = math.log(6.4) / 27
 BLOCK = 64  # frames transformed at once
 
 
-def whisper_log_mel(samples: NDArray[np.floating], frames: int, mels: int = 80) -> NDArray[np.float32]:
+def whisper_log_mel(
+    samples: NDArray[np.floating], frames: int, mels: int = 80, *, whole: bool = True
+) -> NDArray[np.float32]:
     """Samples (S,) in [-1, 1] at 16 kHz -> natural-log Mel energies (frames, mels) float32.
 
     A clip shorter than `frames` * 160 samples is followed by zeros, a longer one is cut. The floor is set by the
-    loudest band of what is kept. `samples` must hold at least one number and `frames` be at least 2.
+    loudest band of what is kept. The end is reflected where this is the `whole` input of a model; otherwise zeros
+    follow, with which Whisper would fill its input. `samples` must hold at least one number and `frames` be at least 2.
     """
     size = frames * SHIFT
     signal = np.asarray(samples[:size], np.float64)
     signal = np.pad(signal, (0, size - len(signal)))
-    end = signal[-2 : -FRAME // 2 - 2 : -1] if frames >= LONGEST else np.zeros(FRAME // 2)
+    end = signal[-2 : -FRAME // 2 - 2 : -1] if whole else np.zeros(FRAME // 2)
     padded = np.concatenate([signal[FRAME // 2 : 0 : -1], signal, end])
     windows = sliding_window_view(padded, FRAME)[::SHIFT][:frames]  # (T, 400)
     hann = np.hanning(FRAME + 1)[:-1]  # periodic

@@ -6,14 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
-from transformers import WhisperConfig, WhisperForAudioClassification, WhisperModel
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForAudioClassification, WhisperModel
+from typer.testing import CliRunner
 
 import sonopsis
 from sonopsis.checkpoints import read_checkpoint
+from sonopsis.cli.main import app
+from sonopsis.encoder import Trace
 from sonopsis.files import ModelError
-from sonopsis.pruning import uniform
+from sonopsis.pruning import Pruning, uniform
 
 SIZES = {
     "d_model": 32,
@@ -218,9 +223,116 @@ def test_other_positions_are_refused(model: WhisperModel, tmp_path: Path) -> Non
         read_checkpoint(tmp_path / "odd.pt", heads=4)
 
 
-def test_weighted_layers_are_refused(tmp_path: Path) -> None:
+def test_a_classifier_of_all_layers(tmp_path: Path) -> None:
+    """Its tokens are sums of what enters the first layer and leaves each one, the last after the final norm."""
+    theirs = drawn(WhisperForAudioClassification(WhisperConfig(**SIZES, num_labels=3, use_weighted_layer_sum=True)))
+    theirs.save_pretrained(tmp_path)
+    with torch.inference_mode():
+        wanted = theirs(mel(80).transpose(1, 2)).logits.numpy()
+    found = sonopsis.load(tmp_path, engine="torch").logits(mel(80))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("stored", [4, 2])
+def test_a_converted_model_says_how_many_heads_it_has(stored: int, model: WhisperModel, tmp_path: Path) -> None:
+    tensors = converted(model.encoder) | {"encoder/num_heads": np.array(stored, np.int8)}
+    (tmp_path / "model.bin").write_bytes(model_bin(tensors))
+    assert read_checkpoint(tmp_path).config.heads == stored
+    with pytest.raises(ModelError, match="heads do not fit"):
+        read_checkpoint(tmp_path, heads=8)
+
+
+@pytest.mark.parametrize("bins", [80, 128])
+def test_the_command_tags_with_a_folder_and_its_feature_extractor(bins: int, tmp_path: Path) -> None:
+    names = {"id2label": {0: "Dog", 1: "Rain", 2: "Bell"}, "label2id": {"Dog": 0, "Rain": 1, "Bell": 2}}
+    config = WhisperConfig(**SIZES | {"max_source_positions": 50}, **names, num_mel_bins=bins)  # of 1 s
+    classifier, extractor = drawn(WhisperForAudioClassification(config)), WhisperFeatureExtractor(bins, chunk_length=1)
+    classifier.save_pretrained(tmp_path / "hf")
+    extractor.save_pretrained(tmp_path / "hf")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(40_000)
+    soundfile.write(tmp_path / "noise.wav", noise, 16_000, subtype="FLOAT")
+    result = CliRunner().invoke(
+        app, ["tag", str(tmp_path / "noise.wav"), "--model", str(tmp_path / "hf"), "-f", "json"]
+    )
+    assert result.exit_code == 0, result.output
+    windows = json.loads(result.stdout)[0]["windows"]
+    assert [(window["start"], window["end"]) for window in windows] == [(0, 1), (1, 2), (2, 2.5)]
+    for window in windows[:2]:  # the last one is padded there, and as long as it is here
+        first = round(window["start"] * 16_000)
+        heard = noise[first : first + 16_000].astype(np.float32)
+        with torch.inference_mode():
+            logits = classifier(extractor(heard, sampling_rate=16_000, return_tensors="pt").input_features).logits[0]
+        wanted = dict(zip(["Dog", "Rain", "Bell"], logits.sigmoid().tolist(), strict=True))
+        found = {label["label"]: label["score"] for label in window["labels"]}
+        assert found == pytest.approx(wanted, abs=1e-5)
+
+
+def test_another_feature_extractor_is_refused(tmp_path: Path) -> None:
     drawn(WhisperForAudioClassification(WhisperConfig(**SIZES))).save_pretrained(tmp_path)
-    fields = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(fields | {"use_weighted_layer_sum": True}))
-    with pytest.raises(ModelError, match="use_weighted_layer_sum"):
+    WhisperFeatureExtractor(128).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="'feature_size': 128"):
         read_checkpoint(tmp_path)
+
+
+def test_info_counts_the_model(tmp_path: Path) -> None:
+    theirs = drawn(WhisperForAudioClassification(WhisperConfig(**SIZES, num_labels=5)))
+    theirs.save_pretrained(tmp_path / "hf")
+    result = CliRunner().invoke(app, ["info", str(tmp_path / "hf"), "--json"])
+    facts = json.loads(result.stdout)
+    assert facts["family"] == "whisper" and len(facts["labels"]) == 5 and facts["window"] == 0.8
+    tokens, width, hidden = 40, 32, 64  # by hand:
+    stem = 80 * width * 80 * 3 + tokens * width * width * 3
+    block = 4 * tokens * width**2 + 2 * tokens**2 * width + 2 * tokens * width * hidden
+    assert round(facts["macs_g"]["1.0"]["reference"] * 1e9) == round(stem + 3 * block + width * 5, -3)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_folder_of_ours_is_the_same_model(half: bool, model: WhisperModel, tmp_path: Path) -> None:
+    """Matrices of a file in float16 are stored so again, others in float32."""
+    tensors = converted(model.encoder) | {"encoder/num_heads": np.array(4, np.int8)}
+    if half:
+        tensors = {name: array.astype(np.float16) if array.ndim else array for name, array in tensors.items()}
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "model.bin").write_bytes(model_bin(tensors))
+    (tmp_path / "theirs" / "config.json").write_text('{"suppress_ids": [1]}')
+    ours = sonopsis.load(tmp_path / "theirs")
+    ours.save(tmp_path / "ours")
+    again = sonopsis.load(tmp_path / "ours")
+    assert again.folder.config == ours.folder.config and again.folder.mel == ours.folder.mel
+    assert np.array_equal(again.encode(mel(60)).tokens, ours.encode(mel(60)).tokens)
+    stored = load_file(again.folder.weights)
+    assert "encoder.positions" not in stored
+    assert stored["encoder.stem.conv1.weight"].dtype == (torch.float16 if half else torch.float32)
+
+
+def test_a_trace_shows_columns_of_all_bands(model: WhisperModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    with torch.inference_mode():
+        encoded = read_checkpoint(tmp_path).encoder()(mel(60), uniform(3, 0.5))
+    trace = Trace.of(encoded)
+    assert trace.grid == (30, 1) and trace.counts == [15, 8, 4]
+    image = trace.drawn(mel(60)[0].numpy())
+    assert image.shape == (80, 60, 3)
+    grey = (image.max(axis=2) == image.min(axis=2)).all(axis=0)  # (T,) what is left is grey, over all bands
+    assert np.flatnonzero(grey[::2]).tolist() == sorted(encoded.stages[-1][0].tolist())
+    assert len(trace.text().splitlines()) == 1 and trace.text().count("#") == 4
+
+
+@pytest.mark.parametrize("reduce", ["topk", "fuse", "merge", "segment", "columns", "mass"])
+@pytest.mark.parametrize("score", ["attention", "mean", "std", "random"])
+@torch.inference_mode()
+def test_every_rule_without_cls_prunes_columns(score: str, reduce: str, model: WhisperModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    encoder = read_checkpoint(tmp_path).encoder()
+    plain, same = encoder(mel(80)), encoder(mel(80), Pruning({0: 1.0, 1: 1.0}, score, reduce))
+    assert torch.equal(plain.tokens, same.tokens)
+    pruning = Pruning({0: 0.7, 2: 0.6}, score, reduce)
+    pruned, pooled = encoder(mel(80), pruning), encoder(mel(80), pruning, pooled_only=True)
+    assert pruned.tokens.shape[1] < 40 and bool(pruned.tokens.isfinite().all())
+    assert (encoder.pool(pruned) - encoder.pool(pooled)).abs().max() <= 1e-5
+
+
+def test_without_a_cls_token_nothing_asks_it(model: WhisperModel, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="reads a CLS token"):
+        read_checkpoint(tmp_path).encoder()(mel(80), Pruning({0: 0.5}, "cls"))

@@ -1,6 +1,7 @@
 """MACs against the published counts, and against what the encoder is seen to multiply."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sonopsis.cost import encoder_macs
 from sonopsis.cost.macs import patch_counts, stem_macs
 from sonopsis.encoder import PRESETS, Encoder, EncoderConfig, Head
+from sonopsis.encoder.config import whisper_config
 from sonopsis.pruning import Pruning, uniform
 
 # GMACs of arXiv 2504.01690's models by its formula: keep rate -> columns of COLUMNS.
@@ -77,6 +79,22 @@ def test_counts_equal_what_torch_is_seen_to_multiply(
     assert seen(pooled_only=True) == round(macs.executed * 1e9)
     if score == "attention" or not keep:  # the cls score needs one more row than the attention itself
         assert seen(collect_dropped=True) == round(macs.reference * 1e9)
+
+
+@pytest.mark.parametrize("mels", [80, 128])
+@pytest.mark.parametrize("changes", [{}, {"token_norm": False}, {"layer_weights": True}], ids=str)
+@pytest.mark.parametrize("keep", [{}, {0: 0.7, 1: 0.6}, {1: 0.5, 2: 0.5}], ids=["all", "early", "last too"])
+def test_counts_of_whisper_equal_what_torch_is_seen_to_multiply(
+    keep: dict[int, float], changes: dict[str, bool], mels: int
+) -> None:
+    config = replace(whisper_config(32, 3, 4, mels, frames=64), **changes)
+    encoder, head, pruning = Encoder(config).eval(), Head(32, 7), Pruning(keep)
+    macs = encoder_macs(config, 48, pruning, 7)
+    for arguments, expected in (({"pooled_only": True}, macs.executed), ({"collect_dropped": True}, macs.reference)):
+        counter = FlopCounterMode(display=False)
+        with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
+            head(encoder.pool(encoder(torch.randn(1, 48, mels), pruning, **arguments)))
+        assert counter.get_total_flops() / 2 == round(expected * 1e9)
 
 
 def test_patches_left_after_the_default_blocks() -> None:

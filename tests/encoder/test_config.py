@@ -24,6 +24,8 @@ def test_a_config_survives_json(preset: str) -> None:
         ("eat", 512, (32, 8)),
         ("small", 1024, (64, 4)),
         ("small", 16, (1, 4)),
+        ("whisper-tiny", 3000, (1500, 1)),
+        ("whisper-large-v3", 2, (1, 1)),
     ],
 )
 def test_grid(preset: str, frames: int, grid: tuple[int, int]) -> None:
@@ -48,6 +50,10 @@ def test_an_unknown_field_is_named() -> None:
         ({"patch": (16, 24), "stride": (16, 24)}, "do not tile 128"),
         ({"frames": 1000}, "multiples of 16"),
         ({"drop_path": 1.0}, r"\[0, 1\)"),
+        ({"stem": "conv1d", "position": "sinusoid"}, "tokens of 2 frames and all 128 Mel bins"),
+        ({"position": "sinusoid"}, "stem 'conv1d'"),
+        ({"token_norm": True}, "pooling 'mean'"),
+        ({"layer_weights": True}, "that reads patches"),
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -17,7 +17,7 @@ FIXED = {"norm": "pre", "stem": "patch", "position": "learned", "pooling": "cls_
 def check_ast(config: EncoderConfig) -> None:
     """Raise ValueError, with the reason, for an encoder that transformers' AST cannot be."""
     if config.family != "ast":
-        raise ValueError(f"its encoder is of the family {config.family}; of these families, transformers has only AST")
+        raise ValueError(f"its encoder is of the family {config.family}; transformers has only AST and Whisper")
     wrong = {name: getattr(config, name) for name, value in FIXED.items() if getattr(config, name) != value}
     if wrong:
         raise ValueError(f"its encoder has {wrong}, and transformers' AST only { ({n: FIXED[n] for n in wrong}) }")

@@ -21,7 +21,7 @@ from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.tagger import Head
 from sonopsis.encoder.vit import Encoder
 from sonopsis.files import CONFIG, FRONT_END, ModelError, read_json, weight_files
-from sonopsis.mel import MELS, MelConfig, whisper_front_end
+from sonopsis.mel import FRAME, MELS, SHIFT, MelConfig, whisper_front_end
 from sonopsis.unfilled import unfilled
 
 # Mean and standard deviation of the data set a classifier was trained on, by its number of classes: original
@@ -178,6 +178,9 @@ def _labels(fields: Mapping[str, Any], count: int) -> list[str]:
 def _front_end(path: Path, config: EncoderConfig, labels: int) -> MelConfig:
     """What transformers' feature extractor says in a folder, the statistics of the data set elsewhere."""
     if config.family == "whisper":
+        if (path / FRONT_END).is_file():
+            fixed = {"sampling_rate": SAMPLE_RATE, "feature_size": config.mels, "n_fft": FRAME, "hop_length": SHIFT}
+            expect(read_json(path / FRONT_END), fixed, FRONT_END)
         return whisper_front_end(config.frames, config.mels)
     if config.family != "ast" or not (path / FRONT_END).is_file():
         statistics = EAT_STATISTICS if config.family == "eat" else STATISTICS

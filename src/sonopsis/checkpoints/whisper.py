@@ -74,15 +74,17 @@ def from_whisper(
     classifier = "classifier.weight" in found
     if classifier:
         table |= affine("projector", ["projector"]) | affine("classifier", ["classifier"])
-    if fields.get("use_weighted_layer_sum"):
-        raise ValueError("config.json has use_weighted_layer_sum; only classifiers of the last layer can be read")
+    weighted = classifier and bool(fields.get("use_weighted_layer_sum"))
+    if weighted:
+        table["encoder.layer_weights"] = ("layer_weights",)
     expect(fields, {"activation_function": "gelu"})
     state = gather(found, table, FAMILY, ignore=("decoder.", "proj_out.", "encoder.num_heads", "encoder.scale"))
-    config = _config(state, fields, heads, depth)
+    stored = [int(found["encoder.num_heads"])] if "encoder.num_heads" in found else []  # by CTranslate2
+    config = _config(state, depth, {heads, fields.get("encoder_attention_heads"), *stored} - {None})
     del state["positions"]
     if classifier:
         state |= _one_layer(state)
-        config = replace(config, head_norm=False)
+        config = replace(config, head_norm=False, layer_weights=weighted)
     return config, state | {"encoder.prefix": torch.zeros(1, 0, config.width)}
 
 
@@ -102,9 +104,9 @@ def _layout(found: Mapping[str, Tensor]) -> tuple[str, Names, str, str]:
     return "encoder.layers.", TRANSFORMERS, "embed_positions.weight", "layer_norm"
 
 
-def _config(state: Mapping[str, Tensor], fields: Mapping[str, Any], heads: int | None, depth: int) -> EncoderConfig:
+def _config(state: Mapping[str, Tensor], depth: int, told: set[Any]) -> EncoderConfig:
+    """The encoder; `told` are the numbers of heads that a caller and the files say."""
     width, mels, _ = state["encoder.stem.conv1.weight"].shape
-    told = {number for number in (heads, fields.get("encoder_attention_heads")) if number is not None}
     number = told.pop() if told else width // HEAD_WIDTH
     if told or not isinstance(number, int) or number < 1 or width % number:
         raise ValueError(f"{[number, *told]} heads do not fit its width {width}; give the number it was trained with")

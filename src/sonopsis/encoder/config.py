@@ -39,6 +39,7 @@ class EncoderConfig:
     pooling: Literal["cls", "cls_dist", "mean", "attention"] = "cls"  # attention: a mean with learned weights
     token_norm: bool = False  # with mean pooling: tokens pass a LayerNorm before their mean, as in Whisper
     head_norm: bool = True  # the head begins with a LayerNorm
+    layer_weights: bool = False  # tokens are a weighted sum of what enters the first block and leaves each one
     score: Literal["cls", "attention"] = "cls"  # the family's own pruning score
     drop_path: float = 0.0  # stochastic depth of the last block; earlier blocks grow to it linearly
 
@@ -56,6 +57,8 @@ class EncoderConfig:
             raise ValueError("position 'sinusoid' is for stem 'conv1d' and an even width")
         if self.token_norm and self.pooling != "mean":
             raise ValueError(f"token_norm is for pooling 'mean'; with {self.pooling!r} tokens are normed anyway")
+        if self.layer_weights and self.reads_prefix:
+            raise ValueError(f"layer_weights are for a pooling that reads patches, not {self.pooling!r}")
         if self.position == "sincos" and self.width % 4:
             raise ValueError(f"a sin-cos position table needs a width that is a multiple of 4, not {self.width}")
         needed = {"cls": 1, "cls_dist": 2}.get(self.pooling, 0)
@@ -105,7 +108,8 @@ class EncoderConfig:
     @property
     def mean_alone(self) -> bool:
         """Whether the head reads nothing but the mean over patches as the last block leaves them."""
-        return self.pooling == "mean" and not self.final_norm and self.norm == "pre"
+        plain = not self.final_norm and not self.layer_weights
+        return self.pooling == "mean" and self.norm == "pre" and plain
 
     @property
     def has_summary(self) -> bool:

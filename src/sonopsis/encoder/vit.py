@@ -24,6 +24,7 @@ class _Tokens:
     x: Tensor  # (B, P + K, D) prefix tokens, then the patches that are left
     left: Survivors  # what these patches are
     bias: Tensor | None = None  # (B, 1, 1, P + K) added to the logits of attention
+    summed: Tensor | None = None  # (B, P + K, D) the sum over layers so far, of an encoder with weights for them
     stages: list[Tensor] = field(default_factory=list)  # per pruning block: grid cells of its survivors (B, K)
     dropped: Tensor | None = None  # (B, N + 1, D) last states of patches, if they are collected; last row: padding
 
@@ -51,6 +52,8 @@ class Encoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width, eps=config.norm_eps) if config.final_norm else nn.Identity()
         self.pooling = AttentionPooling(width, config.heads) if config.pooling == "attention" else None
+        # Of what enters the first block and leaves each block, the last after the norm; softmax makes shares of them.
+        self.layer_weights = nn.Parameter(torch.zeros(config.depth + 1)) if config.layer_weights else None
         self._initialise()
 
     def forward(
@@ -75,6 +78,8 @@ class Encoder(nn.Module):
         state = _Tokens(x, Survivors.all(grid, x.shape[0], x.device))
         if collect_dropped:
             state.dropped = x.new_zeros(x.shape[0], state.left.patches + 1, self.config.width)
+        if self.layer_weights is not None:
+            state.summed = self.layer_weights.softmax(dim=0)[0] * x
         for number in range(self.config.depth - 1):
             self._run_block(number, state, pruning, mel)
         if pooled_only:
@@ -93,9 +98,14 @@ class Encoder(nn.Module):
             pruned = block.forward_pruned(state.x, prefix, selector, keep_seen=keep_seen, bias=state.bias)
             if state.dropped is not None and pruned.seen is not None and pruning.reduce != "merge":
                 # The cells of survivors are cleared at the end; merging drops nothing.
-                state.dropped = _put(state.dropped, left.index, self.norm(pruned.seen))
+                state.dropped = _put(state.dropped, left.index, self._last_state(number, pruned.seen, state.summed))
             state.x, state.left = pruned.x, left.after(pruned.choice)
             state.bias = state.left.bias(prefix, proportional=pruning.reduce == "merge")
+            if state.summed is not None:
+                state.summed = pruned.choice.reduced(state.summed, prefix)
+        if state.summed is not None and self.layer_weights is not None:
+            leaving = self.norm(state.x) if number == self.config.depth - 1 else state.x
+            state.summed = state.summed + self.layer_weights.softmax(dim=0)[number + 1] * leaving
         if number in pruning.keep:
             state.stages.append(state.left.cells)
 
@@ -116,7 +126,7 @@ class Encoder(nn.Module):
     def _every_token(self, state: "_Tokens") -> Encoded[Tensor]:
         """The tokens after the last block, and the last states of those that were dropped, if they were collected."""
         prefix, left = self.config.prefix_tokens, state.left
-        x = self.norm(state.x)  # (B, P + K, D)
+        x = self.norm(state.x) if state.summed is None else state.summed  # (B, P + K, D)
         tokens = x[:, prefix:]  # (B, K, D)
         if left.mask is not None:
             tokens = tokens * left.mask.unsqueeze(-1)
@@ -128,6 +138,14 @@ class Encoder(nn.Module):
             encoded.dropped = _put(state.dropped, left.cells, survivors)[:, :-1]
             encoded.source = left.sources()
         return encoded
+
+    def _last_state(self, number: int, seen: Tensor, summed: Tensor | None) -> Tensor:
+        """The last state (B, N, D) of patches that a block drops; in a sum over layers they stay as they were seen."""
+        if summed is None or self.layer_weights is None:
+            return self.norm(seen)
+        shares = self.layer_weights.softmax(dim=0)  # (depth + 1,)
+        later = shares[number + 1 : -1].sum() * seen + shares[-1] * self.norm(seen)
+        return summed[:, self.config.prefix_tokens :] + later
 
     def _encoded(self, state: "_Tokens", left: Survivors, *, tokens: Tensor, prefix: Tensor) -> Encoded[Tensor]:
         return Encoded(

@@ -30,6 +30,10 @@ class EncoderGraph:
     """Adds an encoder to a graph."""
 
     def __init__(self, graph: Graph, config: EncoderConfig, scope: str = "") -> None:
+        if config.layer_weights:
+            raise ValueError(
+                "a graph cannot hold an encoder that sums its layers (layer_weights); use the engine torch"
+            )
         self.g = graph
         self.scope = scope  # put before the parameters' names
         self.config = config
