@@ -107,7 +107,7 @@ def test_sounding_labels_are_the_facts_in_steps_of_the_encoder() -> None:
     assert found[0, :, 2].sum() == 0
     assert found[1, :, 1].tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
     assert found[1, :, 2].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
-    pooled = sounding_labels(scenes, ["bird", "dog", "wind"], 128, ENCODER, 3)  # steps of 0.48 s
+    pooled = sounding_labels(scenes, ["Bird", "Dog", "Wind"], 128, ENCODER, 3)  # steps of 0.48 s
     steps = torch.nn.functional.pad(found, (0, 0, 0, 1)).reshape(2, 3, 3, 3)
     assert torch.equal(pooled, steps.amax(dim=2))  # what sounds in any of three steps
 

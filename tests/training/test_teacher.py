@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
+import sonopsis
 from sonopsis.audio import load_audio
+from sonopsis.data.clips import ClipBank
 from sonopsis.data.fetch import default_root
 from sonopsis.files import ModelError
+from sonopsis.training.config import TrainConfig
+from sonopsis.training.start import open_start
+from sonopsis.training.tagging import Tagging
 from sonopsis.training.teacher import BLOCK, CLASSES, MODEL, WEIGHTS, Teacher, log_mel_patches
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -195,3 +201,52 @@ def test_float32_is_near_what_the_quantised_graph_defines() -> None:
     found = Teacher(REAL).patches(samples).astype(np.float64)
     difference = np.log(found / (1 - found)) - expected
     assert np.abs(difference).mean() < 0.757  # one step of the 8-bit output
+
+
+def taught(make_config: Callable[..., TrainConfig], folder: Path, clips: tuple[ClipBank, ClipBank]) -> Tagging:
+    """The tagging stage of a small Whisper that also learns from the tiny network."""
+    sizes = {"width": 16, "depth": 4, "heads": 2, "pooling": "attention", "window": 5.0}
+    teacher = {"folder": str(folder), "labels": ["Bell"], "weight": 0.5}
+    data = {"seconds": 1.0, "shortest": 0.4}
+    config = make_config("tagging", model="whisper-tiny", encoder=sizes, teacher=teacher, data=data)
+    return Tagging(config, open_start(config), *clips)
+
+
+def test_examples_come_with_what_the_teacher_hears(
+    tiny: Path, make_config: Callable[..., TrainConfig], clips: tuple[ClipBank, ClipBank]
+) -> None:
+    task = taught(make_config, tiny, clips)
+    batches = list(task.batches(0, 4))
+    assert len({batch.mel.shape[1] for batch in batches}) > 1  # each batch has a length of its own
+    for batch in batches:
+        assert batch.heard is not None and batch.heard.shape == (2, 3)
+        assert batch.mel.shape[1] / 100 + 0.16 >= 0.4 and batch.mel.shape[1] <= 116
+    repeated = next(task.batches(2, 3))
+    assert repeated.heard is not None and torch.equal(repeated.heard, batches[2].heard)
+
+
+def test_both_losses_are_taught_and_the_saved_model_has_the_classes_that_were_asked_for(
+    tiny: Path, make_config: Callable[..., TrainConfig], clips: tuple[ClipBank, ClipBank], tmp_path: Path
+) -> None:
+    task = taught(make_config, tiny, clips)
+    batch = next(task.batches(0, 1))
+    task.module.eval()
+    loss, figures = task.loss(task.module, batch, 0.0)
+    logits = task.module(batch.mel)
+    assert logits.shape == (2, len(task.labels) + 3) and batch.heard is not None
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits[:, -3:], batch.heard, reduction="none")
+    assert figures["teacher"] == pytest.approx(float(entropy.detach().sum() / 2), rel=1e-5)
+    assert float(loss) == pytest.approx(figures["loss"] + 0.5 * figures["teacher"], rel=1e-5)
+    task.export(task.module, tmp_path / "model")
+    saved = sonopsis.load(tmp_path / "model", engine="torch", keep_rate=1.0)
+    assert saved.labels == [*task.labels, "Bell"] and saved.window == 5.0
+    wanted = torch.cat([logits[:, : len(task.labels)], logits[:, -1:]], dim=1).detach().numpy()
+    np.testing.assert_allclose(saved.logits(batch.mel), wanted, atol=0.02)  # weights are stored in float16
+
+
+def test_a_class_that_the_teacher_lacks_is_refused(
+    tiny: Path, make_config: Callable[..., TrainConfig], clips: tuple[ClipBank, ClipBank]
+) -> None:
+    config = make_config("tagging", teacher={"folder": str(tiny), "labels": ["Unicorn"]})
+    with pytest.raises(ValueError, match=r"teacher\.labels: .*'Unicorn'"):
+        Tagging(config, open_start(config), *clips)

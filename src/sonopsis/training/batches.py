@@ -32,10 +32,12 @@ from sonopsis.training.channel import change_recording
 from sonopsis.training.config import DataConfig
 from sonopsis.training.loudness import heard_level_db, quieter_gain
 from sonopsis.training.spectra import mix_styles
+from sonopsis.training.teacher import Teacher
 from sonopsis.training.tokens import encode_captions
 
 # Lengths of batches come in steps: a matrix product of a new shape is compiled first, which takes longer than padding.
 LENGTH_STEP = 64  # Mel frames
+LENGTH_DRAWN = 0.32  # seconds
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,29 @@ class Batch:
     labels: Tensor  # (B, labels) 0 or 1
     ids: Tensor | None = None  # (B, W) caption tokens, end of text after the last word, then PADDING
     sounding: Tensor | None = None  # (B, t, labels) 0 or 1: which labels sound in each time step of the connector
+    heard: Tensor | None = None  # (B, 521) what the teacher hears, probabilities
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
-        ids, sounding = (None if target is None else target.to(device) for target in (self.ids, self.sounding))
-        return Batch(self.mel.to(device), self.labels.to(device), ids, sounding)
+        others = (None if target is None else target.to(device) for target in (self.ids, self.sounding, self.heard))
+        return Batch(self.mel.to(device), self.labels.to(device), *others)
 
 
 class Mixtures:
     """Short mixtures of one or two clips, for tagging: `batch(step)`."""
 
     def __init__(
-        self, bank: ClipBank, labels: list[str], mel: MelConfig, data: DataConfig, size: int, seed: int
+        self,
+        bank: ClipBank,
+        labels: list[str],
+        mel: MelConfig,
+        data: DataConfig,
+        size: int,
+        seed: int,
+        teacher: Teacher | None = None,
     ) -> None:
         self.bank, self.labels, self.mel, self.data, self.size, self.seed = bank, labels, mel, data, size, seed
+        self.teacher = teacher
         self.by_label: dict[str, dict[str, list[Clip]]] = {}
         for row in bank.rows:
             for label in row.labels:
@@ -72,10 +83,15 @@ class Mixtures:
     def batch(self, step: int) -> Batch:
         """The examples of one step: labels drawn evenly, then a family, then a clip, so that no session dominates."""
         rng = np.random.default_rng((self.seed, step))
-        mels = np.empty((self.size, self._frames(), self.mel.mels), np.float32)
+        seconds = self._seconds(rng)
+        mels = np.empty((self.size, self._frames(seconds), self.mel.mels), np.float32)
         targets = np.zeros((self.size, len(self.labels)), np.float32)
+        heard = []
         for i in range(self.size):
-            samples = self._mixture(rng, targets[i])
+            samples = self._mixture(rng, targets[i], seconds)
+            if self.teacher is not None:  # it hears the sounds themselves, the student what a recorder makes of them
+                heard.append(self.teacher.scores(samples))
+            samples = np.clip(change_recording(samples, self.data, rng), -1, 1)
             mel = mel_input(samples, self.mel)[0]
             colour_mel(mel, self.data, self.mel.std, rng)
             mels[i] = mel[: mels.shape[1]]
@@ -83,20 +99,26 @@ class Mixtures:
             mix_styles(mels, self.data.mixstyle, rng)
         for mel in mels:
             mask_mel(mel, self.data, rng)
-        return Batch(torch.from_numpy(mels), torch.from_numpy(targets))
+        found = torch.from_numpy(np.stack(heard)) if heard else None
+        return Batch(torch.from_numpy(mels), torch.from_numpy(targets), heard=found)
 
-    def _seconds(self) -> float:
-        return min(self.data.seconds, self.mel.frames / FRAME_RATE)
+    def _seconds(self, rng: np.random.Generator) -> float:
+        """The length of a batch's examples; where it is drawn, each doubling of it is as likely as the next."""
+        longest = min(self.data.seconds, self.mel.frames / FRAME_RATE)
+        if self.data.shortest is None:
+            return longest
+        drawn = self.data.shortest * (longest / self.data.shortest) ** rng.random()
+        return max(LENGTH_DRAWN, round(drawn / LENGTH_DRAWN) * LENGTH_DRAWN)
 
-    def _frames(self) -> int:
+    def _frames(self, seconds: float) -> int:
         """Mel frames of every example: what the front end makes of its samples."""
         if self.mel.multiple is None:
             return self.mel.frames
-        steps = -(-round(self._seconds() * FRAME_RATE) // self.mel.multiple)
+        steps = -(-round(seconds * FRAME_RATE) // self.mel.multiple)
         return min(self.mel.frames, steps * self.mel.multiple)
 
-    def _mixture(self, rng: np.random.Generator, target: NDArray[np.float32]) -> NDArray[np.float32]:
-        length = round(self._seconds() * SAMPLE_RATE) + 240  # 240: the frames of the last 10 ms need a whole window
+    def _mixture(self, rng: np.random.Generator, target: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:
+        length = round(seconds * SAMPLE_RATE) + 240  # 240: the frames of the last 10 ms need a whole window
         mixed = (rng.standard_normal(length) * 10 ** (rng.uniform(-75, -45) / 20)).astype(np.float32)
         events = 1 if rng.random() < 0.6 else 2
         share = None  # of the second sound in what is heard
@@ -122,7 +144,7 @@ class Mixtures:
             for name in row.labels:
                 place = self.labels.index(name)
                 target[place] = max(target[place], heard)
-        return np.clip(change_recording(mixed, self.data, rng), -1, 1)
+        return mixed
 
     def _label(self, rng: np.random.Generator) -> str:
         """A label, drawn evenly or by a power of its number of clips."""

@@ -21,6 +21,7 @@ class DataConfig:
     folder: str | None = None  # a folder of recordings with a folder per label, in place of a manifest
     cache: str | None = None  # where decoded clips are kept; null: cache/ in `root`, with `folder` in the output
     seconds: float = 2.56  # length of a tagging example, at most what the model hears at once
+    shortest: float | None = None  # of a tagging example; each batch draws its length from here to `seconds`
     workers: int = 1  # processes that compose batches
     speed: float = 0.2  # clips are played up to this share faster or slower
     reverb: float = 0.25  # share of clips heard in a synthetic room
@@ -45,6 +46,8 @@ class DataConfig:
         for name in ("equaliser_db", "quieter_db", "filter_db"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
+        if self.shortest is not None and not 0 < self.shortest <= self.seconds:
+            raise ValueError(f"shortest must be over 0 and at most `seconds`, {self.seconds:g}, not {self.shortest}")
         if not 0 <= self.speed < 1:
             raise ValueError(f"speed must be at least 0 and under 1, not {self.speed}")
 
@@ -61,6 +64,8 @@ class EncoderTraining:
     depth: int | None = None
     heads: int | None = None
     stem: Literal["patch", "conv"] | None = None
+    pooling: Literal["mean", "attention"] | None = None  # of an encoder without CLS; null: as in the model
+    window: float | None = None  # seconds that the model hears at once, where positions are computed; null: as it does
 
     def __post_init__(self) -> None:
         if isinstance(self.train, int) and self.train < 0:
@@ -74,6 +79,19 @@ class EncoderTraining:
     def frozen(self) -> bool:
         """Whether nothing of the encoder changes."""
         return self.train == "frozen" or self.learning_rate == 0
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """YAMNet hears every tagging example too, and what it hears is a second target (training/teacher.py)."""
+
+    folder: str | None = None  # null: where `make pretrained` puts it
+    weight: float = 1.0  # of this loss beside that of the labels
+    labels: list[str] = field(default_factory=list)  # its classes that the saved model has too, after its own labels
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ValueError(f"weight must not be negative: {self.weight}")
 
 
 @dataclass(frozen=True)
@@ -174,6 +192,7 @@ class TrainConfig:
     log_every: int = 50
     save_every: int = 500
     validate_every: int = 500
+    teacher: TeacherSettings | None = None  # of the tagging stage; null: none
     data: DataConfig = field(default_factory=DataConfig)
     pruning: PruningConfig = field(default_factory=PruningConfig)
 

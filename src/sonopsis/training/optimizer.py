@@ -10,7 +10,7 @@ from sonopsis.encoder import Encoder
 from sonopsis.training.config import EncoderTraining, TrainConfig
 
 LAST_RATE = 0.01  # of the learning rate at the end of the run
-IN_ENCODER = re.compile(r"(?:^|\.)encoder\.(norm\.|blocks\.(\d+)\.)?")  # a parameter's name, with its block
+IN_ENCODER = re.compile(r"(?:^|\.)encoder\.(norm\.|pooling\.|blocks\.(\d+)\.)?")  # a parameter's name, with its block
 
 
 def freeze(encoder: Encoder, settings: EncoderTraining) -> list[nn.Module]:
@@ -31,6 +31,8 @@ def freeze(encoder: Encoder, settings: EncoderTraining) -> list[nn.Module]:
     for block in encoder.blocks[first:]:
         block.requires_grad_(True)
     encoder.norm.requires_grad_(True)
+    if encoder.pooling is not None:
+        encoder.pooling.requires_grad_(True)
     return [encoder.stem, encoder.norm_in, *encoder.blocks[:first]]
 
 
@@ -54,7 +56,7 @@ def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimi
 def rate_of(name: str, last_block: int, config: TrainConfig) -> float:
     """The learning rate of a parameter: in the encoder, times `layer_decay` for each layer between it and the end."""
     found = IN_ENCODER.search(name)
-    if found is None:
+    if found is None or found[1] == "pooling.":  # pooling is part of what the head does
         return config.learning_rate
     rate = config.learning_rate if config.encoder.learning_rate is None else config.encoder.learning_rate
     if found[1] == "norm.":

@@ -13,7 +13,7 @@ from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import Row
 from sonopsis.encoder import PRESETS, EncoderConfig
 from sonopsis.encoder.tagger import Tagger
-from sonopsis.mel import MelConfig, whisper_front_end
+from sonopsis.mel import FRAME_RATE, MelConfig, whisper_front_end
 from sonopsis.model import load
 from sonopsis.training.config import EncoderTraining, TrainConfig
 
@@ -52,7 +52,7 @@ def open_start(config: TrainConfig) -> Start:
     changes = _changes(config.encoder)
     if config.model in PRESETS and not Path(config.model).exists():
         encoder = replace(PRESETS[config.model], **changes)
-        return Start(config.model, encoder, _front_end(config.model, encoder))
+        return _with_window(Start(config.model, encoder, _front_end(config.model, encoder)), config.encoder.window)
     if sizes := [name for name in SIZES if name in changes]:
         raise ValueError(
             f"encoder.{sizes[0]} is for presets ({', '.join(PRESETS)}); {config.model} has sizes of its own: "
@@ -73,7 +73,20 @@ def open_start(config: TrainConfig) -> Start:
         model.keep_rate,
         model.folder.config.training,
     )
-    return replace(start, encoder=replace(start.encoder, **changes))
+    return _with_window(replace(start, encoder=replace(start.encoder, **changes)), config.encoder.window)
+
+
+def _with_window(start: Start, seconds: float | None) -> Start:
+    """The start with an encoder and a front end that hear so many seconds at once; None: as they do."""
+    if seconds is None:
+        return start
+    if start.encoder.position == "learned":
+        raise ValueError("encoder.window: this encoder has learned positions, which fit its own window alone")
+    frames = round(seconds * FRAME_RATE)
+    try:
+        return replace(start, encoder=replace(start.encoder, frames=frames), mel=replace(start.mel, frames=frames))
+    except ValueError as error:
+        raise ValueError(f"encoder.window: {error}") from error
 
 
 def _front_end(preset: str, encoder: EncoderConfig) -> MelConfig:
@@ -126,5 +139,8 @@ def check_labels(labels: Sequence[str], rows: Sequence[Row]) -> None:
 
 def _changes(encoder: EncoderTraining) -> dict[str, Any]:
     """The fields of an encoder that a run sets anew."""
-    names = ("drop_path", *SIZES)
-    return {name: value for name in names if (value := getattr(encoder, name)) is not None}
+    names = ("drop_path", "pooling", *SIZES)
+    changes = {name: value for name in names if (value := getattr(encoder, name)) is not None}
+    if encoder.pooling == "attention":  # tokens are normed for it anyway
+        changes["token_norm"] = False
+    return changes

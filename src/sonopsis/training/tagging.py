@@ -21,6 +21,7 @@ from sonopsis.training.losses import tag_loss
 from sonopsis.training.optimizer import freeze
 from sonopsis.training.rates import training_pruning, validation_pruning
 from sonopsis.training.start import Start, check_labels, choose_labels
+from sonopsis.training.teacher import Teacher
 
 VALIDATION_CLIPS = 12  # of each label
 
@@ -34,20 +35,38 @@ class Tagging:
         self.config, self.start, self.train, self.validation = config, start, train, validation
         self.labels = choose_labels(config, start, train.rows)
         check_labels(self.labels, validation.rows)
-        self.module = build_tagger(start, self.labels)
+        self.teacher = None if config.teacher is None else Teacher(config.teacher.folder)
+        taught = [] if self.teacher is None else [f"teacher's {name}" for name in self.teacher.names]
+        # The teacher's classes are rows of the same head, behind the labels; the saved model has few of them or none.
+        self.module = build_tagger(start, self.labels + taught)
+        self.kept = list(range(len(self.labels)))
+        self.distilled = [] if config.teacher is None else list(config.teacher.labels)
+        for name in self.distilled:
+            assert self.teacher is not None
+            if name not in self.teacher.names:
+                raise ValueError(f"teacher.labels: the teacher has no class {name!r}; its names are AudioSet's")
+            if name in self.labels:
+                raise ValueError(f"teacher.labels: {name!r} is one of the run's own labels")
+            self.kept.append(len(self.labels) + self.teacher.names.index(name))
         self.fixed = freeze(self.module.encoder, config.encoder)
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Mixtures of training clips."""
         config = self.config
-        source = Mixtures(self.train, self.labels, self.start.mel, config.data, config.batch_size, config.seed)
+        source = Mixtures(
+            self.train, self.labels, self.start.mel, config.data, config.batch_size, config.seed, self.teacher
+        )
         return stream(source.batch, first, last, config.data.workers)
 
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Binary cross-entropy summed over labels, averaged over clips."""
+        """Binary cross-entropy summed over labels, averaged over clips; the same for what the teacher hears."""
         pruning = training_pruning(self.start.encoder.depth, self.config.pruning, progress)
-        loss = tag_loss(module(batch.mel, pruning), batch.labels)
-        return loss, {"loss": loss.item()}
+        logits, own = module(batch.mel, pruning), len(self.labels)
+        loss = tag_loss(logits[:, :own], batch.labels)
+        if batch.heard is None or self.config.teacher is None:
+            return loss, {"loss": loss.item()}
+        taught = tag_loss(logits[:, own:], batch.heard)
+        return loss + self.config.teacher.weight * taught, {"loss": loss.item(), "teacher": taught.item()}
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """mAP and balanced accuracy over whole clips of the validation sources, pruned like the saved model."""
@@ -63,10 +82,20 @@ class Tagging:
         }
 
     def export(self, module: nn.Module, folder: Path) -> None:
-        """A model folder that tags."""
-        assert isinstance(module, Tagger)
-        config = ModelConfig(self.labels, module.encoder.config, keep_rate=self.config.pruning.used_rate)
-        save(module, folder, config, self.start.mel)
+        """A model folder that tags, with the labels of the run and those of the teacher that were asked for."""
+        assert isinstance(module, Tagger) and module.head is not None
+        labels = self.labels + self.distilled
+        tagger = Tagger(module.encoder.config, len(labels))
+        assert tagger.head is not None
+        tagger.encoder.load_state_dict(module.encoder.state_dict())
+        tagger.head.norm.load_state_dict(module.head.norm.state_dict())
+        with torch.no_grad():
+            tagger.head.linear.weight.copy_(module.head.linear.weight[self.kept])
+            tagger.head.linear.bias.copy_(module.head.linear.bias[self.kept])
+        config = ModelConfig(
+            labels, module.encoder.config, keep_rate=self.config.pruning.used_rate, distilled_labels=self.distilled
+        )
+        save(tagger, folder, config, self.start.mel)
 
 
 @torch.inference_mode()
@@ -92,5 +121,7 @@ def tag_clips(
     scores = np.zeros_like(targets)
     for i, row in enumerate(chosen):
         targets[i, [list(labels).index(name) for name in row.labels]] = 1.0
-        scores[i] = tagger(torch.from_numpy(mel_input(bank.read(row.path), mel)), pruning)[0].float().numpy()
+        scores[i] = (
+            tagger(torch.from_numpy(mel_input(bank.read(row.path), mel)), pruning)[0, : len(labels)].float().numpy()
+        )
     return targets, scores
