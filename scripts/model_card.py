@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sonopsis.data.catalogue import list_sources
+from sonopsis.ontology import current
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "src/sonopsis/pretrained/default/README.md")
@@ -64,6 +65,41 @@ def tags(figures: dict[str, Any]) -> str:
     )
 
 
+def classes(figures: dict[str, Any], manifest: Path) -> str:
+    """What is known of each label: clips, average precision and, for clips of that label alone, recall."""
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    trained = Counter(current(label) for row in rows if row["split"] == "train" for label in row["labels"])
+    recalls = {label: f"{found['recall']:.2f}" for label, found in figures["recall"].items()}
+    return _table(
+        ["label", "training clips", "test clips", "average precision", "recall"],
+        [
+            [
+                label,
+                str(trained[label]),
+                str(found["clips"]),
+                f"{found['average_precision']:.2f}",
+                recalls.get(label, ""),
+            ]
+            for label, found in figures["average_precision"].items()
+        ],
+    )
+
+
+def reliability(figures: dict[str, Any]) -> str:
+    """How often a clip's best label is right, by its score."""
+    curve = figures["reliability_of_the_best_label"]
+    table = _table(
+        ["score of the best label", "clips", "mean score", "right"],
+        [
+            [f"{row['low']:.1f}-{row['high']:.1f}", str(row["count"]), f"{row['score']:.2f}", f"{row['right']:.2f}"]
+            for row in curve["bins"]
+        ],
+    )
+    errors = f"{curve['ece']:.3f}; of the scores of all labels {figures['reliability']['ece']:.3f}"
+    f1 = f"{figures['f1']['macro']:.3f} as the mean over labels, {figures['f1']['micro']:.3f} over all clips and labels"
+    return f"{table}\n\nExpected calibration error {errors}. F1 at the thresholds: {f1}."
+
+
 def pruning(folder: Path, info: dict[str, Any]) -> str:
     """Keep rates on validation clips, with their MACs."""
     rows = []
@@ -93,6 +129,8 @@ def main(folder: Path, manifest: Path) -> None:
         "captions": captions(figures["captions"]),
         "types": types(figures["captions"]["model"]),
         "tags": tags(figures["tagging"]),
+        "classes": classes(figures["tagging"], manifest),
+        "reliability": reliability(figures["tagging"]),
         "pruning": pruning(folder, info),
         "packages": packages(manifest),
     }

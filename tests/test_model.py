@@ -56,6 +56,8 @@ def test_broken_and_foreign_folders_are_refused_in_one_line(copy: Path, tmp_path
         {"encoder": config["encoder"] | {"width": 24}},
         {"encoder": config["encoder"] | {"colour": "red"}},
         {"encoder": {}},
+        {"thresholds": {"Dog": 1.5}},
+        {"distilled_labels": ["Whale vocalization"]},
         {"encoder": []},
         {"lm": None},
         {"labels": config["labels"][:3]},
@@ -185,6 +187,23 @@ def test_silence_is_called_silence(tiny_model: Path) -> None:
     (tags,) = model.tag(np.zeros(RATE, np.float32))
     (caption,) = model.caption(np.zeros(RATE, np.float32))
     assert tags.labels == [("silence", 1.0)] and caption.text == "silence"
+
+
+def test_labels_below_the_models_own_thresholds_are_not_shown_unless_they_are_asked_for(
+    copy: Path, sounds: Path
+) -> None:
+    plain = {pair.label: pair.score for pair in sonopsis.load(copy).tag(sounds / "noise.wav", top_k=6)[0].labels}
+    best, *_, worst = plain
+    fields = json.loads((copy / "config.json").read_text())
+    fields["thresholds"] = {label: 0.0 if label == worst else 1.0 for label in plain}
+    (copy / "config.json").write_text(json.dumps(fields))
+    model = sonopsis.load(copy)
+    assert model.tag(sounds / "noise.wav", top_k=1)[0].labels == [(worst, plain[worst])]
+    assert dict(model.tag(sounds / "noise.wav", top_k=6, threshold=0.0)[0].labels) == plain
+    fields["thresholds"][worst] = 1.0
+    (copy / "config.json").write_text(json.dumps(fields))
+    (unclear,) = sonopsis.load(copy).tag(sounds / "noise.wav")[0].labels
+    assert unclear == ("unclear", pytest.approx(1 - plain[best])) and unclear.id is None
 
 
 def test_beams_find_no_worse_captions_than_greedy(tiny_model: Path) -> None:

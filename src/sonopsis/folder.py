@@ -43,6 +43,7 @@ class ModelConfig:
     caption_samples: int = 0  # captions sampled, of which the consensus is given; 0: greedy search instead
     end_of_text: int = 0  # the token that starts a caption and ends it; 0 in the GPT-NeoX tokenizer of Mamba-2
     distilled_labels: list[str] = field(default_factory=list)  # those of `labels` that only a teacher's outputs taught
+    thresholds: dict[str, float] = field(default_factory=dict)  # label: least score at which it is shown by default
     training: dict[str, Any] = field(default_factory=dict)  # data, seeds and steps, for `sonopsis info`
 
     def __post_init__(self) -> None:
@@ -54,6 +55,8 @@ class ModelConfig:
             raise ValueError("labels must be a list of names: a model that captions also tags")
         if unknown := sorted(set(self.distilled_labels) - set(self.labels)):
             raise ValueError(f"distilled_labels must be among labels, which {unknown[0]!r} is not")
+        if not all(isinstance(value, float | int) and 0 <= value <= 1 for value in self.thresholds.values()):
+            raise ValueError(f"thresholds must lie between 0 and 1, not {self.thresholds!r}")
         if not 0 < self.keep_rate <= 1:
             raise ValueError(f"keep_rate must be over 0 and at most 1, not {self.keep_rate!r}")
         if self.max_caption_tokens < 1:

@@ -28,6 +28,7 @@ from sonopsis.pruning.config import Pruning, uniform
 from sonopsis.results import Caption, FileResult, LabelScore, Tags, WindowResult
 
 SILENCE = "silence"
+UNCLEAR = "unclear"  # what a window holds in which no label reaches the model's own threshold for it
 
 
 def load(
@@ -60,7 +61,7 @@ class Request:
 
     captions: bool = False
     top_k: int = 5  # labels
-    threshold: float | None = None  # least score of a label; None: every score
+    threshold: float | None = None  # least score of a label; None: the model's own thresholds, if it has any
     window: float | None = None  # seconds; None: the model's own input length
     hop: float | None = None  # seconds from one window's start to the next; None: no overlap
     beams: int = 1  # 1: the model's own decoding
@@ -161,8 +162,10 @@ class Model:
         hop: float | None = None,
         keep_rate: float | None = None,
     ) -> list[Tags]:
-        """The `top_k` labels of each window with their scores in [0, 1] (those of at least `threshold`, if given).
+        """The `top_k` labels of each window with their scores in [0, 1], if they reach `threshold`.
 
+        Without `threshold`, each label has to reach the model's own threshold for it, if the model has thresholds. A
+        window in which none does is "unclear"; that score is 1 less the highest score of a label.
         `window` and `hop` are in seconds; the default is the model's own input length without overlap.
         """
         request = Request(top_k=top_k, threshold=threshold, window=window, hop=hop, keep_rate=keep_rate)
@@ -284,10 +287,16 @@ class Model:
         return found[consensus([hypothesis.ids for hypothesis in found], support)]
 
     def _top(self, scores: NDArray[np.float32], request: Request) -> list[LabelScore]:
-        order = np.argsort(-scores, kind="stable")[: request.top_k]
-        taught = self.folder.config.distilled_labels
-        found = [LabelScore(self.labels[i], float(scores[i]), self.labels[i] in taught) for i in order]
-        return [pair for pair in found if request.threshold is None or pair.score >= request.threshold]
+        config = self.folder.config
+        own = config.thresholds if request.threshold is None else {}
+        found = [
+            LabelScore(self.labels[i], float(scores[i]), self.labels[i] in config.distilled_labels)
+            for i in np.argsort(-scores, kind="stable")
+            if scores[i] >= own.get(self.labels[i], request.threshold or 0.0)
+        ]
+        if not found and own:
+            found = [LabelScore(UNCLEAR, 1 - float(scores.max()))]
+        return found[: request.top_k]
 
     def _pruning(self, keep_rate: float | None) -> Pruning | None:
         return uniform(self.engine.config.depth, self.keep_rate if keep_rate is None else keep_rate)
@@ -315,9 +324,14 @@ def _tokenizer(folder: ModelFolder) -> Tokenizer | None:
 
 
 def _parser(labels: Sequence[str]) -> CaptionParser:
+    """Labels of the word table by their words there, others by their own names."""
     from sonopsis.scenes.words import load_words, parse  # reads a table, which models that only tag do not need
 
-    return parse if set(labels) <= set(load_words().labels) else label_parser(labels)
+    table = load_words().labels
+    others = label_parser([label for label in labels if label not in table])
+    if not any(label in table for label in labels):
+        return others
+    return lambda text: [label for label in parse(text) if label in labels] + list(others(text))
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,14 +1,18 @@
 """Evaluation: baselines, the template of tags, and figures from a scene file."""
 
+import runpy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sonopsis
 from sonopsis.data.clips import ClipBank
 from sonopsis.data.manifest import read
-from sonopsis.metrics.evaluate import choose_threshold, evaluate, evaluate_tags, tag_sentence
+from sonopsis.metrics.calibration import f1_at
+from sonopsis.metrics.evaluate import choose_threshold, evaluate, evaluate_tags, tag_scores, tag_sentence
 from sonopsis.ontology import former
 from sonopsis.scenes.compose import compose
 from sonopsis.scenes.scene import write_scenes
@@ -44,6 +48,11 @@ def test_clips_are_scored_over_their_windows_and_the_benchmark_is_asked_for(root
     assert tagging["clips"] == tagging["single_label_clips"] == 15 and tagging["unread"] == 0
     low, high = tagging["map_interval"]
     assert low <= tagging["map"] <= high
+    each = tagging["average_precision"]
+    assert {label: found["clips"] for label, found in each.items()} == dict.fromkeys(each, 3) and len(each) == 5
+    assert np.mean([found["average_precision"] for found in each.values()]) == pytest.approx(tagging["map"])
+    assert tagging["reliability"]["count"] == 15 * 5 and tagging["reliability_of_the_best_label"]["count"] == 15
+    assert sum(row["count"] for row in tagging["reliability"]["bins"]) == 15 * 5
     assert "recordings of the scene benchmark are not in" in figures["captions"]
 
 
@@ -55,6 +64,21 @@ def test_older_names_of_labels_count_as_todays(root: Path, tiny_model: Path) -> 
     figures = [evaluate_tags(used, given, [root]) for used, given in ((model, rows), (model, older), (own, rows))]
     assert figures[0]["clips"] > 0
     assert all(found["map"] == figures[0]["map"] and found["clips"] == figures[0]["clips"] for found in figures)
+
+
+def test_thresholds_are_chosen_on_validation_clips_and_used_by_default(
+    root: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "set_thresholds.py"))
+    chosen = script["main"](folder, root / "manifest.jsonl")
+    model, rows = sonopsis.load(folder), read(root / "manifest.jsonl", "validation")
+    assert model.folder.config.thresholds == chosen and list(chosen) == model.labels
+    figures = evaluate(model, root / "manifest.jsonl", split="validation", root=root)["tagging"]
+    targets, scores, _ = tag_scores(model, rows, [root])
+    present = targets.any(axis=0)
+    at = [f1_at(targets[:, present], scores[:, present], [limit] * present.sum())["macro"] for limit in scores.ravel()]
+    assert figures["f1"]["macro"] >= max(at)
 
 
 def test_nothing_to_evaluate_is_an_error(root: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -31,7 +31,10 @@ Paths = Annotated[
 ]
 TopK = Annotated[int, typer.Option(min=1, help="Show at most this many labels for each window.")]
 Threshold = Annotated[
-    float | None, typer.Option(min=0, max=1, show_default="all", help="Show only labels with at least this score.")
+    float | None,
+    typer.Option(
+        min=0, max=1, show_default="the model's own, or none", help="Show only labels with at least this score."
+    ),
 ]
 KeepRate = Annotated[
     float | None,

@@ -19,8 +19,9 @@ from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import Row, read
 from sonopsis.data.splits import Split
 from sonopsis.mel import mel_input
+from sonopsis.metrics.calibration import best_thresholds, f1_at, reliability
 from sonopsis.metrics.events import RESAMPLES, event_f1, score_captions
-from sonopsis.metrics.tagging import accuracy, balanced_accuracy, mean_average_precision
+from sonopsis.metrics.tagging import accuracy, average_precision, balanced_accuracy, mean_average_precision
 from sonopsis.model import Model, Request
 from sonopsis.ontology import current
 from sonopsis.scenes.benchmark import load_benchmark, missing_clips
@@ -45,7 +46,9 @@ def evaluate(
     if ".jsonl.gz" in path.name:
         return {"model": model.name, "captions": evaluate_captions(model, read_scenes(path), folders)}
     rows = read(path, split)
-    figures: dict[str, Any] = {"model": model.name, "tagging": evaluate_tags(model, rows, folders)}
+    targets, scores, unread = tag_scores(model, rows, folders)
+    tagging = tag_figures(model.labels, targets, scores) | {"unread": unread} | calibration(model, targets, scores)
+    figures: dict[str, Any] = {"model": model.name, "tagging": tagging}
     benchmark = load_benchmark()
     missing = missing_clips(benchmark, rows)
     if model.tokenizer is None:
@@ -58,10 +61,22 @@ def evaluate(
 
 
 def evaluate_tags(model: Model, rows: Sequence[Row], folders: Sequence[Path]) -> dict[str, Any]:
-    """mAP, accuracy and balanced accuracy over clips, with 95 % intervals from resampling the clips of each label.
+    """`tag_figures` of a model on clips, and how many could not be read ("unread")."""
+    targets, scores, unread = tag_scores(model, rows, folders)
+    return tag_figures(model.labels, targets, scores) | {"unread": unread}
 
-    Accuracy counts clips of one label whose highest score is that label; labels the model does not know are left out.
-    Older names of labels are understood, in the rows and in the model.
+
+def choose_thresholds(model: Model, rows: Sequence[Row], folders: Sequence[Path]) -> dict[str, float]:
+    """The threshold of each label with the best F1 on (validation) clips; see `calibration.best_thresholds`."""
+    targets, scores, _ = tag_scores(model, rows, folders)
+    return dict(zip(model.labels, best_thresholds(targets, scores), strict=True))
+
+
+def tag_scores(model: Model, rows: Sequence[Row], folders: Sequence[Path]) -> tuple[Floats, Floats, int]:
+    """Targets (C, labels) of 0 and 1 and scores (C, labels) of the C clips that can be read and have a label that the
+    model knows, and how many cannot be read.
+
+    Older names of labels are understood, in the rows and in the model. ValueError when no clip is left.
     """
     number = {current(label): i for i, label in enumerate(model.labels)}
     numbers = [[number[name] for label in row.labels if (name := current(label)) in number] for row in rows]
@@ -77,13 +92,19 @@ def evaluate_tags(model: Model, rows: Sequence[Row], folders: Sequence[Path]) ->
     heard = ~np.isnan(scores[:, 0])
     if not heard.any():
         raise ValueError("no clip of the manifest could be read with a label the model knows; check paths and labels")
-    targets, scores = targets[heard], scores[heard]
+    return targets[heard], scores[heard], int((~heard).sum())
+
+
+def tag_figures(labels: Sequence[str], targets: Floats, scores: Floats) -> dict[str, Any]:
+    """mAP, accuracy and balanced accuracy over clips, with 95 % intervals from resampling the clips of each label.
+
+    Accuracy counts clips of one label whose highest score is that label.
+    """
     single = targets.sum(axis=1) == 1
     first = targets.argmax(axis=1)
     truth, guess = first[single], scores[single].argmax(axis=1)
     return {
-        "clips": int(heard.sum()),
-        "unread": int((~heard).sum()),
+        "clips": len(targets),
         "labels": int(targets.any(axis=0).sum()),
         "map": mean_average_precision(targets, scores),
         "map_interval": _interval(lambda chosen: mean_average_precision(targets[chosen], scores[chosen]), first),
@@ -92,9 +113,29 @@ def evaluate_tags(model: Model, rows: Sequence[Row], folders: Sequence[Path]) ->
         "balanced_accuracy": balanced_accuracy(truth, guess),
         "balanced_accuracy_interval": _interval(lambda c: balanced_accuracy(truth[c], guess[c]), truth),
         "recall": {
-            model.labels[i]: {"clips": int((truth == i).sum()), "recall": float((guess[truth == i] == i).mean())}
+            labels[i]: {"clips": int((truth == i).sum()), "recall": float((guess[truth == i] == i).mean())}
             for i in np.unique(truth)
         },
+    }
+
+
+def calibration(model: Model, targets: Floats, scores: Floats) -> dict[str, Any]:
+    """Average precision of each label, F1 at the model's thresholds (0.5 where it has none), and reliability curves: of
+    all scores, and of each clip's best label. Labels without clips are left out."""
+    present = np.flatnonzero(targets.any(axis=0))
+    targets, scores = targets[:, present], scores[:, present]
+    labels = [model.labels[i] for i in present]
+    thresholds = [model.folder.config.thresholds.get(label, 0.5) for label in labels]
+    best = scores.argmax(axis=1)
+    clips = np.arange(len(scores))
+    return {
+        "average_precision": {
+            label: {"clips": int(target.sum()), "average_precision": average_precision(target, score)}
+            for label, target, score in zip(labels, targets.T, scores.T, strict=True)
+        },
+        "f1": f1_at(targets, scores, thresholds),
+        "reliability": reliability(targets.ravel(), scores.ravel()),
+        "reliability_of_the_best_label": reliability(targets[clips, best], scores[clips, best]),
     }
 
 
@@ -109,7 +150,7 @@ def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[P
 
     for scene in scenes:
         samples = render(scene, read_clip)
-        window = model.describe_samples(samples, Request(captions=True, top_k=len(model.labels)))
+        window = model.describe_samples(samples, Request(captions=True, top_k=len(model.labels), threshold=0.0))
         captions.append(window.caption or "")
         tags.append(dict(window.labels or []))
     rng = random.Random(0)
@@ -137,7 +178,7 @@ def choose_threshold(model: Model, scenes: Sequence[Scene], read_clip: Callable[
     """The tag threshold at which `tag_sentence` has the highest event F1 on validation scenes."""
     tags = []
     for scene in scenes:
-        window = model.describe_samples(render(scene, read_clip), Request(top_k=len(model.labels)))
+        window = model.describe_samples(render(scene, read_clip), Request(top_k=len(model.labels), threshold=0.0))
         tags.append(dict(window.labels or []))
 
     def score(threshold: float) -> float:

@@ -1,0 +1,79 @@
+"""Scores as probabilities: how often labels of a score are right, and thresholds at which F1 is best."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FEWEST = 3  # positive clips that a label needs for a threshold of its own
+
+
+def reliability(right: ArrayLike, scores: ArrayLike, bins: int = 10) -> dict[str, Any]:
+    """The reliability curve of scores in [0, 1] (n,), given which of them are right (n,), and its expected error.
+
+    `{"ece", "count", "bins": [{"low", "high", "count", "score", "right"}]}`: `score` is the mean score of a bin and
+    `right` the share that is right; empty bins are left out. `ece` is the expected calibration error of Naeini et al.
+    (2015): the mean of |score - right|, weighted by count. ValueError for arrays that are empty or differ in shape.
+    """
+    truth, score = _pair(right, scores)
+    number = np.minimum((score * bins).astype(np.int64), bins - 1)
+    rows = []
+    for i in np.unique(number):
+        chosen = number == i
+        row = {"low": float(i / bins), "high": float((i + 1) / bins), "count": int(chosen.sum())}
+        rows.append(row | {"score": float(score[chosen].mean()), "right": float(truth[chosen].mean())})
+    error = sum(row["count"] * abs(row["score"] - row["right"]) for row in rows) / len(score)
+    return {"ece": float(error), "count": len(score), "bins": rows}
+
+
+def best_threshold(right: ArrayLike, scores: ArrayLike) -> float:
+    """The threshold of scores in [0, 1] (n,) at which F1 is highest; of equally good ones the highest.
+
+    It lies halfway between the lowest score that is accepted and the highest that is not, to three decimals where those
+    tell the two apart. ValueError when nothing is right.
+    """
+    truth, score = _pair(right, scores)
+    if not truth.any():
+        raise ValueError("a threshold needs at least one positive clip; use one for all labels")
+    order = np.argsort(-score, kind="stable")
+    truth, score = truth[order], score[order]
+    last = np.flatnonzero(np.r_[np.diff(score) != 0, True])  # the last clip of each run of equal scores
+    f1 = 2 * np.cumsum(truth)[last] / (last + 1 + truth.sum())
+    best = int(last[f1.argmax()])
+    accepted, below = float(score[best]), float(score[best + 1]) if best + 1 < len(score) else 0.0
+    middle = (accepted + below) / 2
+    return round(middle, 3) if below < round(middle, 3) <= accepted else middle
+
+
+def best_thresholds(targets: ArrayLike, scores: ArrayLike) -> list[float]:
+    """A threshold for each label: targets (C, labels) of 0 and 1, scores alike, C clips.
+
+    A label with fewer than `FEWEST` positive clips gets the threshold that is best for all labels with positives.
+    """
+    truth, score = np.asarray(targets).astype(bool), np.asarray(scores, dtype=np.float64)
+    present = truth.any(axis=0)
+    common = best_threshold(truth[:, present].ravel(), score[:, present].ravel())
+    enough = truth.sum(axis=0) >= FEWEST
+    return [best_threshold(truth[:, i], score[:, i]) if enough[i] else common for i in range(truth.shape[1])]
+
+
+def f1_at(targets: ArrayLike, scores: ArrayLike, thresholds: ArrayLike) -> dict[str, float]:
+    """`{"macro", "micro"}` F1 of the labels that reach their thresholds (labels,): targets and scores (C, labels).
+
+    macro is the mean over the labels that have positive clips.
+    """
+    truth = np.asarray(targets).astype(bool)
+    shown = np.asarray(scores, dtype=np.float64) >= np.asarray(thresholds, dtype=np.float64)
+    hits, named, true = (truth & shown).sum(axis=0), shown.sum(axis=0), truth.sum(axis=0)
+    present = true > 0
+    each = 2 * hits[present] / (named + true)[present]
+    return {"macro": float(each.mean()), "micro": float(2 * hits.sum() / max(1, named.sum() + true.sum()))}
+
+
+def _pair(right: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    truth, score = np.asarray(right).astype(bool), np.asarray(scores, dtype=np.float64)
+    if truth.ndim != 1 or truth.shape != score.shape or not len(score):
+        raise ValueError(f"give two arrays (n,) that are not empty; got {truth.shape} and {score.shape}")
+    if not ((score >= 0) & (score <= 1)).all():
+        raise ValueError("scores must lie between 0 and 1; check the model's output")
+    return truth, score
