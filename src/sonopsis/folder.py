@@ -125,7 +125,7 @@ def hub_id(path: Path) -> str | None:
 
 
 def describe(model: str | os.PathLike[str]) -> ModelFolder:
-    """Read what a model on disk is: a folder of ours, or a checkpoint of AST, AudioMAE or EAT (file or folder).
+    """Read what a model on disk is: a folder of ours, or a file or folder of AST, AudioMAE, EAT or Whisper.
 
     Raises ModelError, in one line, for what is missing, damaged, or of another kind.
     """
@@ -137,7 +137,7 @@ def describe(model: str | os.PathLike[str]) -> ModelFolder:
     if not path.is_dir():
         raise ModelError(
             f"{model}: no such model folder or file; give a folder with {CONFIG} and {WEIGHTS}, a checkpoint of AST, "
-            "AudioMAE or EAT, a hub id (owner/name), or 'default'"
+            "AudioMAE, EAT or Whisper, a hub id (owner/name), or 'default'"
         )
     fields = read_json(path / CONFIG)
     return _ours(path, fields) if fields.get("model_type") == MODEL_TYPE else _published(path)

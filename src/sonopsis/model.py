@@ -39,7 +39,7 @@ def load(
     device: str | None = None,
     dtype: Any = None,
 ) -> "Model":
-    """Load a model folder, a checkpoint of AST, AudioMAE or EAT (file or folder), a hub id, or the bundled `"default"`.
+    """Load a model folder, a checkpoint of AST, AudioMAE, EAT or Whisper, a hub id, or the bundled `"default"`.
 
     A hub id is `owner/name` or `owner/name@revision`, fetched unless a path here has that name (extra `hub`).
     `keep_rate` is the share of patch tokens kept at each pruning block (None: the model's own). `engine` is `"torch"`,

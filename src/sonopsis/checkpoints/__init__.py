@@ -1,4 +1,4 @@
-"""Published layouts of weights <-> ours: AST, AudioMAE, EAT and Mamba-2; nothing but tensors is ever unpickled."""
+"""Published layouts of weights <-> ours: AST, AudioMAE, EAT, Whisper, Mamba-2; only tensors are unpickled."""
 
 from sonopsis.checkpoints.checkpoint import Checkpoint, read_checkpoint
 

@@ -12,7 +12,8 @@ def export(
     model: Annotated[
         str,
         typer.Argument(
-            help="The bundled model (default), a model folder, a checkpoint of AST, AudioMAE or EAT, or a hub id."
+            help="The bundled model (default), a model folder, a checkpoint of AST, AudioMAE, EAT or Whisper, or a hub "
+            "id."
         ),
     ],
     output: Annotated[

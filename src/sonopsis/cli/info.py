@@ -20,8 +20,8 @@ def info(
     model: Annotated[
         str,
         typer.Argument(
-            help="The bundled model (default), a model folder, a checkpoint of AST, AudioMAE or EAT, or a hub id "
-            "(owner/name or owner/name@revision)."
+            help="The bundled model (default), a model folder, a checkpoint of AST, AudioMAE, EAT or Whisper, or a hub "
+            "id (owner/name or owner/name@revision)."
         ),
     ] = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

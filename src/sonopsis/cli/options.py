@@ -106,7 +106,7 @@ ModelName = Annotated[
     str,
     typer.Option(
         "--model",
-        help="The bundled model (default), a model folder, a checkpoint of AST, AudioMAE or EAT, or a hub id "
+        help="The bundled model (default), a model folder, a checkpoint of AST, AudioMAE, EAT or Whisper, or a hub id "
         "(owner/name or owner/name@revision).",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Log-Mel -> tokens and tags: one ViT for AST, AudioMAE, EAT and the models of this package.
+"""Log-Mel -> tokens and tags: one ViT for AST, AudioMAE, EAT, Whisper and our own models.
 
 What describes an encoder loads without torch; what needs torch is imported when it is first asked for.
 """
