@@ -1,6 +1,9 @@
 """splits.json, how it assigns groups, and how validation families are drawn."""
 
+import hashlib
 import json
+import os
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonopsis.data.catalogue import list_sources
+from sonopsis.data.manifest import read
 from sonopsis.data.splits import (
     Split,
     Splits,
@@ -18,7 +22,17 @@ from sonopsis.data.splits import (
     write_splits,
 )
 
+REAL = Path(os.environ.get("SONOPSIS_DATA", "/nonexistent")) / "manifest.jsonl"
+NEW = {"7kaa-data", "brainparty-data", "endless-sky-data", "lugaru-data", "pekka-kana-2-data"}  # since version 1
+PUBLISHED = (
+    ("test", 673, "03109bcd90e3c4b42c2f4185ef306df4b1d0cd173942235b22aefcff47de4b08"),
+    ("validation", 468, "060ce6663332a6ca02a149c6998db037b3538dc138a18ca18d1adeed7af0e173"),
+)
 LEAVES = ("dog", "cat", "rain", "music")
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def test_committed_groups_agree_with_the_catalogue() -> None:
@@ -26,6 +40,24 @@ def test_committed_groups_agree_with_the_catalogue() -> None:
     sources = list_sources("full")
     assert set(splits.test_packages) == {source.package for source in sources if source.split == "test"}
     assert set(splits.validation_packages) == {source.package for source in sources if source.split == "validation"}
+
+
+def test_groups_that_figures_were_published_for_stay() -> None:
+    """Held-out packages may be added to validation; otherwise the groups and the benchmark are those of version 1."""
+    splits = load_splits()
+    groups = json.dumps([splits.test_packages, splits.validation_families])
+    assert sha256(groups.encode()) == "3f8179d7e404269c5fdf551316204bea7b55a1c64270beae5cff4a0ef2cea3d9"
+    assert {"sound-icons", "supertuxkart-data", "warmux-data", "yaru-theme-sound"} < set(splits.validation_packages)
+    scenes = resources.files("sonopsis.scenes").joinpath("scenes-v1.jsonl.gz").read_bytes()
+    assert sha256(scenes) == "0e09bf0e23204f7539f9b43104b421d4b2f5e2fbecf6b00f2dca186057eb0a07"
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="needs the manifest of the full catalogue under $SONOPSIS_DATA")
+def test_recordings_that_figures_were_published_for_stay() -> None:
+    rows = [row for row in read(REAL) if row.source not in NEW]
+    for split, count, digest in PUBLISHED:
+        held_out = sorted((row.path, row.sha256) for row in rows if row.split == split)
+        assert (len(held_out), sha256(json.dumps(held_out).encode())) == (count, digest)
 
 
 def test_committed_groups_are_disjoint_and_sorted() -> None:

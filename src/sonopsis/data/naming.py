@@ -1,6 +1,7 @@
 """From the name of a recording (package and path) to what it holds, by the table of rules."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -70,11 +71,7 @@ def name_clip(package: str, path: str) -> Named | None:
 
     `path` is relative to the package's folder, with forward slashes.
     """
-    text = "/" + str(PurePosixPath(path).with_suffix(""))
-    for rule in _rules_of(package):
-        match = rule.pattern.search(text)
-        if match is None:
-            continue
+    for rule, match in _matches(package, path):
         if rule.labels == LEFT_OUT:
             return None
         groups = _words(match.groupdict())
@@ -83,3 +80,16 @@ def name_clip(package: str, path: str) -> Named | None:
         family = _fill(rule.family, groups) if rule.family else family_stem(path)
         return Named(labels, captions, f"{package}:{family}")
     return None
+
+
+def says_nothing(package: str, path: str) -> bool:
+    """Whether no rule knows a clip, not even one that leaves it out."""
+    return next(_matches(package, path), None) is None
+
+
+def _matches(package: str, path: str) -> Iterator[tuple[Rule, re.Match[str]]]:
+    text = "/" + str(PurePosixPath(path).with_suffix(""))
+    for rule in _rules_of(package):
+        match = rule.pattern.search(text)
+        if match is not None:
+            yield rule, match

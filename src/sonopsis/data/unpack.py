@@ -16,6 +16,7 @@ from typing import IO, BinaryIO
 
 from sonopsis.data.catalogue import DataError, Source
 from sonopsis.data.containers import read_ar, read_cat, read_rcc, read_tar, read_zip
+from sonopsis.data.sample_banks import read_pat, read_res, read_soundfont, read_wad
 
 AUDIO_SUFFIXES = frozenset((".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".gsm", ".aif", ".aiff"))
 MARKER = ".unpacked.json"
@@ -129,25 +130,35 @@ def _unpack_deb(file: BinaryIO, source: Source, target: _Target) -> None:
                 target.write("copyright", content, audio=False)
             elif (path := _below(source.base, name)) is not None:
                 if source.container and fnmatchcase(path, source.container):
-                    _unpack_container(content, source, target)
+                    _unpack_container(path, content, source, target)
                 else:
                     target.offer(path, content)
         return
     raise DataError(f"{source.package}: the Debian package has no data archive; delete it and fetch it again")
 
 
-def _unpack_container(content: IO[bytes], source: Source, target: _Target) -> None:
+def _unpack_container(path: str, content: IO[bytes], source: Source, target: _Target) -> None:
     match source.reader:
         case "zip":  # needs a seekable file, and may be larger than memory
             with tempfile.TemporaryFile(dir=target.folder.parent) as file:
                 shutil.copyfileobj(content, file, 1 << 20)
                 for name, inner in read_zip(file):
-                    if (path := _below(source.inside, name)) is not None:
-                        target.offer(path, inner)
+                    if (below := _below(source.inside, name)) is not None:
+                        target.offer(below, inner)
         case "rcc":
             for name, data in read_rcc(content.read()):
-                if (path := _below(source.inside, name)) is not None:
-                    target.offer(path, io.BytesIO(data))
+                if (below := _below(source.inside, name)) is not None:
+                    target.offer(below, io.BytesIO(data))
+        case "wad" | "res":
+            read = read_wad if source.reader == "wad" else read_res
+            for name, data in read(content.read()):
+                target.offer(f"{PurePosixPath(path).stem}/{name}.wav", io.BytesIO(data))
+        case "soundfont":
+            for name, suffix, data in read_soundfont(content.read()):
+                target.offer(name + suffix, io.BytesIO(data))
+        case "pat":
+            for number, data in enumerate(read_pat(content.read())):
+                target.offer(f"{PurePosixPath(path).with_suffix('')}_{number}.wav", io.BytesIO(data))
         case "cat":
             titles = []
             for number, (title, data) in enumerate(read_cat(content.read())):
@@ -159,7 +170,9 @@ def _unpack_container(content: IO[bytes], source: Source, target: _Target) -> No
 
 
 def _below(folder: str, path: str) -> str | None:
-    """The path relative to folder, or None if it is not below it."""
+    """The path relative to folder (empty: the root), or None if it is not below it."""
+    if not folder:
+        return path
     return path[len(folder) + 1 :] if path.startswith(folder + "/") else None
 
 
