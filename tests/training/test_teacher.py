@@ -21,6 +21,7 @@ from sonopsis.audio import load_audio
 from sonopsis.data.clips import ClipBank
 from sonopsis.data.fetch import default_root
 from sonopsis.files import ModelError
+from sonopsis.training.batches import Batch, Mixtures
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.start import open_start
 from sonopsis.training.tagging import Tagging
@@ -250,3 +251,31 @@ def test_a_class_that_the_teacher_lacks_is_refused(
     config = make_config("tagging", teacher={"folder": str(tiny), "labels": ["Unicorn"]})
     with pytest.raises(ValueError, match=r"teacher\.labels: .*'Unicorn'"):
         Tagging(config, open_start(config), *clips)
+
+
+def test_recordings_without_labels_have_the_teacher_alone(
+    tiny: Path, make_config: Callable[..., TrainConfig], clips: tuple[ClipBank, ClipBank]
+) -> None:
+    task = taught(make_config, tiny, clips)
+    source = Mixtures(clips[0], task.labels, task.start.mel, task.config.data, 8, 0, task.teacher, (0.5, clips[1]))
+    batch = source.batch(0)
+    unknown = batch.labels.isnan()
+    assert 0 < int(unknown[:, 0].sum()) < 8 and torch.equal(unknown.all(1), unknown.any(1))
+    figures = task.loss(task.module.eval(), batch, 0.0)[1]
+    known = Batch(batch.mel[~unknown[:, 0]], batch.labels[~unknown[:, 0]])
+    alone = task.loss(task.module, known, 0.0)[1]["loss"] * len(known.labels) / 8
+    assert figures["loss"] == pytest.approx(alone, rel=1e-4) and np.isfinite(figures["teacher"])
+
+
+def test_a_label_without_recordings_is_learned_from_the_teacher(
+    tiny: Path, make_config: Callable[..., TrainConfig], clips: tuple[ClipBank, ClipBank], tmp_path: Path
+) -> None:
+    own = sorted({label for row in (*clips[0].rows, *clips[1].rows) for label in row.labels})
+    config = make_config("tagging", labels=[*own, "Bell"], teacher={"folder": str(tiny)})
+    task = Tagging(config, open_start(config), *clips)
+    assert "Bell" not in own and task.borrowed == [(len(own), 2)]
+    batch = next(task.batches(0, 1))
+    task.loss(task.module, batch, 0.0)
+    assert batch.heard is not None and torch.equal(batch.labels[:, -1], batch.heard[:, 2])
+    task.export(task.module, tmp_path / "model")
+    assert sonopsis.load(tmp_path / "model", engine="torch").folder.config.distilled_labels == ["Bell"]

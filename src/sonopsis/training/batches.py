@@ -45,7 +45,7 @@ class Batch:
     """One step's examples."""
 
     mel: Tensor  # (B, T, M) normalised float32
-    labels: Tensor  # (B, labels) 0 or 1
+    labels: Tensor  # (B, labels) from 0 to 1; NaN in examples of recordings that nobody labelled
     ids: Tensor | None = None  # (B, W) caption tokens, end of text after the last word, then PADDING
     sounding: Tensor | None = None  # (B, t, labels) 0 or 1: which labels sound in each time step of the connector
     heard: Tensor | None = None  # (B, 521) what the teacher hears, probabilities
@@ -68,9 +68,11 @@ class Mixtures:
         size: int,
         seed: int,
         teacher: Teacher | None = None,
+        unlabelled: tuple[float, ClipBank] | None = None,
     ) -> None:
         self.bank, self.labels, self.mel, self.data, self.size, self.seed = bank, labels, mel, data, size, seed
         self.teacher = teacher
+        self.unlabelled = unlabelled  # the share of examples that are of these recordings
         self.by_label: dict[str, dict[str, list[Clip]]] = {}
         for row in bank.rows:
             for label in row.labels:
@@ -88,7 +90,11 @@ class Mixtures:
         targets = np.zeros((self.size, len(self.labels)), np.float32)
         heard = []
         for i in range(self.size):
-            samples = self._mixture(rng, targets[i], seconds)
+            if self.unlabelled is not None and rng.random() < self.unlabelled[0]:
+                samples = self._without_labels(rng, self.unlabelled[1], seconds)
+                targets[i] = np.nan
+            else:
+                samples = self._mixture(rng, targets[i], seconds)
             if self.teacher is not None:  # it hears the sounds themselves, the student what a recorder makes of them
                 heard.append(self.teacher.scores(samples))
             samples = np.clip(change_recording(samples, self.data, rng), -1, 1)
@@ -145,6 +151,15 @@ class Mixtures:
                 place = self.labels.index(name)
                 target[place] = max(target[place], heard)
         return mixed
+
+    def _without_labels(self, rng: np.random.Generator, bank: ClipBank, seconds: float) -> NDArray[np.float32]:
+        """An excerpt of a recording that nobody labelled, at a level as of a mixture."""
+        row = bank.rows[rng.integers(len(bank.rows))]
+        length = round(seconds * SAMPLE_RATE) + 240
+        piece = augment_clip(_excerpt(bank.read(row.path), row.active, length, rng), self.data, rng)[:length]
+        heard = np.pad(piece, (0, length - len(piece)))
+        gain = 10 ** (rng.uniform(-34, -14) / 20) / (np.sqrt(np.mean(piece**2)) + 1e-5)
+        return heard * np.float32(min(gain, 0.99 / (np.abs(piece).max() + 1e-6)))
 
     def _label(self, rng: np.random.Generator) -> str:
         """A label, drawn evenly or by a power of its number of clips."""

@@ -87,11 +87,14 @@ class TeacherSettings:
 
     folder: str | None = None  # null: where `make pretrained` puts it
     weight: float = 1.0  # of this loss beside that of the labels
+    unlabelled: float = 0.0  # share of examples of recordings without labels, which have this target alone
     labels: list[str] = field(default_factory=list)  # its classes that the saved model has too, after its own labels
 
     def __post_init__(self) -> None:
         if self.weight < 0:
             raise ValueError(f"weight must not be negative: {self.weight}")
+        if not 0 <= self.unlabelled < 1:
+            raise ValueError(f"unlabelled is a share, at least 0 and under 1, not {self.unlabelled}")
 
 
 @dataclass(frozen=True)

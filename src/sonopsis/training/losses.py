@@ -8,8 +8,13 @@ from sonopsis.training.tokens import PADDING
 
 
 def tag_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of logits and targets (B, labels), summed over labels, averaged over the batch."""
-    return functional.binary_cross_entropy_with_logits(logits.float(), labels, reduction="sum") / len(labels)
+    """Binary cross-entropy of logits and targets (B, labels), summed over labels, averaged over the batch.
+
+    Targets that are NaN are not known and count nothing.
+    """
+    known = ~labels.isnan()
+    loss = functional.binary_cross_entropy_with_logits(logits.float()[known], labels[known], reduction="sum")
+    return loss / len(labels)
 
 
 def caption_loss(words: Tensor, ids: Tensor, label_smoothing: float) -> Tensor:

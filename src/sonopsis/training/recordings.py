@@ -7,9 +7,19 @@ from sonopsis.data.clips import ClipBank
 from sonopsis.data.fetch import default_root
 from sonopsis.data.folder_per_class import read_folder
 from sonopsis.data.manifest import read
+from sonopsis.data.unlabelled import FILE as UNLABELLED
 from sonopsis.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
+
+
+def open_unlabelled(config: TrainConfig) -> ClipBank:
+    """The training recordings that no rule labels, decoded; raises ValueError when they have not been listed."""
+    root = Path(config.data.root) if config.data.root else default_root()
+    listed = root / UNLABELLED
+    if not listed.is_file():
+        raise ValueError(f"teacher.unlabelled: {listed} is missing; write it with `sonopsis data manifest`")
+    return ClipBank(read(listed, "train"), root, Path(config.data.cache) if config.data.cache else root / "cache")
 
 
 def open_clips(config: TrainConfig) -> tuple[ClipBank, ClipBank]:

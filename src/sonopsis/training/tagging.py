@@ -20,6 +20,7 @@ from sonopsis.training.config import TrainConfig
 from sonopsis.training.losses import tag_loss
 from sonopsis.training.optimizer import freeze
 from sonopsis.training.rates import training_pruning, validation_pruning
+from sonopsis.training.recordings import open_unlabelled
 from sonopsis.training.start import Start, check_labels, choose_labels
 from sonopsis.training.teacher import Teacher
 
@@ -40,6 +41,15 @@ class Tagging:
         # The teacher's classes are rows of the same head, behind the labels; the saved model has few of them or none.
         self.module = build_tagger(start, self.labels + taught)
         self.kept = list(range(len(self.labels)))
+        trained = {label for row in train.rows for label in row.labels}
+        # What no recording teaches is learned from the teacher, if it has a class of the name.
+        self.borrowed = [
+            (place, self.teacher.names.index(label))
+            for place, label in enumerate(self.labels)
+            if self.teacher is not None and label not in trained and label in self.teacher.names
+        ]
+        share = 0.0 if config.teacher is None else config.teacher.unlabelled
+        self.unlabelled = (share, open_unlabelled(config)) if share else None
         self.distilled = [] if config.teacher is None else list(config.teacher.labels)
         for name in self.distilled:
             assert self.teacher is not None
@@ -54,7 +64,14 @@ class Tagging:
         """Mixtures of training clips."""
         config = self.config
         source = Mixtures(
-            self.train, self.labels, self.start.mel, config.data, config.batch_size, config.seed, self.teacher
+            self.train,
+            self.labels,
+            self.start.mel,
+            config.data,
+            config.batch_size,
+            config.seed,
+            self.teacher,
+            self.unlabelled,
         )
         return stream(source.batch, first, last, config.data.workers)
 
@@ -62,9 +79,13 @@ class Tagging:
         """Binary cross-entropy summed over labels, averaged over clips; the same for what the teacher hears."""
         pruning = training_pruning(self.start.encoder.depth, self.config.pruning, progress)
         logits, own = module(batch.mel, pruning), len(self.labels)
-        loss = tag_loss(logits[:, :own], batch.labels)
+        labels = batch.labels
         if batch.heard is None or self.config.teacher is None:
+            loss = tag_loss(logits[:, :own], labels)
             return loss, {"loss": loss.item()}
+        for place, theirs in self.borrowed:
+            labels[:, place] = batch.heard[:, theirs]
+        loss = tag_loss(logits[:, :own], labels)
         taught = tag_loss(logits[:, own:], batch.heard)
         return loss + self.config.teacher.weight * taught, {"loss": loss.item(), "teacher": taught.item()}
 
@@ -85,6 +106,7 @@ class Tagging:
         """A model folder that tags, with the labels of the run and those of the teacher that were asked for."""
         assert isinstance(module, Tagger) and module.head is not None
         labels = self.labels + self.distilled
+        taught = [self.labels[place] for place, _ in self.borrowed] + self.distilled
         tagger = Tagger(module.encoder.config, len(labels))
         assert tagger.head is not None
         tagger.encoder.load_state_dict(module.encoder.state_dict())
@@ -93,7 +115,7 @@ class Tagging:
             tagger.head.linear.weight.copy_(module.head.linear.weight[self.kept])
             tagger.head.linear.bias.copy_(module.head.linear.bias[self.kept])
         config = ModelConfig(
-            labels, module.encoder.config, keep_rate=self.config.pruning.used_rate, distilled_labels=self.distilled
+            labels, module.encoder.config, keep_rate=self.config.pruning.used_rate, distilled_labels=taught
         )
         save(tagger, folder, config, self.start.mel)
 
