@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from sonopsis.checkpoints import read_checkpoint
-from sonopsis.checkpoints.pickles import load_pickle
+from sonopsis.checkpoints.pickles import Nothing, load_pickle
 from sonopsis.files import ModelError
 
 
@@ -42,7 +42,7 @@ def write_plain(path: Path, content: Any) -> None:
 
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy, write_plain])
-@pytest.mark.parametrize("function", [os.mkdir, os.system, eval, exec, getattr], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [os.mkdir, os.system, eval, exec], ids=lambda f: f.__name__)
 def test_a_malicious_pickle_is_refused_in_one_line_and_not_run(write: Any, function: Any, tmp_path: Path) -> None:
     proof = tmp_path / "proof"
     arguments = {
@@ -50,7 +50,6 @@ def test_a_malicious_pickle_is_refused_in_one_line_and_not_run(write: Any, funct
         "system": (f"mkdir {proof}",),
         "eval": (f"__import__('os').mkdir({str(proof)!r})",),
         "exec": (f"import os; os.mkdir({str(proof)!r})",),
-        "getattr": ("", "join"),
     }[function.__name__]
     file = tmp_path / "checkpoint.pth"
     write(file, {"model": {"v.cls_token": torch.zeros(1)}, "args": Payload(function, *arguments)})
@@ -61,6 +60,14 @@ def test_a_malicious_pickle_is_refused_in_one_line_and_not_run(write: Any, funct
     assert not proof.exists()
     pickle.loads(pickle.dumps(Payload(os.mkdir, str(proof))))  # the payload does what it says
     assert proof.exists()
+
+
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+def test_a_member_of_an_enumeration_is_not_looked_up(write: Any, tmp_path: Path) -> None:
+    """Python 3.11 pickles it as a call of getattr, which could look up anything."""
+    write(tmp_path / "x.pt", {"w": torch.ones(2), "args": Payload(getattr, "", "join")})
+    found = load_pickle(tmp_path / "x.pt")
+    assert torch.equal(found["w"], torch.ones(2)) and isinstance(found["args"], Nothing)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

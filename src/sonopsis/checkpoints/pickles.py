@@ -18,6 +18,7 @@ SETTINGS = ("argparse", "EAT", "enum", "examples", "fairseq", "hydra", "numpy", 
 PLAIN = tuple(
     f"builtins.{name}" for name in ("bool", "dict", "float", "frozenset", "int", "list", "object", "str", "tuple")
 )
+BY_NAME = "builtins.getattr"  # how Python 3.11 pickles a member of an enumeration; it too is replaced by nothing at all
 REFUSED = "it asks for {}; only tensors are read from a checkpoint, nothing is run"
 
 
@@ -86,7 +87,11 @@ def _names_in_old_format(path: Path) -> list[str]:
 
 def _harmless(name: str) -> bool:
     settings = name.split(".")[0] in SETTINGS
-    return settings or name in PLAIN or name in ("collections.defaultdict", "_operator.getitem", "operator.getitem")
+    return (
+        settings
+        or name in PLAIN
+        or name in (BY_NAME, "collections.defaultdict", "_operator.getitem", "operator.getitem")
+    )
 
 
 def _first_line(error: Exception) -> str:
