@@ -49,8 +49,6 @@ KNOWN = [
     ("sound-icons", "electric-piano-3.wav", ["Keyboard (musical)"], []),
 ]
 
-WITHOUT_WORDINGS = ("Bell", "Crowd", "Mechanisms", "Whoosh, swoosh, swish")  # labels that scenes do not use
-
 LEFT = [
     ("wesnoth-1.16-data", "data/core/sounds/ogre-hit-1.ogg"),  # says too little
     ("wesnoth-1.16-data", "sounds/select.wav"),
@@ -121,7 +119,7 @@ def test_table_is_sound() -> None:
             assert not rule.caption and not rule.family, rule
             continue
         for label in rule.labels.split("+"):
-            assert label.strip() in {*LEAVES, *WITHOUT_WORDINGS} or label.strip().startswith("{"), rule
+            assert label.strip() in LEAVES or label.strip().startswith("{"), rule
         for template in (rule.labels, rule.caption, rule.family):
             template.format_map(dict.fromkeys(rule.pattern.groupindex, "x"))  # names no group the pattern lacks
 

@@ -58,3 +58,10 @@ def test_a_label_is_named_by_its_words_in_a_row() -> None:
     parse = label_parser(["dog", "door bell", "bell"])
     assert list(parse("A dog barks, then a door bell rings.")) == ["dog", "door bell", "bell"]
     assert list(parse("a doorbell and dogs; the bell of a door")) == ["bell"]
+
+
+def test_a_label_of_several_names_is_named_by_one_of_them() -> None:
+    parse = label_parser(["Chicken, rooster", "Keyboard (musical)", "(unknown)"])
+    assert list(parse("a rooster crows.")) == ["Chicken, rooster"]
+    assert list(parse("a chicken beside a keyboard")) == ["Chicken, rooster", "Keyboard (musical)"]
+    assert list(parse("something unknown")) == []

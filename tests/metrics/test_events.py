@@ -76,7 +76,7 @@ def test_score_captions_gathers_every_figure_and_is_json() -> None:
     captions = [*RIGHT[:4], *WRONG[4:]]
     scores = score_captions(SCENES, captions, resamples=50)
     assert json.loads(json.dumps(scores)) == scores
-    assert scores["scenes"] == 6 and scores["words_version"] == 1
+    assert scores["scenes"] == 6 and scores["words_version"] == 2
     assert scores["event_f1_leaf"] == event_f1(SCENES, captions)
     assert scores["event_f1_broad"] == event_f1(SCENES, captions, broad=True)
     assert scores["order_accuracy"] == order_accuracy(SCENES, captions)

@@ -24,6 +24,9 @@ RATE = 16_000
 LENGTHS = (0.05, 0.2, 0.8, 2.0, 6.0, 40.0)
 
 
+VERSION_1 = [name for name in LEAVES if former(name) != name]  # labels of the scenes that were frozen
+
+
 def rows_of(leaves: list[str], split: Split = "train") -> list[Clip]:
     """Six clips of each leaf, from two packages of two families each."""
     rows = []
@@ -48,7 +51,7 @@ def rows_of(leaves: list[str], split: Split = "train") -> list[Clip]:
     return rows
 
 
-ROWS = rows_of(list(LEAVES))
+ROWS = rows_of(VERSION_1)
 SCENES = list(compose(ROWS, seed=7, count=1500, split="train"))
 
 
@@ -144,9 +147,9 @@ def test_held_out_pairs_meet_in_test_scenes_only() -> None:
     assert not any(
         held_out_pair(a, b) or scene.novel_pair for scene in SCENES for a, b in combinations(scene.labels, 2)
     )
-    validation = compose(rows_of(list(LEAVES), "validation"), seed=1, count=300, split="validation")
+    validation = compose(rows_of(VERSION_1, "validation"), seed=1, count=300, split="validation")
     assert not any(scene.novel_pair or "held_out" in scene.families for scene in validation)
-    test = list(compose(rows_of(list(LEAVES), "test"), seed=1, count=300, split="test"))
+    test = list(compose(rows_of(VERSION_1, "test"), seed=1, count=300, split="test"))
     for scene in test:
         assert scene.novel_pair == any(held_out_pair(a, b) for a, b in combinations(scene.labels, 2))
         assert scene.families.count("held_out") == 1
@@ -155,7 +158,9 @@ def test_held_out_pairs_meet_in_test_scenes_only() -> None:
 
 def test_the_pair_rule_never_changes() -> None:
     # A trained model's claim about novel pairs rests on this list: changing it means a new BENCHMARK_VERSION.
-    held_out = sorted("|".join(sorted(map(former, pair))) for pair in combinations(LEAVES, 2) if held_out_pair(*pair))
+    held_out = sorted(
+        "|".join(sorted(map(former, pair))) for pair in combinations(VERSION_1, 2) if held_out_pair(*pair)
+    )
     assert hashlib.sha256("\n".join(held_out).encode()).hexdigest()[:16] == "9555967b9c396b73"
 
 
@@ -182,7 +187,7 @@ def test_the_draws_never_change() -> None:
         freeze(scene.renamed(former) for scene in SCENES[:300])
         == "1b5d3fb24eadc61d5589a38e53b64de5787a02e03478a7287a2daa90fa681bd6"
     )
-    test = compose(rows_of(list(LEAVES), "test"), seed=7, count=300, split="test")
+    test = compose(rows_of(VERSION_1, "test"), seed=7, count=300, split="test")
     assert (
         freeze(scene.renamed(former) for scene in test)
         == "73a0838aa1fac0bec5411a0db7895d9763f28537f95431d884255087e4222f9f"

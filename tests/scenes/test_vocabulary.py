@@ -8,15 +8,15 @@ from sonopsis.scenes.vocabulary import BEDS, BROAD, LEAVES, broad_of, parse_voca
 from sonopsis.scenes.words import parse
 
 SPECIFIED = {
-    "human": "Speech; Shout; Laughter; Applause",
+    "human": "Speech; Shout; Laughter; Applause; Crowd",
     "animal": "Dog; Cat; Cattle, bovinae; Horse; Sheep; Pig; Chicken, rooster; Bird; Frog; Insect; Elephant; Roar",
     "drums": "Bass drum; Snare drum; Hi-hat; Cymbal; Tom drum; Hand percussion; Drum kit",
     "music": "Guitar; Keyboard (musical); Bass (instrument role); Orchestral instrument; Music",
-    "work": "Hammer; Chop; Sawing; Digging",
-    "weapon": "Sword; Arrow; Gunshot, gunfire; Explosion; Laser",
+    "work": "Hammer; Chop; Sawing; Digging; Mechanisms",
+    "weapon": "Sword; Arrow; Gunshot, gunfire; Explosion; Laser; Whoosh, swoosh, swish",
     "nature": "Water; Rain; Wind; Thunder; Fire",
     "vehicle": "Vehicle; Alarm",
-    "household": "Door; Glass; Walk, footsteps; Rustle; Typing; Notification",
+    "household": "Door; Glass; Walk, footsteps; Rustle; Typing; Notification; Bell",
 }
 FORMS = ("nouns", "clauses", "gerunds", "plurals", "background")
 
@@ -26,7 +26,10 @@ def test_the_labels_are_those_that_models_and_manifests_know() -> None:
         leaf: broad for broad, leaves in SPECIFIED.items() for leaf in leaves.split("; ")
     }
     assert set(BROAD) == set(SPECIFIED)
-    assert set(BEDS) == {"Rain", "Wind", "Water", "Fire", "Music", "Vehicle", "Applause", "Insect"}
+    assert set(BEDS) == {
+        *("Rain", "Wind", "Water", "Fire", "Music", "Vehicle", "Applause", "Insect"),
+        *("Crowd", "Mechanisms"),
+    }
 
 
 @pytest.mark.parametrize("leaf", LEAVES)

@@ -7,6 +7,7 @@ sentence that shares most with all of them, and that names what the tags name, i
 measurements).
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -37,18 +38,21 @@ def tag_support(named: Collection[str], scores: Mapping[str, float]) -> float:
 
 
 def label_parser(labels: Collection[str]) -> CaptionParser:
-    """A parser for labels without a word table: a sentence names a label if it holds the label's words in a row."""
-    words = {label: label.lower().split() for label in labels}
+    """A parser for labels without a word table: a sentence names a label if it holds the label's words in a row.
+
+    Names such as "Chicken, rooster (bird)" hold several names: one of them is enough, without what is in brackets.
+    """
+    names = {label: [name.split() for name in re.sub(r"\(.*?\)", "", label.lower()).split(",")] for label in labels}
 
     def parse(text: str) -> list[str]:
         found = text.lower().replace(",", " ").replace(".", " ").split()
-        return [
-            label
-            for label, run in words.items()
-            if any(found[start : start + len(run)] == run for start in range(len(found) - len(run) + 1))
-        ]
+        return [label for label, runs in names.items() if any(run and _holds(found, run) for run in runs)]
 
     return parse
+
+
+def _holds(words: list[str], run: list[str]) -> bool:
+    return any(words[start : start + len(run)] == run for start in range(len(words) - len(run) + 1))
 
 
 def _grams(sequence: Sequence[int]) -> Counter[tuple[int, ...]]:

@@ -35,6 +35,7 @@ _DRUMS = {name for name, label in LEAVES.items() if label.broad == "drums"}
 _HOLDS = {
     "Music": _DRUMS | {"Guitar", "Keyboard (musical)", "Bass (instrument role)", "Orchestral instrument"},
     "Drum kit": _DRUMS - {"Drum kit"},
+    "Crowd": {"Speech", "Shout", "Laughter", "Applause"},
 }
 
 

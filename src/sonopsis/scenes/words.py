@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 
-WORDS_VERSION = 1  # of words.toml
+WORDS_VERSION = 2  # of words.toml
 
 CONNECTIVES = ("then", "back", "same", "neutral")
 
