@@ -1,6 +1,7 @@
 """The exported encoder against the torch one: the same tokens survive, and the numbers agree."""
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from sonopsis.captioning.config import ConnectorConfig
 from sonopsis.captioning.connector import Connector
 from sonopsis.encoder import PRESETS, EncoderConfig
+from sonopsis.encoder.config import whisper_config
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.graphs.builder import Graph
@@ -22,6 +24,7 @@ from sonopsis.graphs.encoder import EncoderGraph
 from sonopsis.pruning import default_blocks, kept_count, uniform
 
 LABELS = 7
+WHISPER = replace(whisper_config(48, 4, 3, frames=256), head_norm=False)
 CONFIGS = {
     "small": replace(PRESETS["small"], width=48, depth=4, frames=256),
     "ast": replace(PRESETS["ast"], width=48, depth=4, heads=3, frames=64, stride=(10, 10)),
@@ -30,6 +33,14 @@ CONFIGS = {
     "eat": replace(PRESETS["eat"], width=48, depth=4, heads=3, frames=128),
     "without CLS": replace(
         PRESETS["small"], width=48, depth=4, frames=256, prefix_tokens=0, pooling="mean", score="attention"
+    ),
+    "whisper": WHISPER,
+    "whisper by attention": replace(
+        whisper_config(48, 5, 3, mels=128, frames=256), pooling="attention", token_norm=False
+    ),
+    "all layers of whisper": replace(WHISPER, layer_weights=True),
+    "all layers by attention, with CLS": replace(
+        PRESETS["small"], width=48, depth=4, frames=256, pooling="attention", layer_weights=True
     ),
 }
 
@@ -42,7 +53,7 @@ def tagger(config: EncoderConfig) -> Tagger:
         for name, parameter in module.named_parameters():
             if "qkv.weight" in name:
                 parameter *= 8
-            elif "norm" in name or name.endswith("prefix"):
+            elif "norm" in name or name.endswith(("prefix", "layer_weights")) or "pooling" in name:
                 parameter += 0.3 * torch.randn_like(parameter)
         for norm in module.modules():
             if isinstance(norm, torch.nn.BatchNorm2d):
@@ -76,6 +87,7 @@ def write(module: Tagger, folder: Path, *, pooled_only: bool, collect: bool = Fa
         graph.output(f"stage_{number}", cells, ["batch", f"kept_{number}"], integer=True)
     if not pooled_only:
         graph.output("tokens", encoder.patches(tokens.x), ["batch", "k", module.encoder.config.width])
+        graph.output("prefix", encoder.summary(tokens), ["batch", "vectors", module.encoder.config.width])
     if tokens.grid is not None:
         graph.output("grid", tokens.grid, ["batch", "n", module.encoder.config.width])
     graph.save(folder / "graph.onnx", "")
@@ -90,7 +102,7 @@ def test_logits_and_survivors_are_those_of_torch(name: str, rate: float, tmp_pat
     module = tagger(config)
     file = write(module, tmp_path, pooled_only=True)
     for batch, frames in ((1, config.frames), (3, config.frames if config.position == "learned" else 96)):
-        mel = torch.randn(batch, frames, 128, generator=torch.Generator().manual_seed(batch))
+        mel = torch.randn(batch, frames, config.mels, generator=torch.Generator().manual_seed(batch))
         with torch.inference_mode():
             expected = module(mel, uniform(config.depth, rate)).numpy()
             stages = module.encode(mel, uniform(config.depth, rate)).stages
@@ -106,30 +118,37 @@ def test_tokens_and_dropped_states_are_those_of_torch(name: str, tmp_path: Path)
     config = CONFIGS[name]
     module = tagger(config)
     file = write(module, tmp_path, pooled_only=False, collect=True)
-    mel = torch.randn(2, config.frames, 128, generator=torch.Generator().manual_seed(5))
+    mel = torch.randn(2, config.frames, config.mels, generator=torch.Generator().manual_seed(5))
     for rate in (1.0, 0.6):
         with torch.inference_mode():
             encoded = module.encode(mel, uniform(config.depth, rate), collect_dropped=True)
         found = run(file, mel, counts(config, config.frames, rate))
         np.testing.assert_allclose(found["tokens"], encoded.tokens, atol=2e-5)
+        np.testing.assert_allclose(found["prefix"], encoded.prefix, atol=2e-5)
         assert encoded.dropped is not None
         whole = encoded.dropped.scatter(1, encoded.index[:, :, None].expand_as(encoded.tokens), encoded.tokens)
         np.testing.assert_allclose(found["grid"], whole, atol=2e-5)
 
 
-@pytest.mark.parametrize("layout", ["concat", "time_major", "frequency_major"])
 @pytest.mark.parametrize(
     ("summary", "labels", "reduction", "pool"),
     [(True, 5, 1, 1), (False, 0, 1, 3), (True, 0, 3, 1), (False, 4, 2, 1), (True, 3, 2, 4)],
 )
-@pytest.mark.parametrize("name", ["small", "without CLS"])
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        *product(["small", "without CLS"], ["concat", "time_major", "frequency_major"]),
+        ("whisper by attention", "concat"),
+        ("all layers by attention, with CLS", "time_major"),
+    ],
+)
 def test_the_connector_is_that_of_torch(
     name: str, layout: Any, summary: bool, labels: int, reduction: int, pool: int, tmp_path: Path
 ) -> None:
     config = CONFIGS[name]
     module = tagger(config)
     sizes = {"reduction": reduction, "pool": pool} if layout == "concat" else {}
-    fields = ConnectorConfig(48, 12, 4, layout, summary, labels, **sizes)
+    fields = ConnectorConfig(48, 12, config.grid(config.frames)[1], layout, summary, labels, **sizes)
     connector = Connector(fields).eval()
     with torch.no_grad():
         for parameter in connector.parameters():
@@ -145,7 +164,7 @@ def test_the_connector_is_that_of_torch(
     graph.output("prefix", prefix, ["batch", "length", 12])
     graph.save(tmp_path / "graph.onnx", "")
     for batch, frames, rate in ((2, 256, 0.6), (1, 112, 1.0)):
-        values = torch.randn(batch, frames, 128, generator=torch.Generator().manual_seed(frames))
+        values = torch.randn(batch, frames, config.mels, generator=torch.Generator().manual_seed(frames))
         with torch.inference_mode():
             pruning = uniform(config.depth, rate)
             encoded: Encoded = module.encode(values, pruning, collect_dropped=layout == "concat")

@@ -23,8 +23,12 @@ def sincos_table(grid: tuple[int, int], width: int) -> NDArray[np.float32]:
 def sinusoid_table(length: int, width: int) -> NDArray[np.float32]:
     """Whisper's sinusoids (N, D) float32 of `length` time steps: [sin | cos] of angular frequencies that fall from 1 to
     1/10000. The table of a shorter input is a prefix of the table of a longer one. `width` must be even."""
+    angles = np.arange(length, dtype=np.float32)[:, None] * sinusoid_frequencies(width)  # (N, D/2)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)  # (N, D)
+
+
+def sinusoid_frequencies(width: int) -> NDArray[np.float32]:
+    """The angular frequencies (D/2,) float32 of `sinusoid_table`, rounded as Whisper rounds them."""
     half = width // 2
     step = np.log(10000.0) / max(half - 1, 1)
-    omega = np.exp(-step * np.arange(half, dtype=np.float32)).astype(np.float32)  # (D/2,), rounded as Whisper rounds
-    angles = np.arange(length, dtype=np.float32)[:, None] * omega  # (N, D/2)
-    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)  # (N, D)
+    return np.exp(-step * np.arange(half, dtype=np.float32)).astype(np.float32)

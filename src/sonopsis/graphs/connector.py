@@ -37,7 +37,7 @@ class ConnectorGraph:
             vectors = self._ordered(self._mlp(self.encoder.patches(tokens.x)), tokens, mel)
         if not self.config.summary:
             return vectors
-        if self.encoder.prefix:
+        if self.encoder.prefix and self.encoder.config.pooling != "attention":
             first = g.slice(tokens.x, 1, 0, 1)
         else:
             first = g.op("Unsqueeze", self.encoder.pooled(tokens), g.constant([1]))

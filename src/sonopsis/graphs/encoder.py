@@ -1,6 +1,6 @@
 """The pruned encoder as a graph: the mathematics of `sonopsis.encoder`, checked against it by the tests.
 
-    mel (B, T, 128) float32, kept (stages,) int64 -> logits (B, labels), tokens (B, K, D), survivors of each stage
+    mel (B, T, M) float32, kept (stages,) int64 -> logits (B, labels), tokens (B, K, D), survivors of each stage
 
 `kept` says how many patches survive each pruning block; as many as there are is no pruning.
 """
@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sonopsis.encoder.config import EncoderConfig
-from sonopsis.encoder.layers import conv_layers
-from sonopsis.encoder.positions import sincos_table
 from sonopsis.graphs.builder import END, Graph
+from sonopsis.graphs.embedding import embed
 from sonopsis.pruning.config import default_blocks
 
 
@@ -24,16 +23,13 @@ class Tokens:
     index: str | None = None  # (B, K) grid cells; None: all of them
     grid: str | None = None  # (B, N, D) the last state of every patch so far, when it is collected
     averaged: bool = False  # x is the mean over patches, (B, 1, D)
+    summed: str | None = None  # (B, P + K, D) the sum over layers so far, of an encoder with weights for them
 
 
 class EncoderGraph:
     """Adds an encoder to a graph."""
 
     def __init__(self, graph: Graph, config: EncoderConfig, scope: str = "") -> None:
-        if config.layer_weights:
-            raise ValueError(
-                "a graph cannot hold an encoder that sums its layers (layer_weights); use the engine torch"
-            )
         self.g = graph
         self.scope = scope  # put before the parameters' names
         self.config = config
@@ -55,26 +51,32 @@ class EncoderGraph:
         """
         g, config = self.g, self.config
         batch = g.slice(g.op("Shape", mel), 0, 0, 1)
-        tokens = Tokens(self._embed(mel, batch))
+        x, self.cells = embed(g, config, self.scope, mel, batch)
+        tokens = Tokens(x)
+        if config.layer_weights:
+            tokens.summed = g.op("Mul", self._share(0), x)
         stages: list[str] = []
         for number in range(config.depth):
             scope = f"{self.scope}encoder.blocks.{number}"
             last = pooled_only and number == config.depth - 1
-            if last and config.pooling != "mean":
+            if last and config.reads_prefix:
                 tokens.x = self._last_prefix(tokens.x, scope)
             elif number in self.blocks:
                 stage = self.blocks.index(number)
-                self._prune(tokens, scope, g.slice(kept, 0, stage, stage + 1), batch, collect)
+                self._prune(tokens, number, g.slice(kept, 0, stage, stage + 1), batch, collect)
                 assert tokens.index is not None
                 stages.append(tokens.index)
-            elif last and config.norm == "pre":
+            elif last and config.mean_alone:
                 tokens.x, tokens.averaged = self._last_mean(tokens.x, scope), True
             else:
                 y = self._before_attention(tokens.x, scope)
                 q, k, v = (self._heads(part) for part in self._split(g.linear(y, f"{scope}.attn.qkv"), 3))
                 x = self._after_attention(tokens.x, self._attend(q, k, v), scope)
                 tokens.x = self._feed_forward(x, scope)
-        tokens.x = self._norm(tokens.x)
+            if tokens.summed is not None:
+                leaving = self._norm(tokens.x) if number == config.depth - 1 else tokens.x
+                tokens.summed = g.op("Add", tokens.summed, g.op("Mul", self._share(number + 1), leaving))
+        tokens.x = self._norm(tokens.x) if tokens.summed is None else tokens.summed
         if collect:
             tokens.grid = self._put(tokens, self.patches(tokens.x), batch)
         return tokens, stages
@@ -90,56 +92,29 @@ class EncoderGraph:
             return g.op("Squeeze", g.slice(tokens.x, 1, 0, 1), g.constant([1]))
         if self.config.pooling == "cls_dist":
             return g.mean(g.slice(tokens.x, 1, 0, 2), 1)
+        if self.config.pooling == "attention":
+            return self._weighted_mean(self.patches(tokens.x))
         return g.mean(tokens.x if tokens.averaged else self.patches(tokens.x), 1)
+
+    def summary(self, tokens: Tokens) -> str:
+        """The prefix tokens (B, P, D), and before them what attention pooling makes, as `Encoded.prefix`."""
+        g = self.g
+        prefix = g.slice(tokens.x, 1, 0, self.prefix)
+        if self.config.pooling != "attention":
+            return prefix
+        pooled = g.op("Unsqueeze", self.pooled(tokens), g.constant([1]))
+        return g.op("Concat", pooled, prefix, axis=1) if self.prefix else pooled
 
     def logits(self, tokens: Tokens) -> str:
         """The head (B, labels) on the pooled tokens."""
         g = self.g
-        pooled = g.layer_norm(self.pooled(tokens), f"{self.scope}head.norm", self.config.head_norm_eps)
+        pooled = self.pooled(tokens)
+        if self.config.head_norm:
+            pooled = g.layer_norm(pooled, f"{self.scope}head.norm", self.config.head_norm_eps)
         return g.linear(pooled, f"{self.scope}head.linear")
 
-    def _embed(self, mel: str, batch: str) -> str:
-        g, config = self.g, self.config
-        x = g.op("Unsqueeze", mel, g.constant([1]))  # (B, 1, T, M)
-        stride = list(config.stride)
-        if config.stem == "conv":
-            stride = [1, 1]
-            for layer in conv_layers(config):
-                weight = g.weight(f"{self.scope}encoder.stem.body.{layer.module}.weight")
-                x = g.op("Conv", x, weight, strides=list(layer.stride), pads=list(layer.pads))
-                names = [f"{self.scope}encoder.stem.body.{layer.module + 1}.{part}" for part in _BATCH_NORM]
-                x = g.op("Gelu", g.op("BatchNormalization", x, *map(g.weight, names), epsilon=1e-5))
-        weight, bias = (
-            g.weight(f"{self.scope}encoder.stem.proj.weight"),
-            g.weight(f"{self.scope}encoder.stem.proj.bias"),
-        )
-        x = g.op("Conv", x, weight, bias, strides=stride)  # (B, D, t, f)
-        x = g.op("Transpose", g.reshape(x, 0, 0, -1), perm=[0, 2, 1])  # (B, N, D)
-        self.cells = g.slice(g.op("Shape", x), 0, 1, 2)
-        prefix = g.weight(f"{self.scope}encoder.prefix")
-        if config.position == "learned":
-            positions = g.weight(f"{self.scope}encoder.positions")  # (1, P + N, D)
-            prefix = g.op("Add", prefix, g.slice(positions, 1, 0, self.prefix))
-            x = g.op("Add", x, g.slice(positions, 1, self.prefix, END))
-        else:
-            x = g.op("Add", x, g.op("Slice", self._positions(), g.constant([0]), self.cells, g.constant([1])))
-        shape = g.op("Concat", batch, g.constant([self.prefix, self.width]), axis=0)
-        x = g.op("Concat", g.op("Expand", prefix, shape), x, axis=1)
-        return g.layer_norm(x, f"{self.scope}encoder.norm_in", config.norm_eps) if config.norm == "post" else x
-
-    def _positions(self) -> str:
-        """The sin-cos table (1, N, D) of the longest input, from its rows: half of the width is either's own."""
-        g, half = self.g, self.width // 2
-        time, frequency = self.config.grid(self.config.frames)
-        table = sincos_table((time, frequency), self.width).reshape(1, time, frequency, self.width)
-        whole = g.constant([1, time, frequency, half])
-        parts = table[:, :1, :, :half], table[:, :, :1, half:]
-        return g.reshape(
-            g.op("Concat", *(g.op("Expand", g.constant(p), whole) for p in parts), axis=3), 1, -1, self.width
-        )
-
-    def _prune(self, tokens: Tokens, scope: str, kept: str, batch: str, collect: bool) -> None:
-        g = self.g
+    def _prune(self, tokens: Tokens, number: int, kept: str, batch: str, collect: bool) -> None:
+        g, scope = self.g, f"{self.scope}encoder.blocks.{number}"
         y = self._before_attention(tokens.x, scope)
         kv = g.linear(y, f"{scope}.attn.qkv", (self.width, 3 * self.width))
         k, v = (self._heads(part) for part in self._split(kv, 2))
@@ -157,12 +132,36 @@ class EncoderGraph:
             mixed = mixed if collect else self._take(mixed, rows)
         if collect:
             x = self._after_attention(tokens.x, mixed, scope)
-            tokens.grid = self._put(tokens, self._norm(self.patches(x)), batch)
+            tokens.grid = self._put(tokens, self._last_state(number, self.patches(x), tokens.summed), batch)
             x = self._take(x, rows)
         else:
             x = self._after_attention(self._take(tokens.x, rows), mixed, scope)
         tokens.index = choice if tokens.index is None else g.op("GatherElements", tokens.index, choice, axis=1)
         tokens.x = self._feed_forward(x, scope)
+        if tokens.summed is not None:
+            tokens.summed = self._take(tokens.summed, rows)
+
+    def _last_state(self, number: int, seen: str, summed: str | None) -> str:
+        """The last state (B, N, D) of patches that a block drops, as `Encoder`'s."""
+        g, depth = self.g, self.config.depth
+        if summed is None:
+            return self._norm(seen)
+        state = g.op("Add", self.patches(summed), g.op("Mul", self._share(depth), self._norm(seen)))
+        later = [self._share(layer) for layer in range(number + 1, depth)]
+        return g.op("Add", state, g.op("Mul", g.op("Sum", *later), seen)) if later else state
+
+    def _share(self, layer: int) -> str:
+        """The share (1,) of a layer in the sum over layers."""
+        g = self.g
+        return g.slice(g.op("Softmax", g.weight(f"{self.scope}encoder.layer_weights"), axis=0), 0, layer, layer + 1)
+
+    def _weighted_mean(self, patches: str) -> str:
+        """The mean (B, D) of patches (B, K, D) with learned weights, as `AttentionPooling`."""
+        g = self.g
+        scores = g.linear(patches, f"{self.scope}encoder.pooling.score")  # (B, K, H)
+        weights = g.op("Softmax", g.op("Transpose", scores, perm=[0, 2, 1]), axis=-1)  # (B, H, K)
+        parts = g.op("MatMul", g.op("Unsqueeze", weights, g.constant([2])), self._heads(patches))  # (B, H, 1, D/H)
+        return g.reshape(parts, 0, self.width)
 
     def _choose(self, score: str, kept: str) -> str:
         """Positions (B, K), ascending, of the highest scores (B, H, 1, N) in the mean over heads, as `topk`."""
@@ -255,6 +254,3 @@ class EncoderGraph:
 
     def _norm(self, x: str) -> str:
         return self.g.layer_norm(x, f"{self.scope}encoder.norm", self.config.norm_eps) if self.config.final_norm else x
-
-
-_BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
