@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,15 @@ import pytest
 import torch
 
 import sonopsis
+from sonopsis.encoder.config import whisper_config
+from sonopsis.encoder.tagger import Tagger
 from sonopsis.files import ModelError
-from sonopsis.folder import DEFAULT_MODEL, describe
+from sonopsis.folder import DEFAULT_MODEL, ModelConfig, describe
 from sonopsis.graphs.names import STAMP
 from sonopsis.graphs.write import write_graphs
+from sonopsis.mel import whisper_front_end
 from sonopsis.model import Request
+from sonopsis.modules import save
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # Largest difference of a score in [0, 1] from torch in float32, on recordings; docs/engines.md states these.
@@ -120,6 +125,40 @@ def test_eight_bit_weights_tag(exported: Path, tiny_model: Path, tmp_path: Path)
         ours.encode(mel)
     with pytest.raises(ModelError, match="--to int8"):
         sonopsis.load(exported, engine="onnx", dtype="int8").logits(mel)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_whisper_on_every_engine(pooling: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = replace(whisper_config(64, 4, 2, frames=200), pooling=pooling, token_norm=pooling == "mean")
+    tagger = Tagger(config, 5)
+    with torch.no_grad():
+        for name, parameter in tagger.named_parameters():
+            if "qkv.weight" in name or "pooling" in name:
+                parameter += 0.1 * torch.randn_like(parameter)
+    save(tagger, tmp_path / "whisper", ModelConfig(list("abcde"), config), whisper_front_end(200))
+    theirs = sonopsis.load(tmp_path / "whisper", engine="torch")
+    theirs.export(tmp_path / "graphs", to="int8")
+    engines = {
+        name: sonopsis.load(tmp_path / "graphs", engine=engine, dtype=dtype)
+        for name, engine, dtype in (("onnx", "onnx", None), ("openvino", "openvino", None), ("int8", "auto", "auto"))
+    }
+    assert (engines["int8"].engine.name, engines["int8"].engine.precision) == ("onnx", "int8")
+    generator = np.random.default_rng(0)
+    for frames, keep_rate in ((200, 1.0), (66, 0.7)):
+        mel = generator.standard_normal((2, frames, 80)).astype(np.float32)
+        expected, tokens = theirs.logits(mel, keep_rate=keep_rate), theirs.encode(mel, keep_rate=keep_rate)
+        largest = np.abs(expected).max()
+        for name, ours in engines.items():
+            if name == "int8" and keep_rate < 1:  # other patches may survive, which changes more than rounding does
+                continue
+            close = 0.1 if name == "int8" else 1e-5
+            np.testing.assert_allclose(ours.logits(mel, keep_rate=keep_rate), expected, atol=close * largest, rtol=0)
+            if name != "int8":
+                found = ours.encode(mel, keep_rate=keep_rate)
+                np.testing.assert_allclose(found.tokens, tokens.tokens, atol=2e-5)
+                np.testing.assert_allclose(found.prefix, tokens.prefix, atol=2e-5)
+                np.testing.assert_array_equal(found.index, tokens.index)
 
 
 def test_another_programs_weights_are_exported_in_float32(tmp_path: Path) -> None:

@@ -34,11 +34,11 @@ class ExportedEngine:
         self._lock = threading.Lock()
 
     def logits(self, mel: Any, pruning: Pruning | None) -> Floats:
-        """Normalised log-Mel (B, T, 128) -> tag logits (B, labels)."""
+        """Normalised log-Mel (B, T, M) -> tag logits (B, labels)."""
         return self._run(TAG, mel, pruning)["logits"]
 
     def encode(self, mel: Any, pruning: Pruning | None) -> Encoded[Any]:
-        """Normalised log-Mel (B, T, 128) -> surviving tokens with their grid positions, as NumPy."""
+        """Normalised log-Mel (B, T, M) -> surviving tokens with their grid positions, as NumPy."""
         mel = _array(mel)
         grid = self.config.grid(mel.shape[1])
         out = self._run(ENCODE, mel, pruning)
