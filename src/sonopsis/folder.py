@@ -153,6 +153,8 @@ def _ours(path: Path, fields: dict[str, Any]) -> ModelFolder:
         found = ModelFolder(path, config, MelConfig(**front_end), path / WEIGHTS)
         for frames in (found.mel.frames, found.mel.multiple or found.mel.frames):
             found.config.encoder.grid(frames)
+        if found.mel.mels != found.config.encoder.mels:
+            raise ValueError(f"a log-Mel of {found.mel.mels} bands for an encoder of {found.config.encoder.mels}")
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: {CONFIG} or {FRONT_END} does not fit this version of sonopsis ({error})") from error
     for file in (found.weights, found.tokenizer):

@@ -1,7 +1,7 @@
 """Whisper checkpoints in each layout give the encoder of transformers."""
 
 import json
-import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from sonopsis.encoder import Trace
 from sonopsis.files import ModelError
 from sonopsis.pruning import Pruning, uniform
 
+Write = Callable[[dict[str, np.ndarray]], bytes]
 SIZES = {
     "d_model": 32,
     "encoder_layers": 3,
@@ -125,21 +126,6 @@ def quantised(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
-def model_bin(tensors: dict[str, np.ndarray]) -> bytes:
-    """The bytes of a `model.bin` of version 6."""
-
-    def string(text: str) -> bytes:
-        return struct.pack("<H", len(text) + 1) + text.encode() + b"\0"
-
-    codes = {"float32": 0, "int8": 1, "float16": 4}
-    data = struct.pack("<I", 6) + string("WhisperSpec") + struct.pack("<II", 3, len(tensors))
-    for name, values in tensors.items():
-        values = np.ascontiguousarray(values)
-        data += string(name) + struct.pack("<B", values.ndim) + struct.pack(f"<{values.ndim}I", *values.shape)
-        data += struct.pack("<BI", codes[values.dtype.name], values.nbytes) + values.tobytes()
-    return data + struct.pack("<I", 0)
-
-
 def test_transformers_folder(model: WhisperModel, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     found = read_checkpoint(tmp_path)
@@ -164,7 +150,7 @@ def test_openai_file(model: WhisperModel, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("stored", "error"), [("float32", 1e-5), ("float16", 2e-2), ("int8", 0.2)])
-def test_ctranslate2_folder(model: WhisperModel, tmp_path: Path, stored: str, error: float) -> None:
+def test_ctranslate2_folder(model: WhisperModel, tmp_path: Path, stored: str, error: float, model_bin: Write) -> None:
     tensors = converted(model.encoder)
     if stored == "int8":
         tensors = quantised(tensors)
@@ -206,7 +192,7 @@ def test_pruning_keeps_the_columns_that_get_most_attention(model: WhisperModel, 
         assert set(encoded.stages[0][clip].tolist()) == set(received[clip].topk(20).indices.tolist())
 
 
-def test_half_a_file_is_refused_in_one_line(model: WhisperModel, tmp_path: Path) -> None:
+def test_half_a_file_is_refused_in_one_line(model: WhisperModel, tmp_path: Path, model_bin: Write) -> None:
     data = model_bin(converted(model.encoder))
     for size in (5, 40, len(data) // 2):
         (tmp_path / "model.bin").write_bytes(data[:size])
@@ -234,7 +220,9 @@ def test_a_classifier_of_all_layers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stored", [4, 2])
-def test_a_converted_model_says_how_many_heads_it_has(stored: int, model: WhisperModel, tmp_path: Path) -> None:
+def test_a_converted_model_says_how_many_heads_it_has(
+    stored: int, model: WhisperModel, tmp_path: Path, model_bin: Write
+) -> None:
     tensors = converted(model.encoder) | {"encoder/num_heads": np.array(stored, np.int8)}
     (tmp_path / "model.bin").write_bytes(model_bin(tensors))
     assert read_checkpoint(tmp_path).config.heads == stored
@@ -287,7 +275,7 @@ def test_info_counts_the_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_folder_of_ours_is_the_same_model(half: bool, model: WhisperModel, tmp_path: Path) -> None:
+def test_a_folder_of_ours_is_the_same_model(half: bool, model: WhisperModel, tmp_path: Path, model_bin: Write) -> None:
     """Matrices of a file in float16 are stored so again, others in float32."""
     tensors = converted(model.encoder) | {"encoder/num_heads": np.array(4, np.int8)}
     if half:

@@ -17,7 +17,7 @@ from torch import Tensor
 VERSION = 6
 TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 MOST_DIMENSIONS = 8
-SCALE = "_scale"  # a matrix of int8 has beside it, by its name and this, what its rows were multiplied by
+SCALE = "_scale"  # a matrix of integers has beside it, by its name and this, what its rows were multiplied by
 
 
 def is_ctranslate2(file: Path) -> bool:
@@ -28,7 +28,7 @@ def is_ctranslate2(file: Path) -> bool:
 
 
 def read_ctranslate2(file: Path, prefix: str = "encoder/") -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, in float32, int8 ones divided by their scales.
+    """The tensors whose names begin with `prefix`, in float32, those of integers divided by their scales.
 
     Raises ValueError for a file of another version or one that is damaged.
     """
@@ -85,9 +85,9 @@ class _Reader:
 def _floats(name: str, found: dict[str, np.ndarray]) -> Tensor:
     values = found[name]
     scale = found.get(name + SCALE)
-    if values.dtype == np.int8 and scale is not None and values.ndim:
-        if scale.size not in (1, len(values)):
-            raise ValueError(f"{name} has {len(values)} rows and {scale.size} scales")
-        rows = scale.astype(np.float32).reshape([-1] + [1] * (values.ndim - 1))
-        return torch.from_numpy(values.astype(np.float32) / rows)
-    return torch.from_numpy(values.astype(np.float32))
+    if not values.ndim or not np.issubdtype(values.dtype, np.integer):
+        return torch.from_numpy(values.astype(np.float32))
+    if scale is None or scale.size not in (1, len(values)) or not (scale > 0).all():
+        raise ValueError(f"{name!r} are {values.dtype} without a positive scale for all or each of {len(values)} rows")
+    rows = scale.astype(np.float32).reshape([-1] + [1] * (values.ndim - 1))
+    return torch.from_numpy(values.astype(np.float32) / rows)
