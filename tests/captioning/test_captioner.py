@@ -7,6 +7,7 @@ from sonopsis.captioning.captioner import Captioner
 from sonopsis.captioning.config import LAYOUTS, ConnectorConfig
 from sonopsis.encoder import EncoderConfig
 from sonopsis.mamba2 import Mamba2Config
+from sonopsis.pruning import uniform
 
 ENCODER = EncoderConfig(family="sonopsis", width=16, depth=4, heads=2, frames=64, patch=(16, 32), stride=(16, 32))
 LM = Mamba2Config(width=16, depth=1, vocab_size=20, state=8, head_dim=8)
@@ -46,3 +47,14 @@ def test_a_connector_without_labels_recognises_nothing() -> None:
     words, tags, recognised = captioner(labels=5)(mel, ids)
     assert words.shape == (1, 2, 20) and tags.shape == (1, 5)
     assert recognised is not None and recognised.shape == (1, ENCODER.grid(64)[0] + 1, 5)
+
+
+@pytest.mark.parametrize("keep_rate", [1.0, 0.6])
+def test_what_was_heard_before_gives_what_the_sound_gives(keep_rate: float) -> None:
+    model, mel, ids = captioner(), torch.randn(2, 64, 128), torch.tensor([[4, END], [7, 9]])
+    with torch.no_grad():
+        model.connector.gate.fill_(1.0)
+        pruning = uniform(ENCODER.depth, keep_rate)
+        heard = model.hear(mel, pruning)
+        for found, expected in zip(model(heard, ids), model(mel, ids, pruning), strict=True):
+            torch.testing.assert_close(found, expected)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sonopsis.captioning.config import ConnectorConfig
-from sonopsis.captioning.connector import Connector
+from sonopsis.captioning.connector import Connector, Heard, summary_of
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.tagger import Tagger
@@ -38,10 +38,24 @@ class Captioner(nn.Module):
         """Normalised log-Mel (B, T, M) -> tokens, with what the connector needs to fill pruned cells."""
         return self.tagger.encode(mel, pruning, collect_dropped=self.connector.config.layout == "concat")
 
-    def forward(self, mel: Tensor, ids: Tensor, pruning: Pruning | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """For training: next-word logits (B, W, V) of captions `ids` (B, W), tag logits (B, labels), and the logits
-        (B, L, labels) of the labels that the connector scores along the prefix, None if it scores none."""
+    def hear(self, mel: Tensor, pruning: Pruning | None = None) -> Heard:
+        """Normalised log-Mel (B, T, M) -> all that connector (of the layout concat) and head read of it."""
         encoded = self.encode(mel, pruning)
+        return Heard(self.connector.steps(encoded), summary_of(encoded), self.tagger.encoder.pool(encoded))
+
+    def forward(
+        self, sound: Tensor | Heard, ids: Tensor, pruning: Pruning | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """For training: next-word logits (B, W, V) of captions `ids` (B, W), tag logits (B, labels), and the logits
+        (B, L, labels) of the labels that the connector scores along the prefix, None if it scores none.
+
+        `sound` is a log-Mel (B, T, M), or what `hear` made of it.
+        """
+        if isinstance(sound, Heard):
+            assert self.tagger.head is not None
+            prefix, recognised = self.connector.read_steps(sound.steps, sound.summary)
+            return self.words(prefix, ids), self.tagger.head(sound.pooled), recognised
+        encoded = self.encode(sound, pruning)
         prefix, recognised = self.connector.read(encoded)
         return self.words(prefix, ids), self.tagger.logits(encoded), recognised
 

@@ -19,12 +19,27 @@ training opens from zero. A language model can so learn to put facts into words 
 from-scratch model a small part of the time it needs to learn both at once (docs/log.md).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sonopsis.captioning.config import ConnectorConfig
 from sonopsis.encoder.encoded import Encoded, pooled
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a captioner with the layout concat reads of clips that its encoder has heard."""
+
+    steps: Tensor  # (B, t, F * D) pooled time steps, for the connector
+    summary: Tensor  # (B, D) one vector for the clip, for the connector
+    pooled: Tensor  # (B, D) for the head
+
+    def to(self, device: torch.device) -> "Heard":
+        """The same on another device."""
+        return Heard(self.steps.to(device), self.summary.to(device), self.pooled.to(device))
 
 
 def fill_grid(encoded: Encoded) -> Tensor:
@@ -89,7 +104,7 @@ class Connector(nn.Module):
         """The prefix (B, L, E), and, if it is made of labels, their logits: of each vector before reduction, and of the
         summary (B, t + 1, labels)."""
         if self.config.layout == "concat":
-            return self.read_steps(self.steps(encoded), summary_of(encoded) if self.config.summary else None)
+            return self.read_steps(self.steps(encoded), summary_of(encoded))
         if encoded.padded:
             raise ValueError(
                 f"layout {self.config.layout} cannot lay out clips that kept different numbers of "
@@ -97,15 +112,15 @@ class Connector(nn.Module):
             )
         kept = encoded.tokens.shape[1] - encoded.fused
         vectors = self._ordered(self.mlp(self.norm(encoded.tokens[:, :kept])), encoded.index[:, :kept], encoded.grid)
-        return self._scored(vectors, summary_of(encoded) if self.config.summary else None)
+        return self._scored(vectors, summary_of(encoded))
 
     def steps(self, encoded: Encoded) -> Tensor:
         """What the layout concat reads of each time step, pooled: the filled grid (B, t, F * D)."""
         grid = fill_grid(encoded)  # (B, N, D), n = t * f_rows + f
         return average(grid.reshape(grid.shape[0], encoded.grid[0], -1), self.config.pool)
 
-    def read_steps(self, steps: Tensor, summary: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """`read` of time steps (B, t, F * D) and the summary (B, D), None for a connector without one."""
+    def read_steps(self, steps: Tensor, summary: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`read` of pooled time steps (B, t, F * D), of the layout concat, and one vector for the clip (B, D)."""
         return self._scored(self.mlp(self.norm(steps)), summary)
 
     def reduced(self, vectors: Tensor) -> Tensor:
@@ -114,10 +129,9 @@ class Connector(nn.Module):
             return average(vectors, self.config.reduction)
         return torch.cat([average(vectors[:, :-1], self.config.reduction), vectors[:, -1:]], dim=1)
 
-    def _scored(self, vectors: Tensor, summary: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The prefix of vectors (B, t, E) and a summary (B, D), with the logits of their labels."""
+    def _scored(self, vectors: Tensor, summary: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The prefix of vectors (B, t, E) and one vector for the clip (B, D), with the logits of their labels."""
         if self.summary is not None:
-            assert summary is not None
             vectors = torch.cat([vectors, self.summary(summary).unsqueeze(1)], dim=1)  # (B, t + 1, E)
         if not self.config.labels:
             return self.reduced(vectors), None

@@ -5,6 +5,7 @@ start.py        the model that a run starts from; recordings.py: its clips
 building.py     tagger, connector and language model of a run, in one place; tokens.py: its tokenizer
 tagging.py      the stages: labels; verbalising.py: facts into words; captioning.py: scenes into sentences
 batches.py      examples composed on the fly; augment.py, spectra.py and channel.py change them, loudness.py mixes them
+scene_features.py  scenes that a frozen encoder heard once, for all epochs
 losses.py       every loss; rates.py: keep rates; optimizer.py: what is trained how fast
 loop.py         the one loop; resume.py: its checkpoints; kept.py: the best validation's model
 run.py          `sonopsis train CONFIG`

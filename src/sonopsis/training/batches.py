@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from sonopsis.audio import SAMPLE_RATE
+from sonopsis.captioning.connector import Heard
 from sonopsis.data.clips import Clip, ClipBank
 from sonopsis.data.splits import Split
 from sonopsis.encoder.config import EncoderConfig
@@ -49,11 +50,15 @@ class Batch:
     ids: Tensor | None = None  # (B, W) caption tokens, end of text after the last word, then PADDING
     sounding: Tensor | None = None  # (B, t, labels) 0 or 1: which labels sound in each time step of the connector
     heard: Tensor | None = None  # (B, 521) what the teacher hears, probabilities
+    features: Heard | None = None  # what a frozen encoder made of the examples, in place of `mel`, which is empty then
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
-        others = (None if target is None else target.to(device) for target in (self.ids, self.sounding, self.heard))
-        return Batch(self.mel.to(device), self.labels.to(device), *others)
+        ids, sounding, heard = (
+            None if target is None else target.to(device) for target in (self.ids, self.sounding, self.heard)
+        )
+        features = None if self.features is None else self.features.to(device)
+        return Batch(self.mel.to(device), self.labels.to(device), ids, sounding, heard, features)
 
 
 class Mixtures:
@@ -193,19 +198,19 @@ class Scenes:
     def batch(self, step: int) -> Batch:
         """The scenes of one step, rendered from changed clips, with one of each scene's captions."""
         rng = np.random.default_rng((self.seed, step))
-        scenes = self._of_step(step)
+        scenes = self.of_step(step)
         mels = []
         for scene in scenes:
             samples = self._render(scene, rng)
             samples *= np.float32(10 ** (rng.uniform(-12, 3) / 20))
-            mel = mel_input(np.clip(samples, -1, 1), self.mel)[0]
+            mel = mel_input(np.clip(change_recording(samples, self.data, rng), -1, 1), self.mel)[0]
             augment_mel(mel, self.data, self.mel.std, rng)
             mels.append(mel)
         return self._with_targets(scenes, stack(mels, self.mel, self._step), rng)
 
     def facts(self, step: int) -> Batch:
         """The same without rendering: Mel frames are zeros, only their number is right."""
-        scenes = self._of_step(step)
+        scenes = self.of_step(step)
         frames = self.mel.frames
         if self.mel.multiple is not None:
             longest = round(max(scene.duration for scene in scenes) * FRAME_RATE)
@@ -235,7 +240,8 @@ class Scenes:
         bed = moved(scene.bed) if scene.bed else None
         return render(replace(scene, events=tuple(moved(event) for event in scene.events), bed=bed), read)
 
-    def _of_step(self, step: int) -> list[Scene]:
+    def of_step(self, step: int) -> list[Scene]:
+        """The scenes of one step."""
         number, place = divmod(step, self.GROUP)
         if self._drawn is None or self._drawn[0] != number:
             self._drawn = number, self._group(number)

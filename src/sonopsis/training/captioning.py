@@ -1,6 +1,8 @@
 """The captioning stage: encoder, connector and language model learn to describe scenes; the head goes on tagging."""
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,12 +21,13 @@ from sonopsis.pruning import Pruning
 from sonopsis.scenes.compose import LONGEST_SCENE, compose
 from sonopsis.scenes.render import render
 from sonopsis.scenes.scene import Scene
-from sonopsis.training.batches import Batch, Scenes, stack, stream
+from sonopsis.training.batches import LENGTH_STEP, Batch, Scenes, stack, stream
 from sonopsis.training.building import build_captioner, merged
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.losses import caption_loss, connector_losses, tag_loss
 from sonopsis.training.optimizer import freeze
 from sonopsis.training.rates import training_pruning, validation_pruning
+from sonopsis.training.scene_features import IN_A_FILE, HeardScenes, features_folder, hear_scenes
 from sonopsis.training.start import Start, check_labels, choose_labels
 
 TRAINING_SCENES = 4000  # whose captions a tokenizer is trained on
@@ -41,30 +44,42 @@ class Captioning:
     criterion = FIGURES[0]
 
     def __init__(self, config: TrainConfig, start: Start, train: ClipBank, validation: ClipBank) -> None:
-        self.config, self.start, self.train, self.validation = config, start, train, validation
         if start.mel.frames < LONGEST_SCENE * FRAME_RATE:
             raise ValueError(
                 f"model: {start.name} hears {start.mel.frames / FRAME_RATE:g} s at once, and scenes last up to "
                 f"{LONGEST_SCENE:g} s; captioning needs a model with a longer input"
             )
+        start = replace(start, mel=for_scenes(start.mel))
+        self.config, self.start, self.train, self.validation = config, start, train, validation
         self.labels = choose_labels(config, start, train.rows)
         check_labels(self.labels, validation.rows)
         self.module, self.tokenizer = build_captioner(config, start, self.labels, lambda: training_captions(train))
+        if config.data.scenes is not None and (layout := self.module.connector.config.layout) != "concat":
+            raise ValueError(f"data.scenes: what the encoder heard is kept for layout concat, not {layout}")
         self.fixed = freeze(self.module.tagger.encoder, config.encoder)
+        if config.tag_weight == 0 and self.module.tagger.head is not None:
+            self.module.tagger.head.requires_grad_(False)
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
-        """Scenes composed of training clips."""
-        return stream(self.scenes().batch, first, last, self.config.data.workers)
+        """Scenes composed of training clips, or, with `data.scenes`, those that the encoder has heard before the first
+        step."""
+        config = self.config
+        if config.data.scenes is None:
+            return stream(self.scenes(config.batch_size).batch, first, last, config.data.workers)
+        source = self.scenes(IN_A_FILE)
+        files = hear_scenes(self.module, source, features_folder(self.module, source, config), config)
+        heard = HeardScenes(files, config.batch_size, config.seed, self.tokenizer, config.data)
+        return map(heard.batch, range(first, last))
 
-    def scenes(self) -> Scenes:
-        """The training scenes of this run."""
+    def scenes(self, size: int) -> Scenes:
+        """The training scenes of this run, so many in a batch."""
         config, start = self.config, self.start
         return Scenes(
             self.train,
             self.labels,
             start.mel,
             config.data,
-            config.batch_size,
+            size,
             config.seed,
             self.tokenizer,
             encoder=start.encoder,
@@ -72,21 +87,26 @@ class Captioning:
         )
 
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Next-word cross-entropy of the caption, and the weighted losses of tags and of labels along the prefix."""
+        """Next-word cross-entropy of the caption, and the weighted losses of tags and of labels along the prefix.
+
+        The figures of the latter are those of the whole clip and of its time steps.
+        """
         assert batch.ids is not None
         config = self.config
-        words, tags, recognised = module(
-            batch.mel, batch.ids, training_pruning(self.start.encoder.depth, config.pruning, progress)
-        )
+        if batch.features is not None:
+            words, tags, recognised = module(batch.features, batch.ids)
+        else:
+            pruning = training_pruning(self.start.encoder.depth, config.pruning, progress)
+            words, tags, recognised = module(batch.mel, batch.ids, pruning)
         caption = caption_loss(words, batch.ids, config.label_smoothing)
         tagging = tag_loss(tags, batch.labels)
-        loss, figures = caption, {"caption": caption.item()}
+        loss = caption + config.tag_weight * tagging
+        figures = {"caption": caption.item(), "tagging": tagging.item()}
         if recognised is not None:
             whole, timing = connector_losses(recognised, batch.labels, batch.sounding, self.module.connector.config)
-            tagging = tagging + whole
-            loss = loss + config.timing_weight * timing
-            figures["timing"] = timing.item()
-        return loss + config.tag_weight * tagging, figures | {"tagging": tagging.item()}
+            loss = loss + config.timing_weight * (whole + timing)
+            figures |= {"whole": whole.item(), "timing": timing.item()}
+        return loss, figures
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Event F1, order accuracy and CIDEr-D of greedy captions of validation scenes, pruned like the saved model."""
@@ -116,6 +136,17 @@ class Captioning:
         )
         save(module, folder, config, self.start.mel)
         self.tokenizer.save(str(folder / TOKENIZER))
+
+
+def for_scenes(mel: MelConfig) -> MelConfig:
+    """A captioner's front end: it hears no more at once than a scene may last, beyond which captions are not learned.
+
+    One whose encoder needs inputs of one length is left as it is.
+    """
+    if mel.multiple is None:
+        return mel
+    step = math.lcm(LENGTH_STEP, mel.multiple)
+    return replace(mel, frames=min(mel.frames, math.ceil(LONGEST_SCENE * FRAME_RATE / step) * step))
 
 
 def training_captions(bank: ClipBank) -> Iterator[str]:

@@ -37,17 +37,22 @@ class DataConfig:
     filter_db: float = 0.0  # FilterAugment: random gains of random bands, up to this in either direction
     mixstyle: float = 0.0  # Freq-MixStyle: share of examples that take up the style of another one
     ratio_mixing: float = 0.0  # share of examples with two clips at a random ratio of loudness, which is the target
+    scenes: int | None = None  # a frozen encoder hears so many scenes once, for all steps; null: each step's are new
+    feature_noise: float = 0.0  # with `scenes`: noise on what was heard, as a share of each channel's deviation
+    feature_drop: float = 0.0  # with `scenes`: share of time steps that are not heard
     label_power: float = 0.0  # labels are drawn by this power of their number of clips; 0: evenly, 1: as clips are
 
     def __post_init__(self) -> None:
-        for name in ("reverb", "band_limit", "device", "codec", "mixstyle", "ratio_mixing"):
+        for name in ("reverb", "band_limit", "device", "codec", "mixstyle", "ratio_mixing", "feature_drop"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share, from 0 to 1, not {getattr(self, name)}")
-        for name in ("equaliser_db", "quieter_db", "filter_db"):
+        for name in ("equaliser_db", "quieter_db", "filter_db", "feature_noise"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
         if self.shortest is not None and not 0 < self.shortest <= self.seconds:
             raise ValueError(f"shortest must be over 0 and at most `seconds`, {self.seconds:g}, not {self.shortest}")
+        if self.scenes is not None and self.scenes < 1:
+            raise ValueError(f"scenes must be at least 1, not {self.scenes}")
         if not 0 <= self.speed < 1:
             raise ValueError(f"speed must be at least 0 and under 1, not {self.speed}")
 
@@ -186,8 +191,8 @@ class TrainConfig:
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     ema: float = 0.998  # decay of the averaged weights that are validated and saved
-    tag_weight: float = 1.0  # of the tagging loss beside the caption loss
-    timing_weight: float = 1.0  # of the loss of labels in time beside the caption loss (connector concat with labels)
+    tag_weight: float = 1.0  # of the loss of the head's tags beside the caption loss; 0: the head stays as it is
+    timing_weight: float = 1.0  # of the losses of labels that the connector scores, in time and of the whole clip
     keep: Literal["last", "best"] = "last"  # whose weights the saved model has: of the last step or best validation
     label_smoothing: float = 0.0
     precision: Literal["no", "bf16"] = "bf16"
@@ -203,3 +208,8 @@ class TrainConfig:
         for name in ("steps", "batch_size", "log_every", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.data.scenes is not None and not (self.stage == "captioning" and self.encoder.frozen):
+            raise ValueError(
+                "data.scenes: only what a frozen encoder hears can be kept for all steps; use stage captioning with "
+                "encoder.train: frozen, or leave the key out"
+            )

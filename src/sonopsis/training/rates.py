@@ -1,23 +1,26 @@
 """The pruning of a training step, of validation and of the saved model."""
 
 import random
+from collections.abc import Callable
 
 from sonopsis.pruning import Pruning, uniform
 from sonopsis.pruning.schedule import keep_rate_at
 from sonopsis.training.config import PruningConfig
 
 
-def training_pruning(depth: int, config: PruningConfig, progress: float) -> Pruning | None:
+def training_pruning(
+    depth: int, config: PruningConfig, progress: float, draw: Callable[[float, float], float] = random.uniform
+) -> Pruning | None:
     """What to prune when the share `progress` of the run is over (arXiv 2504.01690, section 3; see `PruningConfig`).
 
     Rates are rounded, to tenths or hundredths, because matrix products of each new shape are compiled first, which
-    costs more than a product itself.
+    costs more than a product itself. `draw` gives a number between two others.
     """
     if config.schedule == "none":
         return None
     length = config.shrink_end - config.shrink_start
     rate = keep_rate_at(progress, config.keep_rate, config.shrink_start, length)
-    rate = round(random.uniform(rate, 1.0), 1) if config.schedule == "random" else round(rate, 2)
+    rate = round(draw(rate, 1.0), 1) if config.schedule == "random" else round(rate, 2)
     return uniform(depth, rate, config.score, config.reduce)
 
 

@@ -35,7 +35,7 @@ class Verbalising(Captioning):
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Facts of scenes of training clips."""
-        return stream(self.scenes().facts, first, last, self.config.data.workers)
+        return stream(self.scenes(self.config.batch_size).facts, first, last, self.config.data.workers)
 
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Next-word cross-entropy, given uncertain facts."""
