@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,11 @@ def test_unknown_names_are_errors():
         get_source("esc-50")
     with pytest.raises(DataError, match="not one of train"):
         replace(get_source("minetest-data"), split="dev")
+
+
+def test_page_lists_every_package():
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = [row.strip("| ").split(" | ") for row in re.findall(r"^\| .* \|$", page, re.MULTILINE)[1:]]
+    assert [(row[0], row[1], row[2], row[3], row[7]) for row in rows] == [
+        (source.package, source.version, source.split, source.profiles[0], source.licence) for source in list_sources()
+    ]
