@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from sonopsis.bench.encoder import make_work, merging_at_equal_macs, variants
-from sonopsis.bench.peers import ReferenceTagger, transformers_ast
+from sonopsis.bench.peers import ReferenceTagger, TransformersWhisper, transformers_ast
 from sonopsis.bench.weights import AST_NORM_EPS, Subject, find_subject, read_tagger, write_random
 from sonopsis.checkpoints.ast_write import huggingface_state
 from sonopsis.cost import encoder_macs
@@ -60,6 +61,30 @@ def test_transformers_has_the_same_weights(stride: int, tmp_path: Path) -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
 
+WHISPER = {**TINY, "frames": 130}
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("changes", [{}, {"pooling": "attention", "token_norm": False}], ids=str)
+def test_whisper_of_transformers_and_the_published_way(changes: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    config = replace(PRESETS["whisper-tiny"], **WHISPER, **changes)
+    tagger = read_tagger(write_random(config, 7, tmp_path / "whisper").path)
+    for pooling in filter(None, [tagger.encoder.pooling]):
+        pooling.score.weight.normal_()
+    mel = torch.randn(2, 130, 80)
+    expected = tagger(mel)
+    ways = [TransformersWhisper(tagger, "sdpa"), TransformersWhisper(tagger, "eager"), ReferenceTagger(tagger, {})]
+    for way in ways:
+        torch.testing.assert_close(way(mel), expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+    pruning = uniform(4, 0.7)
+    assert pruning is not None
+    pruned = tagger(mel, pruning)
+    found = ReferenceTagger(tagger, pruning.keep)(mel)
+    torch.testing.assert_close(found, pruned, rtol=0, atol=1e-4 * expected.abs().max().item())
+    assert ways[0](mel[:, :60]).shape == (2, 7)  # as if silence followed
+
+
 def test_every_tensor_has_a_name_of_transformers(tiny: Subject) -> None:
     transformers = pytest.importorskip("transformers")
     theirs = transformers_ast(read_tagger(tiny.path))
@@ -104,6 +129,19 @@ def test_work_is_what_the_front_end_gives(tiny: Subject, tmp_path: Path) -> None
     assert mel.shape == (3, 128, 128) and work.frames == 128 and work.batch == 3
     assert np.abs(mel[0] - mel[1]).max() > 0.1
     assert mel_input(np.zeros(16_000, np.float32), tiny.mel).shape == (1, 128, 128)
+
+
+def test_work_of_other_lengths(tiny: Subject, tmp_path: Path) -> None:
+    whisper = write_random(replace(PRESETS["whisper-tiny"], **WHISPER), 7, tmp_path / "whisper")
+    work = make_work(whisper, 2, tmp_path, seconds=0.6)
+    assert np.load(work.mel).shape == (2, 60, 80)
+    found = {variant.name: variant.extra for variant in variants(work, ["torch"], [1.0, 0.7], ["float32"], True)}
+    assert list(found)[:2] == ["transformers Whisper sdpa fp32", "transformers Whisper eager fp32"]
+    assert found["transformers Whisper sdpa fp32"]["tokens"] == [65] * 4  # it pads the clip to the whole window
+    assert found["published way fp32, keep 0.7"]["tokens"] == found["sonopsis torch fp32, keep 0.7"]["tokens"]
+    assert found["sonopsis torch fp32, keep 0.7"]["tokens"] == [30, 30, 21, 15]
+    with pytest.raises(ValueError, match=r"hears 1\.28 s at once"):
+        make_work(tiny, 1, tmp_path, seconds=2.0)
 
 
 def test_subjects(tiny: Subject, tmp_path: Path) -> None:

@@ -113,3 +113,8 @@ def test_bad_options(sonopsis, arguments: list[str], message: str) -> None:  # t
 def test_a_model_that_is_not_there(sonopsis) -> None:  # type: ignore[no-untyped-def]
     result = sonopsis("bench", "encoder", "--model", "nowhere")
     assert result.exit_code == 1 and "no such model folder" in result.stderr
+
+
+def test_a_clip_longer_than_a_model_hears(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untyped-def]
+    result = sonopsis("bench", "encoder", "--model", tiny_model, "--engine", "torch", "--seconds", 3)
+    assert result.exit_code == 1 and "hears 2.56 s at once; choose at most 2.56 seconds" in result.stderr

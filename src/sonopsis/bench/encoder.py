@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sonopsis.bench.peers import run_reference, run_tagger, run_transformers
+from sonopsis.bench.peers import ReferenceTagger, TransformersWhisper, run_reference, run_tagger, run_transformers
 from sonopsis.bench.report import SHORT
 from sonopsis.bench.sounds import LONGEST, sound
 from sonopsis.bench.timing import Variant
@@ -20,7 +20,7 @@ from sonopsis.encoder import EncoderConfig
 from sonopsis.engines.runners import PRECISIONS as EXPORTED
 from sonopsis.graphs.names import STAMP
 from sonopsis.hub import locate
-from sonopsis.mel import mel_input
+from sonopsis.mel import FRAME_RATE, mel_input
 from sonopsis.pruning import Pruning, uniform
 
 OURS = "sonopsis"
@@ -41,10 +41,16 @@ class Work:
     batch: int  # B
 
 
-def make_work(subject: Subject, batch: int, folder: Path, seed: int = 0) -> Work:
-    """`batch` clips of 10 s as the model's front end hands them on."""
+def make_work(subject: Subject, batch: int, folder: Path, seconds: float | None = None, seed: int = 0) -> Work:
+    """`batch` clips as the model's front end hands them on: of `seconds`, or of 10 s cut to what the model hears.
+
+    Raises ValueError when the model does not hear so many seconds at once.
+    """
+    window = subject.mel.frames / FRAME_RATE
+    if seconds is not None and seconds > window:
+        raise ValueError(f"{subject.name} hears {window:g} s at once; choose at most {window:g} seconds")
     generator = np.random.default_rng(seed)
-    clips = [mel_input(sound(generator, LONGEST, 16_000), subject.mel) for _ in range(batch)]
+    clips = [mel_input(sound(generator, seconds or LONGEST, 16_000), subject.mel) for _ in range(batch)]
     mel = np.concatenate(clips)
     path = folder / "mel.npy"
     np.save(path, mel)
@@ -72,17 +78,18 @@ def _ours(
 
 
 def _peers(work: Work, keep_rates: Sequence[float], precisions: Sequence[str]) -> Iterator[Variant]:
-    """transformers' AST, the published pruning code's way, and merging: what a family has of them."""
+    """transformers' AST or Whisper, the published pruning code's way, and merging: what a family has of them."""
     config, model, mel = work.subject.config, str(work.subject.path), str(work.mel)
     exact_and_half = [precision for precision in PRECISIONS["torch"] if precision in precisions]
-    if config.family == "ast":
-        for attention, kinds in (("sdpa", exact_and_half), ("eager", exact_and_half)):
-            for precision in kinds:
-                run = partial(run_transformers, model, mel, precision, attention)
-                extra = columns(work, None, executed=False, method=f"transformers {attention}")
-                name = f"transformers AST {attention} {SHORT[precision]}"
-                yield Variant(name, "transformers", precision, None, run, extra, units=work.batch)
-    if config.norm == "pre":
+    theirs = "AST" if config.family == "ast" else "Whisper" if TransformersWhisper.knows(config) else None
+    heard = replace(work, frames=config.frames)  # a shorter clip is padded to it
+    for attention in ("sdpa", "eager") if theirs else ():
+        for precision in exact_and_half:
+            run = partial(run_transformers, model, mel, precision, attention)
+            extra = columns(heard, None, executed=False, method=f"transformers {attention}")
+            name = f"transformers {theirs} {attention} {SHORT[precision]}"
+            yield Variant(name, "transformers", precision, None, run, extra, units=work.batch)
+    if ReferenceTagger.knows(config):
         for precision in exact_and_half:
             for rate in keep_rates:
                 pruning = uniform(config.depth, rate)

@@ -1,4 +1,4 @@
-"""What ours is compared with, on the same weights: transformers' AST, and the way of the published pruning code.
+"""What ours is compared with, on the same weights: transformers' AST and Whisper, and the published pruning code's way.
 
 The published implementation of arXiv 2504.01690 computes every attention matrix of every block, takes its scores from
 the stored matrix, and drops patches after the residual of the attention, so that output rows of dropped patches have
@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from sonopsis.bench.weights import read_tagger
+from sonopsis.checkpoints import whisper_write
 from sonopsis.checkpoints.ast_write import huggingface_state
+from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.tagger import Tagger
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -28,9 +30,16 @@ class ReferenceTagger:
     """Encoder and head as the published code computes them; for pre-norm encoders that score by attention."""
 
     def __init__(self, tagger: Tagger, keep: Mapping[int, float]) -> None:
-        if tagger.encoder.config.norm != "pre":
-            raise ValueError("the published pruning code knows AST and AudioMAE, whose blocks are pre-norm")
+        if not self.knows(tagger.encoder.config):
+            raise ValueError(
+                "the published pruning code knows encoders with pre-norm blocks whose head reads the last one"
+            )
         self.tagger, self.keep = tagger, dict(keep)
+
+    @staticmethod
+    def knows(config: EncoderConfig) -> bool:
+        """Whether it can compute such an encoder."""
+        return config.norm == "pre" and not config.layer_weights
 
     def __call__(self, mel: Tensor) -> Tensor:
         """Normalised log-Mel (B, T, M) -> logits (B, labels)."""
@@ -49,8 +58,10 @@ class ReferenceTagger:
             hidden = F.gelu(F.linear(block.norm2(x), block.fc1.weight, block.fc1.bias))
             x = x + F.linear(hidden, block.fc2.weight, block.fc2.bias)
         x = encoder.norm(x)
-        pooling = encoder.config.pooling
-        pooled = x[:, prefix:].mean(1) if pooling == "mean" else x[:, : 2 if pooling == "cls_dist" else 1].mean(1)
+        if encoder.config.reads_prefix:
+            pooled = x[:, : 2 if encoder.config.pooling == "cls_dist" else 1].mean(1)
+        else:
+            pooled = _mean(encoder.pooling, x[:, prefix:])
         head = self.tagger.head
         assert head is not None
         logits: Tensor = head(pooled)
@@ -99,13 +110,68 @@ def transformers_ast(tagger: Tagger, attention: str = "sdpa") -> Any:
     return model.eval()
 
 
+class TransformersWhisper(nn.Module):
+    """transformers' WhisperEncoder with the weights of a Whisper `Tagger`, before the pooling and the head of that."""
+
+    def __init__(self, tagger: Tagger, attention: str = "sdpa") -> None:
+        """Raises ValueError without transformers."""
+        try:
+            from transformers import WhisperConfig
+            from transformers.models.whisper.modeling_whisper import WhisperEncoder
+        except ImportError as error:
+            raise ValueError('peers need transformers: pip install "sonopsis[hf]"') from error
+        super().__init__()
+        config = tagger.encoder.config
+        self.frames = config.frames
+        fields: dict[str, Any] = {
+            "d_model": config.width,
+            "encoder_layers": config.depth,
+            "encoder_attention_heads": config.heads,
+            "encoder_ffn_dim": round(config.width * config.mlp_ratio),
+            "num_mel_bins": config.mels,
+            "max_source_positions": config.frames // 2,
+            "attn_implementation": attention,
+        }
+        with torch.device("meta"):
+            self.encoder = WhisperEncoder(WhisperConfig(**fields))
+        state = whisper_write.huggingface_state(tagger.state_dict(), config, config.frames)
+        inside = {name.removeprefix("encoder."): t for name, t in state.items() if name.startswith("encoder.")}
+        self.encoder.load_state_dict(inside, assign=True)
+        self.pooling, self.head = tagger.encoder.pooling, tagger.head
+        self.eval()
+
+    @staticmethod
+    def knows(config: EncoderConfig) -> bool:
+        """Whether transformers has such an encoder."""
+        return config.family == "whisper" and config.final_norm and not config.layer_weights
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Normalised log-Mel (B, T, M) -> logits (B, labels), of which fewer frames than it insists on are padded."""
+        mel = F.pad(mel, (0, 0, 0, self.frames - mel.shape[1]))
+        tokens = self.encoder(mel.transpose(1, 2)).last_hidden_state  # (B, N, D)
+        assert self.head is not None
+        logits: Tensor = self.head(_mean(self.pooling, tokens))
+        return logits
+
+
+def _mean(pooling: nn.Module | None, patches: Tensor) -> Tensor:
+    """The mean (B, D) of patches (B, N, D), with learned weights where the encoder has them."""
+    if pooling is None:
+        return patches.mean(1)
+    mean: Tensor = pooling(patches, patches.new_ones(patches.shape[:2]))[:, 0]
+    return mean
+
+
 # What the measuring processes prepare; `mel` is a file with normalised log-Mel (B, T, M) float32.
 
 
 def run_transformers(model: str, mel: str, precision: str, attention: str) -> Callable[[], object]:
-    """transformers' AST, log-Mel to logits."""
-    theirs = transformers_ast(read_tagger(model), attention).to(DTYPES[precision])
+    """transformers' AST or Whisper, log-Mel to logits."""
+    tagger = read_tagger(model)
     x = torch.from_numpy(np.load(mel)).to(DTYPES[precision])
+    if tagger.encoder.config.family == "whisper":
+        return _called_once(partial(TransformersWhisper(tagger, attention).to(DTYPES[precision]), x))
+    theirs = transformers_ast(tagger, attention).to(DTYPES[precision])
     return _called_once(lambda: theirs(x).logits)
 
 

@@ -14,10 +14,18 @@ from sonopsis.encoder.tagger import Tagger
 from sonopsis.files import WEIGHTS
 from sonopsis.folder import ModelConfig, describe, write_description
 from sonopsis.hub import locate
-from sonopsis.mel import MelConfig
+from sonopsis.mel import MelConfig, whisper_front_end
 from sonopsis.modules import build
 
-RANDOM = ("ast", "ast_stride10", "audiomae", "eat")  # presets, built at full size
+RANDOM = (
+    "ast",
+    "ast_stride10",
+    "audiomae",
+    "eat",
+    "whisper-tiny",
+    "whisper-base",
+    "whisper-small",
+)  # presets, built at full size
 LABELS = 527  # AudioSet's
 SHARPNESS = 2.5  # standard deviation of attention logits: enough that scores differ from patch to patch
 AST_NORM_EPS = 1e-12  # of transformers' AST, so that both compute the same
@@ -54,7 +62,8 @@ def write_random(config: EncoderConfig, labels: int, folder: Path, seed: int = 0
         for block in tagger.encoder.blocks:
             weight = block.attn.qkv.weight[: 2 * config.width]  # queries and keys
             weight *= (SHARPNESS / (config.width * weight.var())).sqrt()
-    mel = MelConfig(frames=config.frames)
+    whisper = config.family == "whisper"
+    mel = whisper_front_end(config.frames, config.mels) if whisper else MelConfig(frames=config.frames)
     write_description(folder, ModelConfig([f"class {n}" for n in range(labels)], config), mel)
     save_file({name: tensor.contiguous() for name, tensor in tagger.state_dict().items()}, folder / WEIGHTS)
     return Subject(folder, folder.name, config, mel, labels)

@@ -40,7 +40,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         metavar="NAME",
-        help="ast, ast_stride10, audiomae or eat (full size, random weights), default, a folder or a checkpoint.",
+        help="ast, ast_stride10, audiomae, eat, whisper-tiny, whisper-base or whisper-small (full size, random "
+        "weights), default, a folder or a checkpoint.",
     ),
 ]
 KeepRates = Annotated[
@@ -66,17 +67,23 @@ def encoder(
     keep_rates: KeepRates = None,
     engines: Engines = None,
     precisions: Precisions = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, show_default="10", help="Length of a clip, at most what the model hears.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Number of clips in one call; times are for one clip.")] = 1,
     threads: Threads = None,
     rounds: Rounds = 10,
     as_json: Json = False,
     as_markdown: Markdown = False,
 ) -> None:
-    """Measure the encoder: from the log-Mel of a 10 s clip to logits."""
+    """Measure the encoder: from the log-Mel of a clip to logits."""
     from sonopsis.bench.encoder import make_work, variants
 
     with _subject(model, engines, precisions) as (subject, engines, precisions, scratch):
-        work = make_work(subject, batch, scratch)
+        try:
+            work = make_work(subject, batch, scratch, seconds)
+        except ValueError as error:
+            fail(str(error))
         found = variants(work, engines, keep_rates or [1.0, 0.7], precisions, peers)
         finish([measured(this_machine(threads), found, rounds, threads)], as_json, as_markdown)
 
