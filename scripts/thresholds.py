@@ -26,7 +26,7 @@ def counts(model: Model, manifest: Path) -> tuple[list[tuple[float, float, float
     windows = clips = 0
     for row in read(manifest, "validation"):
         try:
-            found = model.tag(manifest.parent / row.path, top_k=len(model.labels))
+            found = model.tag(manifest.parent / row.path, top_k=len(model.labels), threshold=0.0)
         except AudioError:
             continue
         found = [window for window in found if window.start < LONGEST and window.labels[0][0] != "silence"]

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ def test_broken_and_foreign_folders_are_refused_in_one_line(copy: Path, tmp_path
         {"keep_rate": 2},
         {"max_caption_tokens": 0},
         {"caption_samples": -1},
+        {"calibration": {"colour": 0.5}},
+        {"calibration": {"slope": 0}},
+        {"calibration": []},
     ]
     for change in changes:
         (copy / "config.json").write_text(json.dumps(config | change))
@@ -186,7 +190,7 @@ def test_silence_is_called_silence(tiny_model: Path) -> None:
     model = sonopsis.load(tiny_model)
     (tags,) = model.tag(np.zeros(RATE, np.float32))
     (caption,) = model.caption(np.zeros(RATE, np.float32))
-    assert tags.labels == [("silence", 1.0)] and caption.text == "silence"
+    assert tags.labels == [("silence", 1.0)] and caption.text == "Silence."
 
 
 def test_labels_below_the_models_own_thresholds_are_not_shown_unless_they_are_asked_for(
@@ -202,8 +206,8 @@ def test_labels_below_the_models_own_thresholds_are_not_shown_unless_they_are_as
     assert dict(model.tag(sounds / "noise.wav", top_k=6, threshold=0.0)[0].labels) == plain
     fields["thresholds"][worst] = 1.0
     (copy / "config.json").write_text(json.dumps(fields))
-    (unclear,) = sonopsis.load(copy).tag(sounds / "noise.wav")[0].labels
-    assert unclear == ("unclear", pytest.approx(1 - plain[best])) and unclear.id is None
+    window = sonopsis.load(copy).describe(sounds / "noise.wav").windows[0]
+    assert (window.status, window.labels, window.guess) == ("unclear", [], (best, plain[best]))
 
 
 def test_beams_find_no_worse_captions_than_greedy(tiny_model: Path) -> None:
@@ -300,3 +304,74 @@ def test_adapters_that_are_not_merged_are_not_saved(tiny_model: Path, tmp_path: 
     with pytest.raises(ModelError, match="merge"):
         model.save(tmp_path / "adapted")
     assert not (tmp_path / "adapted").exists()
+
+
+# ---- models with thresholds
+
+
+def calibrated(copy: Path, thresholds: Sequence[float] = (), **fields: float) -> Model:
+    """The model of a folder with thresholds and calibration, which draws four sentences."""
+    config = json.loads((copy / "config.json").read_text())
+    config |= {"thresholds": dict(zip(config["labels"], thresholds, strict=False)), "calibration": fields}
+    config |= {"caption_samples": 4, "max_caption_tokens": 4}
+    (copy / "config.json").write_text(json.dumps(config))
+    return sonopsis.load(copy)
+
+
+NOISE = 0.1 * np.random.default_rng(1).standard_normal(2 * RATE).astype(np.float32)
+
+
+def test_each_label_has_its_own_threshold_unless_one_is_given(copy: Path) -> None:
+    raw = dict(sonopsis.load(copy).tag(NOISE, top_k=6)[0].labels)
+    (first, *_), labels = raw, sonopsis.load(copy).labels
+    model = calibrated(copy, thresholds=[raw[label] * (0.9 if label == first else 1.1) for label in labels])
+    assert [label for label, _ in model.tag(NOISE)[0].labels] == [first]
+    assert dict(model.tag(NOISE, top_k=6, threshold=0)[0].labels) == raw
+    assert model.tag(NOISE, top_k=2, threshold=0)[0].labels == list(raw.items())[:2]
+
+
+def test_scores_are_those_of_the_calibration(copy: Path) -> None:
+    raw = dict(sonopsis.load(copy).tag(NOISE, top_k=6)[0].labels)
+    found = dict(calibrated(copy, slope=0.5, offset=-1.0).tag(NOISE, top_k=6)[0].labels)
+    assert list(found) == list(raw)
+    logits = {label: np.log(score / (1 - score)) for label, score in raw.items()}
+    expected = {label: 1 / (1 + np.exp(1 - 0.5 * logit)) for label, logit in logits.items()}
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_no_label_over_its_threshold_is_unclear(copy: Path) -> None:
+    best = sonopsis.load(copy).tag(NOISE)[0].labels[0]
+    model = calibrated(copy, thresholds=[0.99] * 6)
+    window = model.describe_samples(NOISE, Request(captions=True))
+    assert (window.status, window.labels, window.guess) == ("unclear", [], best)
+    assert (window.caption, window.score, window.confidence) == ("An unclear sound.", None, None)
+    (caption,) = model.caption(NOISE)
+    assert (caption.text, caption.score, caption.confidence) == ("An unclear sound.", 0.0, None)
+    assert model.describe_samples(NOISE, Request(threshold=0)).status == "heard"
+
+
+def test_a_sentence_names_no_label_whose_score_is_too_low(copy: Path) -> None:
+    plain = sonopsis.load(copy)
+    (first, high), *_, (last, low) = plain.tag(NOISE, top_k=6)[0].labels
+    thresholds = [high if label == first else high * 1.01 for label in plain.labels]
+    numbers = {"sentence_slope": 1.0, "sentence_offset": 0.0}
+    for grounding, allowed in ((1.0, False), (0.9 * low / high, True)):
+        model = calibrated(copy, thresholds=thresholds, grounding=grounding, **numbers)
+        everything = Model(model.folder, model.engine, parse=lambda text: [last])
+        window = everything.describe_samples(NOISE, Request(captions=True))
+        assert (window.caption == "An unclear sound.") is not allowed
+        assert window.status == "heard" and window.labels == [(first, high)]
+        for beams in (1, 2):
+            window = everything.describe_samples(NOISE, Request(captions=True, beams=beams))
+            assert (window.caption == "An unclear sound.") is not allowed
+    seen = list[str]()
+
+    def odd(text: str) -> list[str]:
+        """One of the drawn sentences names what is heard, the others what is not."""
+        seen.append(text)
+        return [first] if len(seen) == 3 else [last]
+
+    model = calibrated(copy, thresholds=thresholds, grounding=1.0, **numbers)
+    window = Model(model.folder, model.engine, parse=odd).describe_samples(NOISE, Request(captions=True))
+    assert window.caption == seen[2] and len(seen) == 4
+    assert window.confidence is not None and 0 < window.confidence <= high

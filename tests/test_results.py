@@ -20,6 +20,7 @@ def test_a_tagged_and_captioned_window() -> None:
             {
                 "start": 0.0,
                 "end": 10.0,
+                "status": "heard",
                 "labels": [
                     {"label": "Dog", "score": 0.5, "id": "/m/0bt9lr", "parents": ["Animal", "Domestic animals, pets"]},
                     {"label": "my dog", "score": 0.25, "id": None, "parents": [], "distilled": True},
@@ -32,7 +33,7 @@ def test_a_tagged_and_captioned_window() -> None:
 
 
 def test_what_was_not_asked_is_left_out_but_labels_are_always_a_list() -> None:
-    assert WindowResult(0.0, 1.0).to_dict() == {"start": 0.0, "end": 1.0, "labels": []}
+    assert WindowResult(0.0, 1.0).to_dict() == {"start": 0.0, "end": 1.0, "status": "heard", "labels": []}
 
 
 def test_a_failed_file_carries_its_error() -> None:
@@ -58,3 +59,10 @@ def test_a_label_is_a_pair_that_knows_its_place() -> None:
     copy = pickle.loads(pickle.dumps(pair))
     assert (copy, copy.distilled) == (pair, True)
     assert (LabelScore("my dog", 0.5).id, LabelScore("my dog", 0.5).distilled) == (None, False)
+
+
+def test_an_unclear_window_has_a_guess_and_no_label() -> None:
+    window = WindowResult(0.0, 1.0, [], "An unclear sound.", None, None, "unclear", LabelScore("Dog", 0.25))
+    found = window.to_dict()
+    assert (found["status"], found["labels"], found["caption"]) == ("unclear", [], "An unclear sound.")
+    assert found["guess"] == LabelScore("Dog", 0.25).to_dict() and found.keys().isdisjoint({"score", "confidence"})

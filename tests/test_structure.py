@@ -21,7 +21,7 @@ LONGEST = 400  # lines of a file
 # there are no circles, and rooms of one floor do not know each other.
 FLOORS = (
     ("ontology",),
-    ("audio", "decoding", "files", "installed", "processor", "pruning", "results", "unfilled"),
+    ("audio", "calibration", "decoding", "files", "installed", "processor", "pruning", "results", "unfilled"),
     ("whisper_mel",),
     ("many", "mel", "encoder", "mamba2", "writers"),
     ("data", "checkpoints", "cost", "lora"),
@@ -49,6 +49,7 @@ TORCH_FREE = (
     "audio",
     "mel",
     "whisper_mel",
+    "calibration",
     "decoding",
     "ontology",
     "results",

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sonopsis.calibration import Calibration
 from sonopsis.captioning.config import ConnectorConfig
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.files import CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError, read_json
@@ -44,6 +45,7 @@ class ModelConfig:
     end_of_text: int = 0  # the token that starts a caption and ends it; 0 in the GPT-NeoX tokenizer of Mamba-2
     distilled_labels: list[str] = field(default_factory=list)  # those of `labels` that only a teacher's outputs taught
     thresholds: dict[str, float] = field(default_factory=dict)  # label: least score at which it is shown by default
+    calibration: Calibration | None = None  # None: scores as the head gives them
     training: dict[str, Any] = field(default_factory=dict)  # data, seeds and steps, for `sonopsis info`
 
     def __post_init__(self) -> None:
@@ -75,6 +77,7 @@ class ModelConfig:
             "encoder": EncoderConfig.from_dict,
             "connector": ConnectorConfig.from_dict,
             "lm": Mamba2Config.from_dict,
+            "calibration": Calibration.from_dict,
         }
         parts = {}
         for name, read in readers.items():

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows, probe
-from sonopsis.decoding.consensus import TEMPERATURE, CaptionParser, consensus, label_parser, tag_support
+from sonopsis.calibration import Calibration, grounded
+from sonopsis.decoding.consensus import TEMPERATURE, CaptionParser, agreement, consensus, label_parser, tag_support
 from sonopsis.decoding.options import DecodingOptions
 from sonopsis.decoding.sampling import Sampling
 from sonopsis.decoding.search import Hypothesis, decode
@@ -27,8 +28,9 @@ from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
 from sonopsis.results import Caption, FileResult, LabelScore, Tags, WindowResult
 
-SILENCE = "silence"
-UNCLEAR = "unclear"  # what a window holds in which no label reaches the model's own threshold for it
+SILENCE = "silence"  # the label of a window without sound
+SILENT_CAPTION = "Silence."
+UNCLEAR_CAPTION = "An unclear sound."
 
 
 def load(
@@ -61,7 +63,7 @@ class Request:
 
     captions: bool = False
     top_k: int = 5  # labels
-    threshold: float | None = None  # least score of a label; None: the model's own thresholds, if it has any
+    threshold: float | None = None  # least score of a label; None: the model's own for each label; 0: every score
     window: float | None = None  # seconds; None: the model's own input length
     hop: float | None = None  # seconds from one window's start to the next; None: no overlap
     beams: int = 1  # 1: the model's own decoding
@@ -140,6 +142,10 @@ class Model:
         self._check_labels()
         return self.engine.logits(mel, self._pruning(keep_rate))
 
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Tag logits of any shape -> the scores that results show, calibrated where the model has been, alike."""
+        return self._calibration.probabilities(logits)
+
     def encode(self, mel: Any, *, keep_rate: float | None = None) -> Encoded[Any]:
         """Normalised log-Mel (B, T, M), array or tensor -> surviving tokens with their grid positions, as NumPy."""
         return self.engine.encode(mel, self._pruning(keep_rate))
@@ -162,10 +168,10 @@ class Model:
         hop: float | None = None,
         keep_rate: float | None = None,
     ) -> list[Tags]:
-        """The `top_k` labels of each window with their scores in [0, 1], if they reach `threshold`.
+        """The `top_k` labels of each window with their scores in [0, 1], of those that reach their threshold.
 
-        Without `threshold`, each label has to reach the model's own threshold for it, if the model has thresholds. A
-        window in which none does is "unclear"; that score is 1 less the highest score of a label.
+        `threshold` is the same for all labels (0: show every label); None takes the model's own for each label, where
+        it has them. A window without a label is unclear; `describe` has the best guess.
         `window` and `hop` are in seconds; the default is the model's own input length without overlap.
         """
         request = Request(top_k=top_k, threshold=threshold, window=window, hop=hop, keep_rate=keep_rate)
@@ -181,10 +187,14 @@ class Model:
         beams: int = 1,
         keep_rate: float | None = None,
     ) -> list[Caption]:
-        """One sentence for each window, with the mean log-probability of its tokens as score."""
+        """One sentence for each window, with the mean log-probability of its tokens as score.
+
+        A model with thresholds says "An unclear sound." where no label reaches its own, and names no label whose score
+        is too low (`sonopsis.calibration`).
+        """
         request = Request(captions=True, window=window, hop=hop, beams=beams, keep_rate=keep_rate)
         found = self._windows(audio, request, sample_rate)
-        return [Caption(w.start, w.end, w.caption or "", w.score or 0.0) for w in found]
+        return [Caption(w.start, w.end, w.caption or "", w.score or 0.0, w.confidence) for w in found]
 
     def describe(self, path: str | os.PathLike[str], request: Request | None = None) -> FileResult:
         """All that is asked about one file, in a single pass; raises AudioError when it cannot be read."""
@@ -239,16 +249,18 @@ class Model:
         mel = None if silent and not request.embeddings else mel_input(samples, self.folder.mel)  # (1, T, M)
         embedding = self.embed(mel, keep_rate=request.keep_rate)[0] if request.embeddings else None
         if silent:
-            caption, score = (SILENCE, 0.0) if request.captions else (None, None)
-            return WindowResult(0.0, end, [LabelScore(SILENCE, 1.0)], caption, score, embedding)
+            caption, score = (SILENT_CAPTION, 0.0) if request.captions else (None, None)
+            return WindowResult(0.0, end, [LabelScore(SILENCE, 1.0)], caption, score, embedding, "silence")
         if not request.captions:
-            scores = _sigmoid(self.engine.logits(mel, pruning)[0])
-            return WindowResult(0.0, end, self._top(scores, request), embedding=embedding)
+            return self._window(end, self.probabilities(self.engine.logits(mel, pruning)[0]), request, embedding)
         logits, prompt = self.engine.prompt(mel, pruning)
-        scores = _sigmoid(logits[0])
+        scores = self.probabilities(logits[0])
+        window = self._window(end, scores, request, embedding)
+        heard = self._heard(scores)
+        if not heard.any():
+            return replace(window, caption=UNCLEAR_CAPTION)
         (found,) = decode(self.engine.stepper(), prompt, self._decoding(request.beams))
-        best = self._best(found, scores)
-        return WindowResult(0.0, end, self._top(scores, request), self.decode(best.ids), best.score, embedding)
+        return self._captioned(window, found, scores)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Caption token ids -> text; raises ModelError for a model without a tokenizer."""
@@ -275,28 +287,58 @@ class Model:
             forbid_ids=() if config.lm is None else config.lm.padding_ids,
         )
 
-    def _best(self, found: Sequence[Hypothesis], scores: NDArray[np.float32]) -> Hypothesis:
-        """The best hypothesis of a search; of sampled captions the one on which the others and the tags agree."""
-        if not self.folder.config.caption_samples or len(found) == 1:
-            return found[0]
+    def _captioned(
+        self, window: WindowResult, found: Sequence[Hypothesis], scores: NDArray[np.float32]
+    ) -> WindowResult:
+        """A window with the best grounded hypothesis of a search as caption, of sampled ones that on which the others
+        and the tags agree; an unclear sound if none names only what the tags allow."""
         taught = self.folder.config.distilled_labels  # no training caption names them
         tags = {name: score for name, score in zip(self.labels, scores.tolist(), strict=True) if name not in taught}
+        drawn = self.folder.config.caption_samples and len(found) > 1
+        least = self._least(self._calibration.grounding)
+        if not (drawn or least):
+            return replace(window, caption=self.decode(found[0].ids), score=found[0].score)
         if self._parse is None:
             self._parse = _parser(list(tags))
-        support = [tag_support(self._parse(self.decode(hypothesis.ids)), tags) for hypothesis in found]
-        return found[consensus([hypothesis.ids for hypothesis in found], support)]
+        named = [self._parse(self.decode(hypothesis.ids)) for hypothesis in found]
+        places = [i for i, labels in enumerate(named) if not least or grounded(labels, tags, least)]
+        if not places:
+            return replace(window, caption=UNCLEAR_CAPTION)
+        place, confidence = places[0], None
+        if drawn:
+            sequences = [hypothesis.ids for hypothesis in found]
+            place = consensus(sequences, [tag_support(labels, tags) for labels in named], places)
+            believed = [tags.get(label, 0.0) for label in set(named[place])]
+            confidence = self._calibration.confidence(agreement(sequences, place), believed)
+        best = found[place]
+        return replace(window, caption=self.decode(best.ids), score=best.score, confidence=confidence)
 
-    def _top(self, scores: NDArray[np.float32], request: Request) -> list[LabelScore]:
-        config = self.folder.config
-        own = config.thresholds if request.threshold is None else {}
-        found = [
-            LabelScore(self.labels[i], float(scores[i]), self.labels[i] in config.distilled_labels)
-            for i in np.argsort(-scores, kind="stable")
-            if scores[i] >= own.get(self.labels[i], request.threshold or 0.0)
-        ]
-        if not found and own:
-            found = [LabelScore(UNCLEAR, 1 - float(scores.max()))]
-        return found[: request.top_k]
+    def _window(
+        self, end: float, scores: NDArray[np.float32], request: Request, embedding: NDArray[np.float32] | None
+    ) -> WindowResult:
+        """The labels that reach their threshold, or the best guess where none does."""
+        order = np.argsort(-scores, kind="stable")
+        taught = self.folder.config.distilled_labels
+        heard = self._heard(scores) if request.threshold is None else scores >= request.threshold
+        found = [LabelScore(self.labels[i], float(scores[i]), self.labels[i] in taught) for i in order]
+        shown = [pair for pair, i in zip(found, order, strict=True) if heard[i]][: request.top_k]
+        if shown:
+            return WindowResult(0.0, end, shown, embedding=embedding)
+        return WindowResult(0.0, end, [], embedding=embedding, status="unclear", guess=found[0])
+
+    @property
+    def _calibration(self) -> Calibration:
+        return self.folder.config.calibration or Calibration()
+
+    def _heard(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which labels (labels,) reach the model's own thresholds; all where it has none."""
+        own = self.folder.config.thresholds
+        return scores >= np.array([own.get(label, 0.0) for label in self.labels])
+
+    def _least(self, share: float) -> dict[str, float]:
+        """A share of each label's own threshold; empty where the model has none."""
+        own = self.folder.config.thresholds
+        return {label: share * own.get(label, 0.0) for label in self.labels} if own else {}
 
     def _pruning(self, keep_rate: float | None) -> Pruning | None:
         return uniform(self.engine.config.depth, self.keep_rate if keep_rate is None else keep_rate)
@@ -332,7 +374,3 @@ def _parser(labels: Sequence[str]) -> CaptionParser:
     if not any(label in table for label in labels):
         return others
     return lambda text: [label for label in parse(text) if label in labels] + list(others(text))
-
-
-def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.ontology import id_of, parents_of
+
+Status = Literal["heard", "unclear", "silence"]
 
 
 class LabelScore(tuple[str, float]):
@@ -63,19 +65,24 @@ class Tags:
 
 @dataclass(frozen=True)
 class Caption:
-    """A window's sentence; its score is the mean log-probability of the tokens."""
+    """A window's sentence; its score is the mean log-probability of the tokens, 0 for one that the model did not write.
+
+    `confidence` is the probability that the sentence names only sounds that are there; None where it is not known.
+    """
 
     start: float
     end: float
     text: str
     score: float
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
 class WindowResult:
-    """All that was asked about one window: None for what was not; `score` is the caption's.
+    """All that was asked about one window: None for what was not; `score` and `confidence` are the caption's.
 
-    `labels` may be given as plain pairs.
+    `labels` may be given as plain pairs. `status` is "silence" where there is no sound, and "unclear" where no label
+    reached its threshold: then `labels` is empty and `guess` is the best label with its score.
     """
 
     start: float
@@ -84,6 +91,9 @@ class WindowResult:
     caption: str | None = None
     score: float | None = None
     embedding: NDArray[np.float32] | None = None  # (D,), in the format npz alone
+    status: Status = "heard"
+    guess: LabelScore | None = None
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         if self.labels is not None:
@@ -91,13 +101,18 @@ class WindowResult:
             object.__setattr__(self, "labels", pairs)
 
     def to_dict(self) -> dict[str, Any]:
-        """`{"start", "end", "labels": [...], "caption"?, "score"?}`; no number is NaN or infinite."""
-        labels = [label.to_dict() for label in self.labels or []]
-        found: dict[str, Any] = {"start": _finite(self.start), "end": _finite(self.end), "labels": labels}
+        """`{"start", "end", "status", "labels": [...], "guess"?, "caption"?, "score"?, "confidence"?}`; no number is
+        NaN or infinite."""
+        found: dict[str, Any] = {"start": _finite(self.start), "end": _finite(self.end), "status": self.status}
+        found["labels"] = [label.to_dict() for label in self.labels or []]
+        if self.guess is not None:
+            found["guess"] = self.guess.to_dict()
         if self.caption is not None:
             found["caption"] = self.caption
         if self.score is not None:
             found["score"] = _finite(self.score)
+        if self.confidence is not None:
+            found["confidence"] = _finite(self.confidence)
         return found
 
 

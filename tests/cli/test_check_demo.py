@@ -12,7 +12,8 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "check_demo.py"
 
 
 def entry(**changes: Any) -> dict[str, Any]:
-    window = {"start": 0.0, "end": 1.0, "labels": [{"label": "dog", "score": 0.5}], "caption": "a dog", "score": -1.0}
+    window = {"start": 0.0, "end": 1.0, "status": "heard", "labels": [{"label": "dog", "score": 0.5}]}
+    window |= {"caption": "a dog", "score": -1.0}
     return {
         "path": "a.wav",
         "duration": 1.0,
@@ -28,7 +29,8 @@ def check(results: list[dict[str, Any]], *expected: str) -> subprocess.Completed
 
 
 def test_a_whole_demo_passes() -> None:
-    done = check([entry(), entry(path="b.wav")], "a.wav", "b.wav")
+    unclear = {"status": "unclear", "labels": [], "caption": "An unclear sound."}
+    done = check([entry(), entry(path="b.wav", window=unclear)], "a.wav", "b.wav")
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "2 recordings, 2 windows described\n")
 
 

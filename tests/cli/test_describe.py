@@ -107,8 +107,8 @@ def test_several_recordings_at_once_keep_their_order(
 
 def test_silence_is_said_to_be_silence(sonopsis: Run, tiny_model: Path, sounds: Path) -> None:
     (found,) = parsed(sonopsis("caption", sounds / "deep" / "silence.ogg", "--model", tiny_model, "-f", "json"))
-    assert [(w["labels"], w["caption"]) for w in found["windows"]] == [
-        ([{"label": "silence", "score": 1.0, "id": None, "parents": []}], "silence")
+    assert [(w["status"], w["labels"], w["caption"]) for w in found["windows"]] == [
+        ("silence", [{"label": "silence", "score": 1.0, "id": None, "parents": []}], "Silence.")
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonopsis.decoding.consensus import consensus, label_parser, tag_support
+from sonopsis.decoding.consensus import agreement, consensus, label_parser, tag_support
 
 
 def test_what_most_say_wins_over_what_one_says() -> None:
@@ -65,3 +65,13 @@ def test_a_label_of_several_names_is_named_by_one_of_them() -> None:
     assert list(parse("a rooster crows.")) == ["Chicken, rooster"]
     assert list(parse("a chicken beside a keyboard")) == ["Chicken, rooster", "Keyboard (musical)"]
     assert list(parse("something unknown")) == []
+
+
+def test_what_is_not_allowed_is_not_chosen_and_still_counts() -> None:
+    sequences = [[1, 2], [1, 2], [1, 2], [1, 9], [7, 8]]
+    assert consensus(sequences) == 0
+    assert consensus(sequences, allowed=[4, 3]) == 3  # it shares most with those that may not be chosen
+    with pytest.raises(ValueError, match="no sequence"):
+        consensus(sequences, allowed=[])
+    assert agreement(sequences, 4) == pytest.approx(1 / 5)  # with itself alone
+    assert agreement([[1, 2]] * 3, 1) == 1

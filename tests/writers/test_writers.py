@@ -28,8 +28,8 @@ RESULTS = [
         "default",
         [
             WindowResult(0.0, 10.24, [LabelScore("Dog", 0.921), LabelScore("Chicken, rooster", 0.5, distilled=True)]),
-            WindowResult(10.24, 20.48, []),
-            WindowResult(20.48, 25.5, [("silence", 1.0)]),
+            WindowResult(10.24, 20.48, [], status="unclear", guess=LabelScore("Cattle, bovinae", 0.125)),
+            WindowResult(20.48, 25.5, [("silence", 1.0)], status="silence"),
         ],
     ),
     FileResult("street/missing.wav", 0.0, "default", error="street/missing.wav: no such file; check the path"),
@@ -38,7 +38,10 @@ RESULTS = [
         3725.5,
         "default",
         [
-            WindowResult(0.0, 10.24, [("Bird", 0.75)], "A bird sings & a dog <barks> --> far away.", -0.5),
+            WindowResult(
+                0.0, 10.24, [("Bird", 0.75)], "A bird sings & a dog <barks> --> far away.", -0.5, confidence=0.625
+            ),
+            WindowResult(10.24, 20.48, [], "An unclear sound.", None, None, "unclear", LabelScore("Dog", 0.0625)),
             WindowResult(3720.0, 3725.5, None, "rain\n\nfalls", -1.25),
         ],
     ),
@@ -158,12 +161,12 @@ def test_json_keeps_any_text(path: str, caption: str) -> None:
 
 @given(st.lists(anything, max_size=5))
 @settings(max_examples=50, deadline=None)
-def test_tables_have_six_cells_in_every_row(labels: list[str]) -> None:
+def test_tables_have_seven_cells_in_every_row(labels: list[str]) -> None:
     result = FileResult("a.wav", 1.0, "m", [WindowResult(0.0, 1.0, [(label, 0.5) for label in labels])])
     for format, delimiter in (("csv", ","), ("tsv", "\t")):
         rows = list(csv.reader(io.StringIO(written(format, [result]), newline=""), delimiter=delimiter))
-        assert rows[0] == ["file", "start", "end", "label", "score", "id"]
-        assert [len(row) for row in rows] == [6] * (1 + len(labels))
+        assert rows[0] == ["file", "start", "end", "label", "score", "id", "confidence"]
+        assert [len(row) for row in rows] == [7] * (1 + len(labels))
 
 
 @given(anything)

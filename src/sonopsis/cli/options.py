@@ -33,7 +33,10 @@ TopK = Annotated[int, typer.Option(min=1, help="Show at most this many labels fo
 Threshold = Annotated[
     float | None,
     typer.Option(
-        min=0, max=1, show_default="the model's own, or none", help="Show only labels with at least this score."
+        min=0,
+        max=1,
+        show_default="the model's own, or none",
+        help="Show only labels with at least this score; 0 shows every label.",
     ),
 ]
 KeepRate = Annotated[

@@ -18,17 +18,29 @@ LONGEST = 2  # tokens in a row that are compared; pairs of tokens carry the orde
 TAG_WEIGHT = 2.0  # weight of the agreement with the tags beside the agreement with other captions
 
 
-def consensus(sequences: Sequence[Sequence[int]], support: Sequence[float] | None = None) -> int:
+def consensus(
+    sequences: Sequence[Sequence[int]],
+    support: Sequence[float] | None = None,
+    allowed: Collection[int] | None = None,
+) -> int:
     """The index of the sequence with the highest mean F1 of single tokens and pairs against all sequences.
 
-    `support`, one number for each sequence, is added to that mean. Of equal sequences the first is chosen. Raises
-    ValueError when there is no sequence.
+    `support`, one number for each sequence, is added to that mean. `allowed` are the places of those that may be
+    chosen (None: all); the others still count as what the model believes. Of equal sequences the first is chosen.
+    Raises ValueError when there is no sequence to choose.
     """
-    if not sequences:
+    places = range(len(sequences)) if allowed is None else sorted(allowed)
+    if not places:
         raise ValueError("there is no sequence to choose from")
     grams = [_grams(sequence) for sequence in sequences]
     extra = [0.0] * len(grams) if support is None else support
-    return max(range(len(grams)), key=lambda i: extra[i] + sum(_f1(grams[i], other) for other in grams) / len(grams))
+    return max(places, key=lambda i: extra[i] + sum(_f1(grams[i], other) for other in grams) / len(grams))
+
+
+def agreement(sequences: Sequence[Sequence[int]], place: int) -> float:
+    """How much the sequence at `place` shares with all sequences, itself included: the mean F1, 0 to 1."""
+    grams = _grams(sequences[place])
+    return sum(_f1(grams, _grams(other)) for other in sequences) / len(sequences)
 
 
 def tag_support(named: Collection[str], scores: Mapping[str, float]) -> float:

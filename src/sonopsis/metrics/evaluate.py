@@ -192,7 +192,7 @@ def _clip_scores(model: Model, samples: NDArray[np.float32]) -> Floats:
     size = round(model.window * SAMPLE_RATE)
     starts = range(0, max(1, min(len(samples), round(CLIP_REACH * SAMPLE_RATE)) - SAMPLE_RATE // 10), size)
     logits = [model.logits(mel_input(samples[start : start + size], model.folder.mel))[0] for start in starts]
-    return np.mean([1 / (1 + np.exp(-values.astype(np.float64))) for values in logits], axis=0)
+    return model.probabilities(np.stack(logits)).mean(axis=0, dtype=np.float64)
 
 
 def _read(folders: Sequence[Path], path: str, start: float, end: float | None) -> NDArray[np.float32]:

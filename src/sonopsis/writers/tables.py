@@ -9,21 +9,30 @@ from sonopsis.writers.base import Writer, decimal, entries
 
 
 class CsvWriter(Writer):
-    """Columns file, start, end (s), label, score, id; files that failed have no rows."""
+    """Columns file, start, end (s), label, score, id, confidence; no rows for failed files, and none for windows that
+    are unclear, unless they have a caption."""
 
     suffix = ".csv"
     delimiter = ","
 
     def header(self) -> str:
         """The column names."""
-        return self._row("file", "start", "end", "label", "score", "id")
+        return self._row("file", "start", "end", "label", "score", "id", "confidence")
 
     def part(self, result: FileResult) -> str:
         """The file's rows."""
         if result.error is not None:
             return ""
         return "".join(
-            self._row(result.path, f"{window.start:.3f}", f"{window.end:.3f}", text, decimal(score), label_id or "")
+            self._row(
+                result.path,
+                f"{window.start:.3f}",
+                f"{window.end:.3f}",
+                text,
+                decimal(score),
+                label_id or "",
+                decimal(window.confidence),
+            )
             for window in result.windows
             for text, score, label_id in entries(window)
         )

@@ -22,10 +22,16 @@ def _lines(window: WindowResult) -> str:
     times = f"  {_clock(window.start):>7} - {_clock(window.end):>7}  "
     said = []
     if window.labels is not None:
-        said.append("; ".join(f"{one_line(label)} {score:.2f}" for label, score in window.labels) or "(no label)")
+        said.append("; ".join(f"{one_line(label)} {score:.2f}" for label, score in window.labels) or _unclear(window))
     if window.caption is not None:
         said.append(one_line(window.caption))
     return times + ("\n" + " " * len(times)).join(said or ["(nothing asked)"]) + "\n"
+
+
+def _unclear(window: WindowResult) -> str:
+    if window.guess is None:
+        return "(no label)"
+    return f"unclear; best guess: {one_line(window.guess.label)} {window.guess.score:.2f}"
 
 
 def _clock(seconds: float) -> str:
