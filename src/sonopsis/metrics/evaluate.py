@@ -141,7 +141,7 @@ def calibration(model: Model, targets: Floats, scores: Floats) -> dict[str, Any]
 
 def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[Path]) -> dict[str, Any]:
     """Scores of the model's captions of scenes and of three baselines: the most frequent training caption, the caption
-    of another scene, and sentences made of the same encoder's tags."""
+    of another scene, and sentences made of the same encoder's tags (but for those that no recording taught)."""
     captions, tags = [], []
 
     @cache
@@ -152,7 +152,7 @@ def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[P
         samples = render(scene, read_clip)
         window = model.describe_samples(samples, Request(captions=True, top_k=len(model.labels), threshold=0.0))
         captions.append(window.caption or "")
-        tags.append(dict(window.labels or []))
+        tags.append({pair.label: pair.score for pair in window.labels or [] if not pair.distilled})
     rng = random.Random(0)
     frequent = model.folder.config.training.get("most_frequent_caption", "")
     others = [rng.choice([other for other in scenes if other is not scene]) for scene in scenes]
@@ -179,7 +179,7 @@ def choose_threshold(model: Model, scenes: Sequence[Scene], read_clip: Callable[
     tags = []
     for scene in scenes:
         window = model.describe_samples(render(scene, read_clip), Request(top_k=len(model.labels), threshold=0.0))
-        tags.append(dict(window.labels or []))
+        tags.append({pair.label: pair.score for pair in window.labels or [] if not pair.distilled})
 
     def score(threshold: float) -> float:
         return event_f1(scenes, [tag_sentence(scores, threshold) for scores in tags])

@@ -60,7 +60,8 @@ def conclude(path: Path, config: TrainConfig, start: Start, clips: ClipBank, val
     """
     model = load(path, engine="torch")
     facts = training_facts(config, start, clips, validation)
-    if config.stage == "captioning" and set(model.labels) <= set(LEAVES):
+    taught = set(model.labels) - set(model.folder.config.distilled_labels)
+    if config.stage == "captioning" and taught <= set(LEAVES):
         scenes = list(compose(validation.rows, seed=2, count=VALIDATION_SCENES, split="validation"))
         facts["most_frequent_caption"] = Counter(training_captions(clips)).most_common(1)[0][0]
         facts["tag_threshold"] = choose_threshold(model, scenes, validation.read)
