@@ -19,7 +19,7 @@ def test_agreement_is_the_precision_of_finding_what_the_teacher_heard() -> None:
     heard = np.array([0.9, 0.8, 0.7, 0.5, 0.3, 0.2, 0.0, 0.0, 0.0, 0.0])
     assert keep_distilled.agreement(heard, heard) == 1.0
     assert keep_distilled.agreement(heard, -heard) < 0.5
-    assert np.isnan(keep_distilled.agreement(heard[1:], heard[1:]))  # heard in four recordings: too few to tell
+    assert np.isnan(keep_distilled.agreement(heard[2:], heard[2:]))  # heard in four windows: too few to tell
 
 
 def test_the_kept_labels_score_as_before(tmp_path: Path) -> None:
