@@ -28,7 +28,15 @@ def captions(figures: dict[str, Any]) -> str:
         "most frequent training caption": "most_frequent_caption",
     }
     return _table(
-        ["caption", "event F1, leaf (95 %)", "broad", "order accuracy (95 %)", "CIDEr-D (95 %)", "hallucinated"],
+        [
+            "caption",
+            "event F1, leaf (95 %)",
+            "broad",
+            "order accuracy (95 %)",
+            "CIDEr-D (95 %)",
+            "hallucinated",
+            "names nothing",
+        ],
         [
             [
                 title,
@@ -37,6 +45,7 @@ def captions(figures: dict[str, Any]) -> str:
                 _with_interval(figures[name], "order_accuracy"),
                 _with_interval(figures[name], "cider_d"),
                 f"{figures[name]['hallucination_rate']:.3f}",
+                f"{figures[name]['nothing_named']:.3f}",
             ]
             for title, name in rows.items()
         ],
@@ -47,9 +56,13 @@ def types(figures: dict[str, Any]) -> str:
     """The model's captions by type of scene."""
     parts = {**figures["by_type"], "any, with a pair of labels that never met in training": figures["novel_pair"]}
     return _table(
-        ["scene", "scenes", "event F1, leaf", "order accuracy", "CIDEr-D"],
+        ["scene", "scenes", "event F1, leaf", "order accuracy", "where both are named", "CIDEr-D"],
         [
-            [name, str(part["scenes"]), *(_number(part[key]) for key in ("event_f1_leaf", "order_accuracy", "cider_d"))]
+            [
+                name,
+                str(part["scenes"]),
+                *(_number(part[key]) for key in ("event_f1_leaf", "order_accuracy", "order_named", "cider_d")),
+            ]
             for name, part in parts.items()
         ],
     )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from sonopsis.metrics.calibration import best_threshold, best_thresholds, f1_at, reliability
+from sonopsis.metrics.calibration import best_threshold, best_thresholds, f1_at, platt, reliability
 
 
 def test_scores_that_are_probabilities_have_no_error() -> None:
@@ -66,3 +66,18 @@ def test_labels_with_few_clips_share_a_threshold() -> None:
 def test_what_cannot_be_measured_is_told(right: list[bool], scores: list[float], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         best_threshold(right, scores)
+
+
+def test_platt_finds_the_slope_and_offset_that_made_the_labels() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, 20_000)
+    truth = rng.random(20_000) < 1 / (1 + np.exp(-(0.5 * logits - 1.0)))
+    slope, offset = platt(truth, logits)
+    assert slope == pytest.approx(0.5, abs=0.03) and offset == pytest.approx(-1.0, abs=0.06)
+    assert platt(truth, 0.5 * logits - 1.0) == pytest.approx((1.0, 0.0), abs=0.06)
+
+
+def test_platt_of_few_that_can_be_told_apart_stays_finite() -> None:
+    slope, offset = platt([0, 1], [-1.0, 1.0])
+    assert 1 < slope < 10 and abs(offset) < 1e-6
+    assert platt([1, 0], [-9.0, 9.0])[0] > 0

@@ -1,5 +1,6 @@
 """Evaluation: baselines, the template of tags, and figures from a scene file."""
 
+import json
 import runpy
 import shutil
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 import sonopsis
 from sonopsis.data.clips import ClipBank
 from sonopsis.data.manifest import read
-from sonopsis.metrics.calibration import f1_at
+from sonopsis.metrics.calibration import f1_at, reliability
 from sonopsis.metrics.evaluate import choose_threshold, evaluate, evaluate_tags, tag_scores, tag_sentence
 from sonopsis.ontology import former
 from sonopsis.scenes.compose import compose
@@ -79,6 +80,22 @@ def test_thresholds_are_chosen_on_validation_clips_and_used_by_default(
     present = targets.any(axis=0)
     at = [f1_at(targets[:, present], scores[:, present], [limit] * present.sum())["macro"] for limit in scores.ravel()]
     assert figures["f1"]["macro"] >= max(at)
+
+
+def test_calibration_is_chosen_on_validation_data_and_used_by_default(
+    root: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    fields = json.loads((folder / "config.json").read_text()) | {"caption_samples": 2}
+    (folder / "config.json").write_text(json.dumps(fields))
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "calibrate.py"))
+    chosen = script["main"](folder, root / "manifest.jsonl", 4)
+    model, rows = sonopsis.load(folder), read(root / "manifest.jsonl", "validation")
+    assert model.folder.config == chosen and chosen.calibration is not None and list(chosen.thresholds) == model.labels
+    assert (chosen.calibration.sentence_slope is None) == (chosen.calibration.sentence_offset is None)
+    after, before = (tag_scores(used, rows, [root]) for used in (model, sonopsis.load(tiny_model)))
+    errors = [reliability(targets.ravel(), scores.ravel())["ece"] for targets, scores, _ in (after, before)]
+    assert errors[0] < errors[1]
 
 
 def test_nothing_to_evaluate_is_an_error(root: Path, tiny_model: Path, tmp_path: Path) -> None:

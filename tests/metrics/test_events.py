@@ -72,6 +72,16 @@ def test_order_needs_two_event_sequences_and_both_events() -> None:
     assert order_accuracy(SCENES[1:2], ["a dog barks, then another dog barks"]) == 0.0
 
 
+def test_order_where_both_are_named_by_hand() -> None:
+    figures = score_captions(SCENES, WRONG, resamples=10)
+    assert (figures["order_accuracy"], figures["order_named"]) == (0.0, 0.0)  # "rain" does not count as named
+    figures = score_captions(SCENES, [WRONG[0], RIGHT[1], *WRONG[2:]], resamples=10)
+    assert (figures["order_accuracy"], figures["order_named"]) == (0.5, 1.0)
+    assert figures["nothing_named"] == pytest.approx(1 / 6)
+    figures = score_captions(SCENES, ["An unclear sound."] * 6, resamples=10)
+    assert (figures["order_named"], figures["hallucination_rate"], figures["nothing_named"]) == (None, 0.0, 1.0)
+
+
 def test_score_captions_gathers_every_figure_and_is_json() -> None:
     captions = [*RIGHT[:4], *WRONG[4:]]
     scores = score_captions(SCENES, captions, resamples=50)

@@ -77,3 +77,19 @@ def _pair(right: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArr
     if not ((score >= 0) & (score <= 1)).all():
         raise ValueError("scores must lie between 0 and 1; check the model's output")
     return truth, score
+
+
+def platt(truth: ArrayLike, logits: ArrayLike) -> tuple[float, float]:
+    """Slope and offset of the logistic function of `logits` (N,) that give `truth` (N,) the least log-loss, by Newton's
+    method with a weak pull towards slope 1 and offset 0; the slope is at least 0.01."""
+    right, x = np.asarray(truth, np.float64), np.asarray(logits, np.float64)
+    inputs = np.stack([x, np.ones_like(x)], axis=1)  # (N, 2)
+    start = np.array([1.0, 0.0])
+    weights = start.copy()
+    for _ in range(50):
+        said = 0.5 * (1 + np.tanh(0.5 * inputs @ weights))
+        gradient = inputs.T @ (said - right) + (weights - start)
+        curvature = (inputs * (said * (1 - said))[:, None]).T @ inputs + np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        weights = weights - step / max(1.0, float(np.abs(step).max()))
+    return max(0.01, float(weights[0])), float(weights[1])

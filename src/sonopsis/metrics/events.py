@@ -38,8 +38,9 @@ def score_captions(
 ) -> dict[str, Any]:
     """All figures of captions of scenes, overall, in "by_type" for each scene type, and in "novel_pair".
 
-    event_f1_leaf, event_f1_broad, order_accuracy, hallucination_rate, bleu_1 ... bleu_4 and rouge_l are 0-1, cider_d is
-    0-10; "intervals" holds 95 % bootstrap intervals [low, high] over scenes. A figure without scenes to compute it on
+    event_f1_leaf, event_f1_broad, order_accuracy, order_named (the same share of those captions that name both events),
+    nothing_named (share of captions without a label), hallucination_rate, bleu_1 ... bleu_4 and rouge_l are 0-1,
+    cider_d is 0-10; "intervals" holds 95 % bootstrap intervals [low, high] over scenes. A figure without scenes to compute it on
     is None. CIDEr-D takes the rarity of words from all scenes, also in the parts. ValueError when captions are missing.
     """
     if len(scenes) != len(captions) or not scenes:
@@ -51,6 +52,8 @@ def score_captions(
         "leaf": _counts(scenes, captions, broad=False),
         "broad": _counts(scenes, captions, broad=True),
         "order": _order(scenes, captions),
+        "order_named": _order_named(scenes, captions),
+        "nothing": np.array([not parse(caption) for caption in captions], dtype=np.float64),
         "hallucinated": _hallucinated(scenes, captions),
         "cider_d": np.array(cider_d(captions, references)),
         "rouge_l": np.array(rouge_l(captions, references)),
@@ -76,7 +79,8 @@ def _figures(values: Mapping[str, NDArray[np.float64]], resamples: int, seed: in
     # RandomState: the one NumPy generator whose stream is promised never to change.
     draws = np.random.RandomState(seed).randint(0, count, size=(resamples, count))  # (resamples, scenes)
     leaf, broad = (_f1(values[name][draws].sum(axis=1)) for name in ("leaf", "broad"))
-    means = {"order_accuracy": "order", "hallucination_rate": "hallucinated", "cider_d": "cider_d"}
+    means = {"order_accuracy": "order", "order_named": "order_named", "hallucination_rate": "hallucinated"}
+    means |= {"nothing_named": "nothing", "cider_d": "cider_d"}
     intervals: dict[str, list[float] | None] = {"event_f1_leaf": _interval(leaf), "event_f1_broad": _interval(broad)}
     for figure, name in means.items():
         known = values[name][~np.isnan(values[name])]
@@ -118,6 +122,12 @@ def _order(scenes: Sequence[Scene], captions: Sequence[str]) -> NDArray[np.float
             named = parse(caption)
             right[i] = first in named and second in named and named.index(first) < named.index(second)
     return right
+
+
+def _order_named(scenes: Sequence[Scene], captions: Sequence[str]) -> NDArray[np.float64]:
+    """`_order` where the caption names both events, NaN elsewhere."""
+    both = [set(scene.labels) <= set(parse(caption)) for scene, caption in zip(scenes, captions, strict=True)]
+    return np.where(both, _order(scenes, captions), np.nan)
 
 
 def _hallucinated(scenes: Sequence[Scene], captions: Sequence[str]) -> NDArray[np.float64]:
