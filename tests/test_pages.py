@@ -86,9 +86,9 @@ def section(title: str) -> list[list[str]]:
     return [[line.split("|")[1].strip(" `") for line in table.splitlines()[2:]] for table in tables]
 
 
-RESULT = FileResult(
-    "a.wav", 2.0, "m", [WindowResult(0.0, 2.0, [LabelScore("Dog", 0.5, distilled=True)], "a dog barks", -1.0)]
-)
+DOG = LabelScore("Dog", 0.5, distilled=True)
+WINDOW = WindowResult(0.0, 2.0, [DOG], "a dog barks", -1.0, guess=DOG, confidence=0.5)  # with every field there is
+RESULT = FileResult("a.wav", 2.0, "m", [WINDOW])
 FAILED = FileResult("b.wav", 0.0, "m", error="b.wav: no such file; check the path")
 
 

@@ -133,6 +133,7 @@ class Captioning:
             max_caption_tokens=LONGEST_CAPTION,
             caption_samples=CAPTION_SAMPLES,
             end_of_text=module.end_of_text,
+            distilled_labels=[name for name in self.start.distilled_labels if name in self.labels],
         )
         save(module, folder, config, self.start.mel)
         self.tokenizer.save(str(folder / TOKENIZER))

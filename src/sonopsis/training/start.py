@@ -34,6 +34,7 @@ class Start:
     module: Tagger | Captioner | None = None  # None: weights are drawn
     tokenizer: Tokenizer | None = None  # of a model that captions
     keep_rate: float = 1.0  # the model's own
+    distilled_labels: list[str] = field(default_factory=list)  # those of `labels` that no recording taught
     training: Mapping[str, Any] | None = None  # what the model's config.json says of its own training
 
     @property
@@ -71,6 +72,7 @@ def open_start(config: TrainConfig) -> Start:
         module,
         model.tokenizer,
         model.keep_rate,
+        model.folder.config.distilled_labels,
         model.folder.config.training,
     )
     return _with_window(replace(start, encoder=replace(start.encoder, **changes)), config.encoder.window)
