@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FEWEST = 3  # positive clips that a label needs for a threshold of its own
+SHRINKAGE = 30.0  # positive clips of the average label that join those of each label
+GRID = np.round(np.arange(0.01, 1.0, 0.01), 2)  # thresholds that are tried
 
 
 def reliability(right: ArrayLike, scores: ArrayLike, bins: int = 10) -> dict[str, Any]:
@@ -26,35 +27,25 @@ def reliability(right: ArrayLike, scores: ArrayLike, bins: int = 10) -> dict[str
     return {"ece": float(error), "count": len(score), "bins": rows}
 
 
-def best_threshold(right: ArrayLike, scores: ArrayLike) -> float:
-    """The threshold of scores in [0, 1] (n,) at which F1 is highest; of equally good ones the highest.
-
-    It lies halfway between the lowest score that is accepted and the highest that is not, to three decimals where those
-    tell the two apart. ValueError when nothing is right.
-    """
-    truth, score = _pair(right, scores)
-    if not truth.any():
-        raise ValueError("a threshold needs at least one positive clip; use one for all labels")
-    order = np.argsort(-score, kind="stable")
-    truth, score = truth[order], score[order]
-    last = np.flatnonzero(np.r_[np.diff(score) != 0, True])  # the last clip of each run of equal scores
-    f1 = 2 * np.cumsum(truth)[last] / (last + 1 + truth.sum())
-    best = int(last[f1.argmax()])
-    accepted, below = float(score[best]), float(score[best + 1]) if best + 1 < len(score) else 0.0
-    middle = (accepted + below) / 2
-    return round(middle, 3) if below < round(middle, 3) <= accepted else middle
-
-
 def best_thresholds(targets: ArrayLike, scores: ArrayLike) -> list[float]:
-    """A threshold for each label: targets (C, labels) of 0 and 1, scores alike, C clips.
+    """The threshold in `GRID` with the best F1 for each label: targets (C, labels) of 0 and 1, scores alike, C clips.
 
-    A label with fewer than `FEWEST` positive clips gets the threshold that is best for all labels with positives.
+    The clips of each label are joined by `SHRINKAGE` positive clips of the average label, with as many wrong ones as
+    that label has. So a label with few positive clips has about the threshold that is best for all. ValueError when no
+    clip has a label.
     """
     truth, score = np.asarray(targets).astype(bool), np.asarray(scores, dtype=np.float64)
-    present = truth.any(axis=0)
-    common = best_threshold(truth[:, present].ravel(), score[:, present].ravel())
-    enough = truth.sum(axis=0) >= FEWEST
-    return [best_threshold(truth[:, i], score[:, i]) if enough[i] else common for i in range(truth.shape[1])]
+    positives = truth.sum(axis=0)  # (labels,)
+    if not positives.any():
+        raise ValueError("thresholds need clips that have a label; check the manifest and its split")
+    weight = SHRINKAGE / positives.sum()
+    wanted = positives + SHRINKAGE
+    f1 = np.zeros((len(GRID), truth.shape[1]))
+    for row, threshold in enumerate(GRID):
+        shown = score >= threshold  # (C, labels)
+        hits, count = (shown & truth).sum(axis=0), shown.sum(axis=0)
+        f1[row] = 2 * (hits + weight * hits.sum()) / (count + weight * count.sum() + wanted)
+    return [float(GRID[row]) for row in f1.argmax(axis=0)]
 
 
 def f1_at(targets: ArrayLike, scores: ArrayLike, thresholds: ArrayLike) -> dict[str, float]:

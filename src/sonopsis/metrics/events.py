@@ -41,7 +41,8 @@ def score_captions(
     event_f1_leaf, event_f1_broad, order_accuracy, order_named (the same share of those captions that name both events),
     nothing_named (share of captions without a label), hallucination_rate, bleu_1 ... bleu_4 and rouge_l are 0-1,
     cider_d is 0-10; "intervals" holds 95 % bootstrap intervals [low, high] over scenes. A figure without scenes to
-    compute it on is None. CIDEr-D takes the rarity of words from all scenes, also in the parts. ValueError when captions are missing.
+    compute it on is None. CIDEr-D takes the rarity of words from all scenes, also in the parts. ValueError when
+    captions are missing.
     """
     if len(scenes) != len(captions) or not scenes:
         raise ValueError(
