@@ -43,11 +43,13 @@ def main(folder: Path, manifest: Path, scenes: int = SCENES) -> ModelConfig:
     rows = read(manifest, "validation")
     folders = [manifest.parent, default_root()]
     targets, scores, _ = tag_scores(_with(loaded, plain), rows, folders)
-    inside = np.clip(scores, 1e-6, 1 - 1e-6)
-    slope, offset = platt(targets.ravel(), np.log(inside / (1 - inside)).ravel())
+    # No clip says whether a sound is there that only the teacher knows, so these labels tell nothing about scores.
+    own = [place for place, label in enumerate(plain.labels) if label not in plain.distilled_labels]
+    inside = np.clip(scores[:, own], 1e-6, 1 - 1e-6)
+    slope, offset = platt(targets[:, own].ravel(), np.log(inside / (1 - inside)).ravel())
     config = replace(plain, calibration=Calibration(slope, offset))
     config = replace(config, thresholds=choose_thresholds(_with(loaded, config), rows, folders))
-    if config.lm is not None and set(config.labels) <= set(LEAVES):
+    if config.lm is not None and set(config.labels) - set(config.distilled_labels) <= set(LEAVES):
         bank = ClipBank(rows, manifest.parent)
         config = _grounded(loaded, config, list(compose(bank.rows, seed=4, count=scenes, split="validation")), bank)
     write_description(folder, config, loaded.folder.mel)

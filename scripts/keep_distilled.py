@@ -4,7 +4,7 @@ python scripts/keep_distilled.py FOLDER [ROOT]     # ROOT: where `sonopsis data 
 
 All recordings of the validation packages are heard, also those that no rule labels, in windows of the model's length. A
 label stays if the teacher hears it in at least 5 windows (score at least 0.1) and the average precision with which the
-tagger finds these is at least 0.4. The others leave the head of the model.
+tagger finds these is at least 0.4. The others leave the head of the model, except for labels that captions can name.
 """
 
 import sys
@@ -29,6 +29,7 @@ from sonopsis.mel import mel_input
 from sonopsis.metrics.tagging import average_precision
 from sonopsis.model import Model
 from sonopsis.modules import save
+from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training.teacher import Teacher
 
 HEARD, WINDOWS, AGREEMENT = 0.1, 5, 0.4
@@ -69,7 +70,8 @@ def main(folder: Path, root: Path) -> dict[str, float]:
         found.append(model.logits(mel_input(samples, model.folder.mel))[0, ours])
     columns = zip(wanted, np.transpose(heard), np.transpose(found), strict=True)
     scores = {name: agreement(their, our) for name, their, our in columns}
-    keep(model, folder, [name for name in model.labels if name not in scores or scores[name] >= AGREEMENT])
+    out = {name for name, score in scores.items() if not score >= AGREEMENT and name not in LEAVES}
+    keep(model, folder, [name for name in model.labels if name not in out])
     return scores
 
 
