@@ -256,7 +256,7 @@ def test_nothing_is_unpickled(lm: Mamba2LM, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     state_spaces(lm, tmp_path)
     torch.save({"x": Exploit()}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(ValueError, match="only tensors"):
+    with pytest.raises(ValueError, match="tensors"):
         Mamba2LM.load(tmp_path)
     assert not (tmp_path / "ran").exists()
 

@@ -120,7 +120,7 @@ def test_what_is_odd_is_heard(results: dict[str, dict[str, Any]], name: str) -> 
 @pytest.mark.parametrize("name", ["silent.wav", "constant.wav"])
 def test_silence_is_reported_as_silence(results: dict[str, dict[str, Any]], name: str) -> None:
     assert [(window["labels"][0]["label"], window["caption"]) for window in results[name]["windows"]] == [
-        ("silence", "silence")
+        ("silence", "Silence.")
     ]
 
 

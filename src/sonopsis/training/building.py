@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from torch import nn
 
 from sonopsis import lora
 from sonopsis.captioning.captioner import Captioner
@@ -21,14 +20,10 @@ from sonopsis.training.start import Start
 from sonopsis.training.tokens import end_of_text, read_tokenizer, train_tokenizer
 from sonopsis.unfilled import unfilled
 
-RARE = -4.0  # logit of a label that nothing is known about yet: most labels are absent from most clips
-
 
 def build_tagger(start: Start, labels: list[str]) -> Tagger:
     """A tagger of `labels` with the encoder of a start; labels that its model knows begin with the weights they had."""
     tagger = Tagger(start.encoder, len(labels))
-    if tagger.head is not None:
-        nn.init.constant_(tagger.head.linear.bias, RARE)
     if (trained := start.tagger) is None:
         return tagger
     missing, _ = tagger.encoder.load_state_dict(trained.encoder.state_dict(), strict=False)

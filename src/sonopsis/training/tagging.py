@@ -25,6 +25,7 @@ from sonopsis.training.start import Start, check_labels, choose_labels
 from sonopsis.training.teacher import Teacher
 
 VALIDATION_CLIPS = 12  # of each label
+RARE = -4.0  # first logit of each of hundreds of classes, of which a clip has few
 
 
 class Tagging:
@@ -40,6 +41,10 @@ class Tagging:
         taught = [] if self.teacher is None else [f"teacher's {name}" for name in self.teacher.names]
         # The teacher's classes are rows of the same head, behind the labels; the saved model has few of them or none.
         self.module = build_tagger(start, self.labels + taught)
+        if taught and self.module.head is not None:
+            new = [place for place, name in enumerate(self.labels + taught) if name not in start.labels]
+            with torch.no_grad():
+                self.module.head.linear.bias[new] = RARE
         self.kept = list(range(len(self.labels)))
         trained = {label for row in train.rows for label in row.labels}
         # What no recording teaches is learned from the teacher, if it has a class of the name.
