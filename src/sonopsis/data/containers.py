@@ -139,7 +139,7 @@ def read_rcc(data: bytes) -> Iterator[tuple[str, bytes]]:
     The header points to a tree of nodes (name, flags, then children or data), a table of UTF-16 names, and the data;
     each datum is its length, then bytes that may be compressed with zlib (after a 4-byte length) or zstandard.
     """
-    magic, version, tree, payload, names = _fields(data, 0, ">4sIIII")
+    magic, version, tree, payload, names = fields_at(data, 0, ">4sIIII")
     if magic != b"qres" or not 1 <= version <= 3:
         raise DataError("not a Qt resource file of format 1 to 3")
     node_size = 14 if version == 1 else 22  # since format 2 a modification time follows
@@ -151,23 +151,23 @@ def read_rcc(data: bytes) -> Iterator[tuple[str, bytes]]:
         if node in seen:
             raise DataError("damaged Qt resource: its tree has a loop")
         seen.add(node)
-        name_at, flags, count, first = _fields(data, tree + node * node_size, ">IHII")
+        name_at, flags, count, first = fields_at(data, tree + node * node_size, ">IHII")
         if not flags & _RCC_FOLDER:
             raise DataError("damaged Qt resource: a file where a folder is due")
         most -= count  # a node is in one folder
         if most < 0:
             raise DataError("damaged Qt resource: folders larger than the file")
         for child in range(first, first + count):
-            name_at, flags, _country, start = _fields(data, tree + child * node_size, ">IHII")
-            (length, _hash) = _fields(data, names + name_at, ">HI")
-            name = path + _slice(data, names + name_at + 6, 2 * length).decode("utf-16-be", "replace")
+            name_at, flags, _country, start = fields_at(data, tree + child * node_size, ">IHII")
+            (length, _hash) = fields_at(data, names + name_at, ">HI")
+            name = path + bytes_at(data, names + name_at + 6, 2 * length).decode("utf-16-be", "replace")
             if not length or len(name) > _RCC_PATH_LIMIT:
                 raise DataError(f"damaged Qt resource: no name, or a path of more than {_RCC_PATH_LIMIT} characters")
             if flags & _RCC_FOLDER:
                 folders.append((child, f"{name}/"))
             else:
-                (size,) = _fields(data, payload + start, ">I")
-                yield name, _resource(_slice(data, payload + start + 4, size), flags)
+                (size,) = fields_at(data, payload + start, ">I")
+                yield name, _resource(bytes_at(data, payload + start + 4, size), flags)
 
 
 def _resource(raw: bytes, flags: int) -> bytes:
@@ -178,7 +178,7 @@ def _resource(raw: bytes, flags: int) -> bytes:
             _check_entry_size(size)
             content = _at_most(zstandard.ZstdDecompressor().stream_reader(raw), size)
         elif flags & _RCC_ZLIB:
-            (size,) = _fields(raw, 0, ">I")
+            (size,) = fields_at(raw, 0, ">I")
             _check_entry_size(size)
             content = zlib.decompressobj().decompress(raw[4:], size + 1)
         else:
@@ -207,26 +207,28 @@ def read_cat(data: bytes) -> Iterator[tuple[str, bytes]]:
     A table of (offset, size) pairs, little-endian, whose first offset is also its length; the top bit marks the format.
     At each offset: the title's length and the title (Latin-1, ends with NUL), then a complete RIFF file.
     """
-    (first,) = _fields(data, 0, "<I")
+    (first,) = fields_at(data, 0, "<I")
     table = first & 0x7FFFFFFF
     if table % 8 or table > len(data):
         raise DataError("not an OpenTTD sound file: its table of sounds is damaged")
     for entry in range(0, table, 8):
-        offset, size = _fields(data, entry, "<II")
+        offset, size = fields_at(data, entry, "<II")
         offset &= 0x7FFFFFFF
-        (length,) = _fields(data, offset, "<B")
-        title = _slice(data, offset + 1, length).split(b"\0")[0].decode("utf-8", "replace")
-        riff = _slice(data, offset + 1 + length, size)
+        (length,) = fields_at(data, offset, "<B")
+        title = bytes_at(data, offset + 1, length).split(b"\0")[0].decode("utf-8", "replace")
+        riff = bytes_at(data, offset + 1 + length, size)
         if riff[:4] != b"RIFF":
             raise DataError(f"damaged OpenTTD sound file: sound {entry // 8} ({title!r}) is not a RIFF file")
         yield title, riff
 
 
-def _fields(data: bytes, offset: int, layout: str) -> tuple[Any, ...]:
-    return struct.unpack(layout, _slice(data, offset, struct.calcsize(layout)))
+def fields_at(data: bytes, offset: int, layout: str) -> tuple[Any, ...]:
+    """The numbers of a `struct` layout at an offset in bytes; raises DataError when the data end before."""
+    return struct.unpack(layout, bytes_at(data, offset, struct.calcsize(layout)))
 
 
-def _slice(data: bytes, offset: int, size: int) -> bytes:
+def bytes_at(data: bytes, offset: int, size: int) -> bytes:
+    """`size` bytes from an offset; raises DataError when the data end before."""
     if offset + size > len(data):
         raise DataError(f"the file is cut short; {AGAIN}")
     return data[offset : offset + size]

@@ -9,10 +9,9 @@ import struct
 import wave
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 from sonopsis.data.catalogue import DataError
-from sonopsis.data.containers import AGAIN
+from sonopsis.data.containers import AGAIN, bytes_at, fields_at
 
 _DMX_PADDING = 16  # bytes before and after the samples of a Doom sound
 _DMX_HEADER = 8
@@ -31,20 +30,20 @@ def read_wad(data: bytes) -> Iterator[tuple[str, bytes]]:
     The header points to a directory of (offset, size, name); a sound is its format (3), its rate, its length, then
     unsigned bytes between two paddings.  Lumps of other formats are skipped.
     """
-    magic, lumps, directory = _fields(data, 0, "<4sII")
+    magic, lumps, directory = fields_at(data, 0, "<4sII")
     left = _MOST * len(data)
     if magic not in (b"IWAD", b"PWAD"):
         raise DataError("not a Doom WAD")
     for entry in range(directory, directory + 16 * lumps, 16):
-        offset, size, label = _fields(data, entry, "<II8s")
+        offset, size, label = fields_at(data, entry, "<II8s")
         name = _text(label)
         if not name.upper().startswith("DS") or size < _DMX_HEADER:
             continue
         left = _less(left, size)
-        lump = _slice(data, offset, size)
-        kind, rate, length = _fields(lump, 0, "<HHI")
+        lump = bytes_at(data, offset, size)
+        kind, rate, length = fields_at(lump, 0, "<HHI")
         if kind == 3 and rate and length > 2 * _DMX_PADDING:
-            padded = _slice(lump, _DMX_HEADER, length)
+            padded = bytes_at(lump, _DMX_HEADER, length)
             yield _safe(name), _wav(padded[_DMX_PADDING:-_DMX_PADDING], rate, 1)
 
 
@@ -53,12 +52,12 @@ def read_res(data: bytes) -> Iterator[tuple[str, bytes]]:
 
     The number of entries, then (name, offset) for each and for the end; entries that are no RIFF files are skipped.
     """
-    (count,) = _fields(data, 0, "<H")
-    entries = [_fields(data, 2 + _RES_ENTRY * i, "<9sI") for i in range(count + 1)]
+    (count,) = fields_at(data, 0, "<H")
+    entries = [fields_at(data, 2 + _RES_ENTRY * i, "<9sI") for i in range(count + 1)]
     for (label, start), (_, end) in pairwise(entries):
         if end < start:
             raise DataError(f"the resource file is damaged (its offsets do not grow); {AGAIN}")
-        content = _slice(data, start, end - start)
+        content = bytes_at(data, start, end - start)
         if content[:4] == b"RIFF":
             yield _safe(_text(label)), content
 
@@ -68,7 +67,7 @@ def read_soundfont(data: bytes) -> Iterator[tuple[str, str, bytes]]:
 
     A RIFF file whose chunk `shdr` lists the samples in the chunk `smpl`: 16-bit values (SF2), or Ogg files (SF3).
     """
-    magic, _, form = _fields(data, 0, "<4sI4s")
+    magic, _, form = fields_at(data, 0, "<4sI4s")
     if (magic, form) != (b"RIFF", b"sfbk"):
         raise DataError("not a SoundFont")
     chunks = dict(_chunks(data))
@@ -87,9 +86,9 @@ def read_soundfont(data: bytes) -> Iterator[tuple[str, str, bytes]]:
         if seen[name] > 1:
             name = f"{name}_{seen[name]}"
         if kind & _SF_COMPRESSED:
-            yield name, ".ogg", _slice(samples, start, end - start)
+            yield name, ".ogg", bytes_at(samples, start, end - start)
         elif rate:
-            yield name, ".wav", _wav(_slice(samples, 2 * start, 2 * (end - start)), rate, 2)
+            yield name, ".wav", _wav(bytes_at(samples, 2 * start, 2 * (end - start)), rate, 2)
 
 
 def read_pat(data: bytes) -> Iterator[bytes]:
@@ -100,15 +99,15 @@ def read_pat(data: bytes) -> Iterator[bytes]:
     """
     if data[:9] != b"GF1PATCH1":
         raise DataError("not a GUS patch")
-    (layers,) = _fields(data, 129 + 22, "<B")
+    (layers,) = fields_at(data, 129 + 22, "<B")
     at = _PAT_HEADERS
     for _ in range(layers):
-        (count,) = _fields(data, at + 6, "<B")
+        (count,) = fields_at(data, at + 6, "<B")
         at += _PAT_LAYER
         for _ in range(count):
-            size, _, _, rate = _fields(data, at + 8, "<IIIH")
-            (mode,) = _fields(data, at + 55, "<B")
-            values = _slice(data, at + _PAT_SAMPLE, size)
+            size, _, _, rate = fields_at(data, at + 8, "<IIIH")
+            (mode,) = fields_at(data, at + 55, "<B")
+            values = bytes_at(data, at + _PAT_SAMPLE, size)
             at += _PAT_SAMPLE + size
             width = 1 + (mode & 1)
             if rate and size >= width:
@@ -128,11 +127,11 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The chunks of a RIFF file, those in lists as well, as (name, content)."""
     at = 12
     while at + 8 <= len(data):
-        name, size = _fields(data, at, "<4sI")
+        name, size = fields_at(data, at, "<4sI")
         if name == b"LIST":
             at += 12  # what it holds comes next
             continue
-        yield name, _slice(data, at + 8, size)
+        yield name, bytes_at(data, at + 8, size)
         at += 8 + size
         at += size % 2 and data[at : at + 1] == b"\0"  # some writers of SF3 leave the padding out
 
@@ -165,13 +164,3 @@ def _safe(name: str) -> str:
     """A name that every file system takes: no spaces, slashes, backslashes or control characters."""
     kept = "".join("_" if c in ' /\\:*?"<>|' or not c.isprintable() else c for c in name)
     return kept.strip(".") or "sample"
-
-
-def _fields(data: bytes, offset: int, layout: str) -> tuple[Any, ...]:
-    return struct.unpack(layout, _slice(data, offset, struct.calcsize(layout)))
-
-
-def _slice(data: bytes, offset: int, size: int) -> bytes:
-    if offset + size > len(data):
-        raise DataError(f"the file is cut short; {AGAIN}")
-    return data[offset : offset + size]
