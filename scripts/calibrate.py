@@ -3,7 +3,7 @@
 python scripts/calibrate.py FOLDER MANIFEST      # writes into FOLDER/config.json
 
 - Slope and offset of the scores minimise the log-loss over all labels of the validation clips.
-- Thresholds are those of scripts/set_thresholds.py, at the calibrated scores.
+- Each label gets the threshold with the best F1, at the calibrated scores (metrics/calibration.py).
 - Of a captioner whose labels are in the built-in vocabulary, `grounding` is the share with the highest event F1 on
   composed validation scenes among those with which at most `MOST_ABSENT` of the captions name an absent sound (if there
   is none: the share with the fewest such captions). The confidence of sentences is made a probability on these scenes.

@@ -12,8 +12,16 @@ import pytest
 import sonopsis
 from sonopsis.data.clips import ClipBank
 from sonopsis.data.manifest import read
+from sonopsis.folder import write_description
 from sonopsis.metrics.calibration import best_thresholds, f1_at, reliability
-from sonopsis.metrics.evaluate import choose_threshold, evaluate, evaluate_tags, tag_scores, tag_sentence
+from sonopsis.metrics.evaluate import (
+    choose_threshold,
+    choose_thresholds,
+    evaluate,
+    evaluate_tags,
+    tag_scores,
+    tag_sentence,
+)
 from sonopsis.ontology import former
 from sonopsis.scenes.compose import compose
 from sonopsis.scenes.scene import write_scenes
@@ -71,9 +79,10 @@ def test_thresholds_are_chosen_on_validation_clips_and_used_by_default(
     root: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
-    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "set_thresholds.py"))
-    chosen = script["main"](folder, root / "manifest.jsonl")
-    model, rows = sonopsis.load(folder), read(root / "manifest.jsonl", "validation")
+    rows, plain = read(root / "manifest.jsonl", "validation"), sonopsis.load(folder)
+    chosen = choose_thresholds(plain, rows, [root])
+    write_description(folder, replace(plain.folder.config, thresholds=chosen), plain.folder.mel)
+    model = sonopsis.load(folder)
     assert model.folder.config.thresholds == chosen and list(chosen) == model.labels
     targets, scores, _ = tag_scores(model, rows, [root])
     assert list(chosen.values()) == best_thresholds(targets, scores)
