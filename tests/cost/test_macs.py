@@ -82,13 +82,16 @@ def test_counts_equal_what_torch_is_seen_to_multiply(
 
 
 @pytest.mark.parametrize("mels", [80, 128])
-@pytest.mark.parametrize("changes", [{}, {"token_norm": False}, {"layer_weights": True}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"token_norm": False}, {"layer_weights": True}, {"token_norm": False, "pooling": "layers"}], ids=str
+)
 @pytest.mark.parametrize("keep", [{}, {0: 0.7, 1: 0.6}, {1: 0.5, 2: 0.5}], ids=["all", "early", "last too"])
 def test_counts_of_whisper_equal_what_torch_is_seen_to_multiply(
     keep: dict[int, float], changes: dict[str, bool], mels: int
 ) -> None:
     config = replace(whisper_config(32, 3, 4, mels, frames=64), **changes)
-    encoder, head, pruning = Encoder(config).eval(), Head(32, 7), Pruning(keep)
+    encoder, pruning = Encoder(config).eval(), Pruning(keep)
+    head = Head(32, 7, further=config.pooled_width - 32)
     macs = encoder_macs(config, 48, pruning, 7)
     for arguments, expected in (({"pooled_only": True}, macs.executed), ({"collect_dropped": True}, macs.reference)):
         counter = FlopCounterMode(display=False)

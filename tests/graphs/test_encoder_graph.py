@@ -38,6 +38,7 @@ CONFIGS = {
     "whisper by attention": replace(
         whisper_config(48, 5, 3, mels=128, frames=256), pooling="attention", token_norm=False
     ),
+    "all blocks of whisper": replace(whisper_config(48, 4, 3, frames=256), pooling="layers", token_norm=False),
     "all layers of whisper": replace(WHISPER, layer_weights=True),
     "all layers by attention, with CLS": replace(
         PRESETS["small"], width=48, depth=4, frames=256, pooling="attention", layer_weights=True
@@ -55,6 +56,9 @@ def tagger(config: EncoderConfig) -> Tagger:
                 parameter *= 8
             elif "norm" in name or name.endswith(("prefix", "layer_weights")) or "pooling" in name:
                 parameter += 0.3 * torch.randn_like(parameter)
+        for name, buffer in module.named_buffers():
+            if "statistics" in name:
+                buffer += 0.3 * torch.rand_like(buffer)
         for norm in module.modules():
             if isinstance(norm, torch.nn.BatchNorm2d):
                 norm.running_mean.normal_()  # type: ignore[union-attr]

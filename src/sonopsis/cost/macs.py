@@ -30,7 +30,7 @@ def encoder_macs(
     if not isinstance(pruning, Pruning):
         pruning = uniform(config.depth, pruning) or Pruning({})
     reads, mixes = pruning.reads(config.score), pruning.mixes
-    head = config.width * labels
+    head = config.pooled_width * labels
     reference = executed = stem_macs(config, frames) + head
     counts = [prod(config.grid(frames)), *patch_counts(config, frames, pruning)]
     fused = [int(pruning.reduce == "fuse" and count < counts[0]) for count in counts]
@@ -57,7 +57,7 @@ def encoder_macs(
                 executed += (
                     sum((n // 2) * (n - n // 2) for n, _ in merge_rounds(patches, kept)) * config.width // config.heads
                 )
-    if config.pooling == "attention":
+    if config.pools_by_attention:
         pooling = (counts[-1] + fused[-1]) * config.width * (config.heads + 1)
         reference, executed = reference + pooling, executed + pooling
     return Macs(reference / 1e9, executed / 1e9)

@@ -9,7 +9,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "stem": ("patch", "conv", "conv1d"),
     "norm": ("pre", "post"),
     "position": ("learned", "sincos", "sinusoid"),
-    "pooling": ("cls", "cls_dist", "mean", "attention"),
+    "pooling": ("cls", "cls_dist", "mean", "attention", "layers"),
     "score": ("cls", "attention"),
 }
 
@@ -36,7 +36,8 @@ class EncoderConfig:
     norm_eps: float = 1e-6
     head_norm_eps: float = 1e-6
     position: Literal["learned", "sincos", "sinusoid"] = "sincos"  # sinusoid: of time alone, as in Whisper
-    pooling: Literal["cls", "cls_dist", "mean", "attention"] = "cls"  # attention: a mean with learned weights
+    # attention: a mean with learned weights; layers: beside it mean and maximum of the patches after each block
+    pooling: Literal["cls", "cls_dist", "mean", "attention", "layers"] = "cls"
     token_norm: bool = False  # with mean pooling: tokens pass a LayerNorm before their mean, as in Whisper
     head_norm: bool = True  # the head begins with a LayerNorm
     layer_weights: bool = False  # tokens are a weighted sum of what enters the first block and leaves each one
@@ -114,7 +115,17 @@ class EncoderConfig:
     @property
     def has_summary(self) -> bool:
         """Whether `Encoded.prefix` begins with one vector for the whole clip."""
-        return self.prefix_tokens > 0 or self.pooling == "attention"
+        return self.prefix_tokens > 0 or self.pools_by_attention
+
+    @property
+    def pools_by_attention(self) -> bool:
+        """Whether one vector is made of all tokens with learned weights."""
+        return self.pooling in ("attention", "layers")
+
+    @property
+    def pooled_width(self) -> int:
+        """The size of the vector that a head reads."""
+        return self.width * (1 + 2 * self.depth) if self.pooling == "layers" else self.width
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values."""

@@ -24,6 +24,7 @@ class Encoded(Generic[Array]):
     stages: list[Array]  # per block that pruned: (B, K_s) int64 grid cells of its survivors; -1 on padding
     dropped: Array | None = None  # (B, N, D) last state of each dropped patch at its cell, zeros elsewhere
     source: Array | None = None  # (B, N) the token each patch is in, -1: dropped; with `dropped`, or after mixing
+    layers: Array | None = None  # (B, 2 * depth * D) what pooling "layers" adds for the head; not of exported graphs
     fused: bool = False  # the last token of each clip is the remainder of what was dropped
     padded: bool = False  # clips kept different numbers of patches, so `mask` is not all True
 
@@ -39,13 +40,14 @@ class Encoded(Generic[Array]):
             stages=[_array(stage) for stage in self.stages],
             dropped=None if self.dropped is None else _array(self.dropped),
             source=None if self.source is None else _array(self.source),
+            layers=None if self.layers is None else _array(self.layers),
         )
 
 
 def pooled(encoded: Encoded[Any], pooling: str) -> Any:
-    """Of tokens, the vector (B, D) that a head reads: CLS, the mean of CLS and distillation ("cls_dist"), the
-    mean over patches ("mean"), or that with learned weights ("attention")."""
-    if pooling in ("cls", "attention"):
+    """One vector (B, D) for each clip: CLS, the mean of CLS and distillation ("cls_dist"), the mean over patches
+    ("mean"), or that with learned weights ("attention" and "layers")."""
+    if pooling in ("cls", "attention", "layers"):
         return encoded.prefix[:, 0]
     if pooling == "cls_dist":
         return encoded.prefix[:, :2].mean(axis=1)

@@ -1,5 +1,6 @@
 """Recording -> labels: an encoder, its pooled output and a linear head."""
 
+import torch
 from torch import Tensor, nn
 
 from sonopsis.encoder import Encoded, Encoder, EncoderConfig
@@ -7,18 +8,23 @@ from sonopsis.pruning import Pruning
 
 
 class Head(nn.Module):
-    """LayerNorm (unless `norm` is False) and a linear layer: pooled output (B, D) -> logits (B, labels)."""
+    """LayerNorm (unless `norm` is False) and a linear layer: pooled output (B, D + further) -> logits (B, labels).
 
-    def __init__(self, width: int, labels: int, norm_eps: float = 1e-6, *, norm: bool = True) -> None:
+    The LayerNorm is of the first D numbers; `further` ones come on a scale of their own.
+    """
+
+    def __init__(self, width: int, labels: int, norm_eps: float = 1e-6, *, norm: bool = True, further: int = 0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=norm_eps) if norm else nn.Identity()
-        self.linear = nn.Linear(width, labels)
+        self.width = width
+        self.linear = nn.Linear(width + further, labels)
         nn.init.trunc_normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Pooled output (B, D) -> logits (B, labels)."""
-        logits: Tensor = self.linear(self.norm(pooled))
+        """Pooled output (B, D + further) -> logits (B, labels)."""
+        first = self.norm(pooled[:, : self.width])
+        logits: Tensor = self.linear(torch.cat([first, pooled[:, self.width :]], dim=1))
         return logits
 
 
@@ -28,7 +34,10 @@ class Tagger(nn.Module):
     def __init__(self, config: EncoderConfig, labels: int) -> None:
         super().__init__()
         self.encoder = Encoder(config)
-        self.head = Head(config.width, labels, config.head_norm_eps, norm=config.head_norm) if labels else None
+        further = config.pooled_width - config.width
+        self.head = (
+            Head(config.width, labels, config.head_norm_eps, norm=config.head_norm, further=further) if labels else None
+        )
 
     def forward(self, mel: Tensor, pruning: Pruning | None = None) -> Tensor:
         """Normalised log-Mel (B, T, M) -> logits (B, labels), computing only what the head reads."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sonopsis.encoder.block import Block
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
-from sonopsis.encoder.pooling import AttentionPooling
+from sonopsis.encoder.pooling import AttentionPooling, LayerStatistics, mean_and_maximum
 from sonopsis.encoder.positions import sincos_table, sinusoid_table
 from sonopsis.encoder.stem import make_stem
 from sonopsis.pruning.config import Pruning
@@ -25,6 +25,7 @@ class _Tokens:
     left: Survivors  # what these patches are
     bias: Tensor | None = None  # (B, 1, 1, P + K) added to the logits of attention
     summed: Tensor | None = None  # (B, P + K, D) the sum over layers so far, of an encoder with weights for them
+    blocks: list[Tensor] = field(default_factory=list)  # what the head reads of each block so far (B, 2 * D)
     stages: list[Tensor] = field(default_factory=list)  # per pruning block: grid cells of its survivors (B, K)
     dropped: Tensor | None = None  # (B, N + 1, D) last states of patches, if they are collected; last row: padding
 
@@ -51,7 +52,8 @@ class Encoder(nn.Module):
             Block(config, config.drop_path * i / steps) for i in range(config.depth)
         )
         self.norm = nn.LayerNorm(width, eps=config.norm_eps) if config.final_norm else nn.Identity()
-        self.pooling = AttentionPooling(width, config.heads) if config.pooling == "attention" else None
+        self.pooling = AttentionPooling(width, config.heads) if config.pools_by_attention else None
+        self.statistics = LayerStatistics(config.depth, width) if config.pooling == "layers" else None
         # Of what enters the first block and leaves each block, the last after the norm; softmax makes shares of them.
         self.layer_weights = nn.Parameter(torch.zeros(config.depth + 1)) if config.layer_weights else None
         self._initialise()
@@ -106,6 +108,8 @@ class Encoder(nn.Module):
         if state.summed is not None and self.layer_weights is not None:
             leaving = self.norm(state.x) if number == self.config.depth - 1 else state.x
             state.summed = state.summed + self.layer_weights.softmax(dim=0)[number + 1] * leaving
+        if self.statistics is not None:
+            state.blocks.append(mean_and_maximum(state.x[:, prefix:], _patches_in(state.left)))
         if number in pruning.keep:
             state.stages.append(state.left.cells)
 
@@ -133,6 +137,8 @@ class Encoder(nn.Module):
         encoded = self._encoded(state, left, tokens=tokens, prefix=x[:, :prefix])
         if self.pooling is not None:
             encoded.prefix = torch.cat([self.pooling(tokens, encoded.size * encoded.mask), encoded.prefix], dim=1)
+        if self.statistics is not None:
+            encoded.layers = self.statistics(state.blocks)
         if state.dropped is not None:
             survivors = torch.zeros_like(tokens[:, : left.patches])
             encoded.dropped = _put(state.dropped, left.cells, survivors)[:, :-1]
@@ -187,7 +193,10 @@ class Encoder(nn.Module):
         return self.norm_in(x), grid
 
     def pool(self, encoded: Encoded[Tensor]) -> Tensor:
-        """The vector a head reads (B, D): CLS, the mean of CLS and distillation, or a mean over patches."""
+        """The vector a head reads (B, pooled_width): CLS, the mean of CLS and distillation, or a mean over patches;
+        with pooling "layers" what each block makes of the patches follows it."""
+        if encoded.layers is not None:
+            return torch.cat([encoded.prefix[:, 0], encoded.layers], dim=1)
         if self.config.pooling in ("cls", "attention"):
             return encoded.prefix[:, 0]
         if self.config.pooling == "cls_dist":
@@ -219,6 +228,11 @@ class Encoder(nn.Module):
         nn.init.trunc_normal_(self.prefix, std=0.02)
         if self.config.position == "learned":
             nn.init.trunc_normal_(self.positions, std=0.02)
+
+
+def _patches_in(left: Survivors) -> Tensor:
+    """How many patches each token stands for (B, K), 0 for padding."""
+    return left.sizes() if left.mask is None else left.sizes() * left.mask
 
 
 def _put(grid: Tensor, index: Tensor, values: Tensor) -> Tensor:

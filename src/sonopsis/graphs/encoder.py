@@ -5,7 +5,7 @@
 `kept` says how many patches survive each pruning block; as many as there are is no pruning.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Tokens:
     index: str | None = None  # (B, K) grid cells; None: all of them
     grid: str | None = None  # (B, N, D) the last state of every patch so far, when it is collected
     averaged: bool = False  # x is the mean over patches, (B, 1, D)
+    blocks: list[str] = field(default_factory=list)  # mean and maximum (B, D) of the patches after each block so far
     summed: str | None = None  # (B, P + K, D) the sum over layers so far, of an encoder with weights for them
 
 
@@ -76,6 +77,9 @@ class EncoderGraph:
             if tokens.summed is not None:
                 leaving = self._norm(tokens.x) if number == config.depth - 1 else tokens.x
                 tokens.summed = g.op("Add", tokens.summed, g.op("Mul", self._share(number + 1), leaving))
+            if config.pooling == "layers":
+                patches = self.patches(tokens.x)
+                tokens.blocks += [g.mean(patches, 1), g.op("ReduceMax", patches, g.constant([1]), keepdims=0)]
         tokens.x = self._norm(tokens.x) if tokens.summed is None else tokens.summed
         if collect:
             tokens.grid = self._put(tokens, self.patches(tokens.x), batch)
@@ -86,13 +90,13 @@ class EncoderGraph:
         return self.g.slice(x, 1, self.prefix, END)
 
     def pooled(self, tokens: Tokens) -> str:
-        """The vector (B, D) that a head reads, as `Encoder.pool`."""
+        """The vector (B, D) that a head reads first, as `Encoder.pool`."""
         g = self.g
         if self.config.pooling == "cls":
             return g.op("Squeeze", g.slice(tokens.x, 1, 0, 1), g.constant([1]))
         if self.config.pooling == "cls_dist":
             return g.mean(g.slice(tokens.x, 1, 0, 2), 1)
-        if self.config.pooling == "attention":
+        if self.config.pools_by_attention:
             return self._weighted_mean(self.patches(tokens.x))
         return g.mean(tokens.x if tokens.averaged else self.patches(tokens.x), 1)
 
@@ -100,7 +104,7 @@ class EncoderGraph:
         """The prefix tokens (B, P, D), and before them what attention pooling makes, as `Encoded.prefix`."""
         g = self.g
         prefix = g.slice(tokens.x, 1, 0, self.prefix)
-        if self.config.pooling != "attention":
+        if not self.config.pools_by_attention:
             return prefix
         pooled = g.op("Unsqueeze", self.pooled(tokens), g.constant([1]))
         return g.op("Concat", pooled, prefix, axis=1) if self.prefix else pooled
@@ -111,6 +115,10 @@ class EncoderGraph:
         pooled = self.pooled(tokens)
         if self.config.head_norm:
             pooled = g.layer_norm(pooled, f"{self.scope}head.norm", self.config.head_norm_eps)
+        if tokens.blocks:
+            scope = f"{self.scope}encoder.statistics"
+            blocks = g.op("Sub", g.op("Concat", *tokens.blocks, axis=1), g.weight(f"{scope}.centre"))
+            pooled = g.op("Concat", pooled, g.op("Div", blocks, g.weight(f"{scope}.deviation")), axis=1)
         return g.linear(pooled, f"{self.scope}head.linear")
 
     def _prune(self, tokens: Tokens, number: int, kept: str, batch: str, collect: bool) -> None:

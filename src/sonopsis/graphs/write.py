@@ -62,7 +62,7 @@ def _encode(graph: Graph, config: EncoderConfig, labels: int, scope: str) -> str
     if labels:
         graph.output("logits", encoder.logits(tokens), ["batch", labels])
     graph.output("tokens", encoder.patches(tokens.x), ["batch", "survivors", config.width])
-    vectors = config.prefix_tokens + (config.pooling == "attention")
+    vectors = config.prefix_tokens + config.pools_by_attention
     graph.output("prefix", encoder.summary(tokens), ["batch", vectors, config.width])
     _output_stages(graph, stages)
     return "normalised log-Mel and how many patches survive each pruning block -> tokens, in the order of their cells"

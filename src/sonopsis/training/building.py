@@ -27,14 +27,19 @@ def build_tagger(start: Start, labels: list[str]) -> Tagger:
     if (trained := start.tagger) is None:
         return tagger
     missing, _ = tagger.encoder.load_state_dict(trained.encoder.state_dict(), strict=False)
-    assert all(name.startswith("pooling.") for name in missing)  # a run may begin to pool by attention
+    # A run may begin to pool by attention, or to read all blocks.
+    assert all(name.startswith(("pooling.", "statistics.")) for name in missing)
     if trained.head is not None and tagger.head is not None:
         pairs = [(new, start.labels.index(label)) for new, label in enumerate(labels) if label in start.labels]
         if pairs:
             new, old = (torch.tensor(rows) for rows in zip(*pairs, strict=True))
+            known = min(
+                tagger.head.linear.in_features, trained.head.linear.in_features
+            )  # the rest is of further blocks
             with torch.no_grad():
                 tagger.head.norm.load_state_dict(trained.head.norm.state_dict())
-                tagger.head.linear.weight[new] = trained.head.linear.weight[old]
+                tagger.head.linear.weight[new] = 0.0
+                tagger.head.linear.weight[new, :known] = trained.head.linear.weight[old, :known]
                 tagger.head.linear.bias[new] = trained.head.linear.bias[old]
     return tagger
 

@@ -69,7 +69,7 @@ class EncoderTraining:
     depth: int | None = None
     heads: int | None = None
     stem: Literal["patch", "conv"] | None = None
-    pooling: Literal["mean", "attention"] | None = None  # of an encoder without CLS; null: as in the model
+    pooling: Literal["mean", "attention", "layers"] | None = None  # of an encoder without CLS; null: as in the model
     window: float | None = None  # seconds that the model hears at once, where positions are computed; null: as it does
 
     def __post_init__(self) -> None:

@@ -143,6 +143,6 @@ def _changes(encoder: EncoderTraining) -> dict[str, Any]:
     """The fields of an encoder that a run sets anew."""
     names = ("drop_path", "pooling", *SIZES)
     changes = {name: value for name in names if (value := getattr(encoder, name)) is not None}
-    if encoder.pooling == "attention":  # tokens are normed for it anyway
+    if encoder.pooling in ("attention", "layers"):  # tokens are normed for it anyway
         changes["token_norm"] = False
     return changes

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sonopsis.data.clips import Clip, ClipBank
+from sonopsis.encoder.pooling import LayerStatistics
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.folder import ModelConfig
 from sonopsis.mel import MelConfig, mel_input
@@ -25,6 +26,7 @@ from sonopsis.training.start import Start, check_labels, choose_labels
 from sonopsis.training.teacher import Teacher
 
 VALIDATION_CLIPS = 12  # of each label
+STATISTICS_BATCH, STATISTICS_BATCHES = 16, 24  # examples that tell the scale of what a head reads of all blocks
 RARE = -4.0  # first logit of each of hundreds of classes, of which a clip has few
 
 
@@ -64,6 +66,18 @@ class Tagging:
                 raise ValueError(f"teacher.labels: {name!r} is one of the run's own labels")
             self.kept.append(len(self.labels) + self.teacher.names.index(name))
         self.fixed = freeze(self.module.encoder, config.encoder)
+        if self.module.encoder.statistics is not None and (
+            start.tagger is None or start.tagger.encoder.statistics is None
+        ):
+            self._fit_statistics(self.module.encoder.statistics)
+
+    def _fit_statistics(self, statistics: LayerStatistics) -> None:
+        """Find the scale of what a head reads of all blocks, on examples as they are in training."""
+        source = Mixtures(self.train, self.labels, self.start.mel, self.config.data, STATISTICS_BATCH, self.config.seed)
+        self.module.eval()
+        with torch.inference_mode():
+            found = [self.module.encoder(source.batch(step).mel).layers for step in range(STATISTICS_BATCHES)]
+            statistics.fit(torch.cat(found))
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Mixtures of training clips."""
