@@ -1,7 +1,7 @@
 """`sonopsis.load()`: a model with everything needed to go from a recording to labels and a sentence."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,16 @@ from tokenizers import Tokenizer
 
 from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows, probe
 from sonopsis.calibration import Calibration, grounded
-from sonopsis.decoding.consensus import TEMPERATURE, CaptionParser, agreement, consensus, label_parser, tag_support
+from sonopsis.decoding.consensus import (
+    TEMPERATURE,
+    CaptionParser,
+    agreement,
+    beginnings,
+    consensus,
+    label_parser,
+    order_support,
+    tag_support,
+)
 from sonopsis.decoding.options import DecodingOptions
 from sonopsis.decoding.sampling import Sampling
 from sonopsis.decoding.search import Hypothesis, decode
@@ -253,14 +262,15 @@ class Model:
             return WindowResult(0.0, end, [LabelScore(SILENCE, 1.0)], caption, score, embedding, "silence")
         if not request.captions:
             return self._window(end, self.probabilities(self.engine.logits(mel, pruning)[0]), request, embedding)
-        logits, prompt = self.engine.prompt(mel, pruning)
-        scores = self.probabilities(logits[0])
+        prompt = self.engine.prompt(mel, pruning)
+        scores = self.probabilities(prompt.logits[0])
         window = self._window(end, scores, request, embedding)
         heard = self._heard(scores)
         if not heard.any():
             return replace(window, caption=UNCLEAR_CAPTION)
-        (found,) = decode(self.engine.stepper(), prompt, self._decoding(request.beams))
-        return self._captioned(window, found, scores)
+        (found,) = decode(self.engine.stepper(), prompt.embeddings, self._decoding(request.beams))
+        begins = {} if prompt.steps is None else beginnings(prompt.steps[0].tolist(), self.labels)
+        return self._captioned(window, found, scores, begins)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Caption token ids -> text; raises ModelError for a model without a tokenizer."""
@@ -288,10 +298,14 @@ class Model:
         )
 
     def _captioned(
-        self, window: WindowResult, found: Sequence[Hypothesis], scores: NDArray[np.float32]
+        self,
+        window: WindowResult,
+        found: Sequence[Hypothesis],
+        scores: NDArray[np.float32],
+        begins: Mapping[str, int],
     ) -> WindowResult:
-        """A window with the best grounded hypothesis of a search as caption, of sampled ones that on which the others
-        and the tags agree; an unclear sound if none names only what the tags allow."""
+        """A window with the best grounded hypothesis of a search as caption, of sampled ones that on which the others,
+        the tags and the steps in which labels begin agree; an unclear sound if none names only what the tags allow."""
         taught = self.folder.config.distilled_labels  # no training caption names them
         tags = {name: score for name, score in zip(self.labels, scores.tolist(), strict=True) if name not in taught}
         drawn = self.folder.config.caption_samples and len(found) > 1
@@ -307,7 +321,8 @@ class Model:
         place, confidence = places[0], None
         if drawn:
             sequences = [hypothesis.ids for hypothesis in found]
-            place = consensus(sequences, [tag_support(labels, tags) for labels in named], places)
+            support = [tag_support(labels, tags) + order_support(labels, begins) for labels in named]
+            place = consensus(sequences, support, places)
             believed = [tags.get(label, 0.0) for label in set(named[place])]
             confidence = self._calibration.confidence(agreement(sequences, place), believed)
         best = found[place]

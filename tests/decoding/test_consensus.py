@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonopsis.decoding.consensus import agreement, consensus, label_parser, tag_support
+from sonopsis.decoding.consensus import (
+    ORDER_WEIGHT,
+    agreement,
+    beginnings,
+    consensus,
+    label_parser,
+    order_support,
+    tag_support,
+)
 
 
 def test_what_most_say_wins_over_what_one_says() -> None:
@@ -75,3 +83,22 @@ def test_what_is_not_allowed_is_not_chosen_and_still_counts() -> None:
         consensus(sequences, allowed=[])
     assert agreement(sequences, 4) == pytest.approx(1 / 5)  # with itself alone
     assert agreement([[1, 2]] * 3, 1) == 1
+
+
+def test_a_label_begins_where_it_first_reaches_half_of_its_maximum() -> None:
+    steps = [[0.1, 0.9, 0.01], [0.2, 0.1, 0.09], [0.5, 0.1, 0.0], [0.8, 0.1, 0.02]]
+    assert beginnings(steps, ["dog", "rain", "cat"]) == {"dog": 2, "rain": 0}
+
+
+def test_a_sentence_is_supported_by_the_order_in_which_its_labels_begin() -> None:
+    begins = {"dog": 2, "rain": 10, "bell": 11}
+    assert order_support(["dog", "rain"], begins) == ORDER_WEIGHT
+    assert order_support(["rain", "dog"], begins) == -ORDER_WEIGHT
+    assert order_support(["rain", "bell"], begins) == order_support(["bell", "rain"], begins) == 0  # together
+    assert order_support(["dog", "rain", "bell"], begins) == ORDER_WEIGHT / 2
+    assert order_support(["dog", "cat"], begins) == order_support(["dog"], begins) == order_support([], {}) == 0
+
+
+def test_labels_are_read_in_the_order_in_which_they_are_named() -> None:
+    parse = label_parser(["bell", "dog"])
+    assert list(parse("a dog, then a bell and a dog")) == ["dog", "bell"]

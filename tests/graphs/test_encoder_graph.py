@@ -164,17 +164,23 @@ def test_the_connector_is_that_of_torch(
     encoder = EncoderGraph(graph, config, "tagger.")
     mel, kept = encoder.inputs()
     tokens, _ = encoder.run(mel, kept, collect=layout == "concat")
-    prefix = ConnectorGraph(graph, encoder, fields).prefix(tokens, mel)
-    graph.output("prefix", prefix, ["batch", "length", 12])
+    reader = ConnectorGraph(graph, encoder, fields)
+    graph.output("prefix", reader.prefix(tokens, mel), ["batch", "length", 12])
+    if labels:
+        assert reader.steps is not None
+        graph.output("steps", reader.steps, ["batch", "steps", labels])
     graph.save(tmp_path / "graph.onnx", "")
     for batch, frames, rate in ((2, 256, 0.6), (1, 112, 1.0)):
         values = torch.randn(batch, frames, config.mels, generator=torch.Generator().manual_seed(frames))
         with torch.inference_mode():
             pruning = uniform(config.depth, rate)
             encoded: Encoded = module.encode(values, pruning, collect_dropped=layout == "concat")
-            expected = connector(encoded).numpy()
-        found = run(tmp_path / "graph.onnx", values, counts(config, frames, rate))["prefix"]
-        np.testing.assert_allclose(found, expected, atol=2e-5)
+            expected, recognised = connector.read(encoded)
+        found = run(tmp_path / "graph.onnx", values, counts(config, frames, rate))
+        np.testing.assert_allclose(found["prefix"], expected.numpy(), atol=2e-5)
+        if recognised is not None:
+            steps = recognised[:, :-1] if summary else recognised
+            np.testing.assert_allclose(found["steps"], steps.sigmoid().numpy(), atol=2e-5)
 
 
 def test_weights_stay_where_they_are(tmp_path: Path) -> None:

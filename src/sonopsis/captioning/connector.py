@@ -123,6 +123,10 @@ class Connector(nn.Module):
         """`read` of pooled time steps (B, t, F * D), of the layout concat, and one vector for the clip (B, D)."""
         return self._scored(self.mlp(self.norm(steps)), summary)
 
+    def in_time(self, logits: Tensor) -> Tensor:
+        """Of the logits of `read` (B, t + 1, labels), each label's probability in each time step (B, t, labels)."""
+        return (logits[:, :-1] if self.summary is not None else logits).sigmoid()
+
     def reduced(self, vectors: Tensor) -> Tensor:
         """Time steps and summary (B, t + 1, E) with `reduction` steps averaged into one."""
         if self.summary is None:

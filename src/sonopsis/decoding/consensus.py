@@ -10,11 +10,15 @@ measurements).
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 
-CaptionParser = Callable[[str], Collection[str]]  # a sentence -> the labels that it names
+CaptionParser = Callable[[str], Sequence[str]]  # a sentence -> the labels that it names, in the order of happening
 
 TEMPERATURE = 0.6  # of the captions that are sampled for a consensus
 LONGEST = 2  # tokens in a row that are compared; pairs of tokens carry the order of events
+ORDER_WEIGHT = 0.5  # weight of the agreement of a sentence's order with when its labels begin
+FAINTEST = 0.1  # least probability that a label must reach in some time step to have a beginning
+APART = 2  # time steps between two beginnings that tell an order
 TAG_WEIGHT = 2.0  # weight of the agreement with the tags beside the agreement with other captions
 
 
@@ -49,6 +53,26 @@ def tag_support(named: Collection[str], scores: Mapping[str, float]) -> float:
     return TAG_WEIGHT * 2 * right / max(len(named) + sum(scores.values()), 1e-9)
 
 
+def beginnings(steps: Sequence[Sequence[float]], labels: Sequence[str]) -> dict[str, int]:
+    """The time step in which each label begins, of probabilities (t, labels): the first one with half of its maximum.
+
+    Labels that never reach FAINTEST are left out.
+    """
+    found = {}
+    for label, track in zip(labels, zip(*steps, strict=True), strict=True):
+        if (most := max(track)) >= FAINTEST:
+            found[label] = next(step for step, score in enumerate(track) if score >= most / 2)
+    return found
+
+
+def order_support(named: Sequence[str], begins: Mapping[str, int]) -> float:
+    """`ORDER_WEIGHT` times the mean over neighbours among the labels that a caption names, in its order of happening: 1
+    if they begin in that order, -1 if in the other one, 0 if together or if one of them was not heard to begin."""
+    pairs = list(pairwise(named))
+    known = [begins[b] - begins[a] for a, b in pairs if a in begins and b in begins]
+    return ORDER_WEIGHT * sum((gap >= APART) - (gap <= -APART) for gap in known) / max(len(pairs), 1)
+
+
 def label_parser(labels: Collection[str]) -> CaptionParser:
     """A parser for labels without a word table: a sentence names a label if it holds the label's words in a row.
 
@@ -58,13 +82,15 @@ def label_parser(labels: Collection[str]) -> CaptionParser:
 
     def parse(text: str) -> list[str]:
         found = text.lower().replace(",", " ").replace(".", " ").split()
-        return [label for label, runs in names.items() if any(run and _holds(found, run) for run in runs)]
+        places = {label: min(_places(found, run) for run in runs if run) for label, runs in names.items() if any(runs)}
+        return sorted((label for label in places if places[label] < len(found)), key=places.__getitem__)
 
     return parse
 
 
-def _holds(words: list[str], run: list[str]) -> bool:
-    return any(words[start : start + len(run)] == run for start in range(len(words) - len(run) + 1))
+def _places(words: list[str], run: list[str]) -> int:
+    """Where the words of `run` begin to stand in a row; the number of words where they do not."""
+    return next((start for start in range(len(words)) if words[start : start + len(run)] == run), len(words))
 
 
 def _grams(sequence: Sequence[int]) -> Counter[tuple[int, ...]]:

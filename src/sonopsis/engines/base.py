@@ -1,5 +1,6 @@
 """What every engine computes: log-Mel in; logits, tokens and a prompt out; and a stepper that continues prompts."""
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,15 @@ from sonopsis.encoder.encoded import Encoded
 from sonopsis.pruning.config import Pruning
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a captioner hears in clips."""
+
+    logits: Floats  # (B, labels) of tags
+    embeddings: Any  # (B, L + 1, E) what `stepper` reads
+    steps: Floats | None  # (B, t, labels) how probable each label is in each time step; None: the connector tells not
 
 
 class Engine(Protocol):
@@ -26,8 +36,8 @@ class Engine(Protocol):
     def encode(self, mel: Any, pruning: Pruning | None) -> Encoded[Any]:
         """Normalised log-Mel (B, T, M) -> surviving tokens with their grid positions, as NumPy."""
 
-    def prompt(self, mel: Any, pruning: Pruning | None) -> tuple[Floats, Any]:
-        """Normalised log-Mel (B, T, M) -> tag logits (B, labels), and the prompt that `stepper` reads."""
+    def prompt(self, mel: Any, pruning: Pruning | None) -> Prompt:
+        """Normalised log-Mel (B, T, M) -> tags, what `stepper` reads, and labels in time."""
 
     def stepper(self) -> Stepper:
         """A language model that reads prompts and continues them, for one call of `sonopsis.decoding.decode`."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sonopsis.decoding.search import Ids, Stepper
 from sonopsis.encoder.encoded import Encoded
-from sonopsis.engines.base import Floats
+from sonopsis.engines.base import Floats, Prompt
 from sonopsis.engines.runners import Arrays, Runner, open_runner
 from sonopsis.files import ModelError
 from sonopsis.folder import ModelFolder
@@ -55,10 +55,10 @@ class ExportedEngine:
             stages=[] if pruning is None else stages,
         )
 
-    def prompt(self, mel: Any, pruning: Pruning | None) -> tuple[Floats, Floats]:
-        """Normalised log-Mel (B, T, M) -> tag logits (B, labels), and the language model's prompt (B, L + 1, E)."""
+    def prompt(self, mel: Any, pruning: Pruning | None) -> Prompt:
+        """Normalised log-Mel (B, T, M) -> tags, what `stepper` reads, and labels in time."""
         out = self._run(CAPTION, mel, pruning)
-        return out["logits"], out["prompt"]
+        return Prompt(out["logits"], out["prompt"], out.get("steps"))
 
     def stepper(self) -> Stepper:
         """The prefill and step graphs as a stepper."""

@@ -10,7 +10,7 @@ from sonopsis.decoding.search import Stepper
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.onednn import make_fast
 from sonopsis.encoder.tagger import Tagger
-from sonopsis.engines.base import Floats
+from sonopsis.engines.base import Floats, Prompt
 from sonopsis.lora import has_unmerged
 from sonopsis.mamba2.model import Decoder, Mamba2LM
 from sonopsis.pruning.config import Pruning
@@ -42,12 +42,14 @@ class TorchEngine:
         return self.tagger.encode(self._tensor(mel), pruning).numpy()
 
     @torch.inference_mode()
-    def prompt(self, mel: Any, pruning: Pruning | None) -> tuple[Floats, torch.Tensor]:
-        """Normalised log-Mel (B, T, M) -> tag logits (B, labels), and the language model's prompt (B, L + 1, E)."""
+    def prompt(self, mel: Any, pruning: Pruning | None) -> Prompt:
+        """Normalised log-Mel (B, T, M) -> tags, what `stepper` reads, and labels in time."""
         assert isinstance(self.module, Captioner)
         encoded = self.module.encode(self._tensor(mel), pruning)
         logits = self.tagger.logits(encoded).float().cpu().numpy()
-        return logits, self.module.prompt(self.module.connector(encoded))
+        prefix, recognised = self.module.connector.read(encoded)
+        steps = None if recognised is None else self.module.connector.in_time(recognised).float().cpu().numpy()
+        return Prompt(logits, self.module.prompt(prefix), steps)
 
     def stepper(self) -> Stepper:
         """The language model, or its prepared copy, as a stepper."""

@@ -12,6 +12,7 @@ class ConnectorGraph:
         self.g = graph
         self.encoder = encoder
         self.config = config
+        self.steps: str | None = None  # (B, t, labels) probabilities of labels in time, once `prefix` has scored them
 
     def prefix(self, tokens: Tokens, mel: str) -> str:
         """Prefix vectors (B, L, E) of an encoder's tokens."""
@@ -19,6 +20,7 @@ class ConnectorGraph:
         vectors = self._vectors(tokens, mel)
         if self.config.labels:
             scores = g.op("Sigmoid", g.linear(vectors, "connector.score"))
+            self.steps = g.slice(scores, 1, 0, -1) if self.config.summary else scores
             gated = g.op("Mul", g.weight("connector.gate"), vectors)
             vectors = g.op("Add", g.linear(scores, "connector.embed"), gated)
         if self.config.reduction == 1:
@@ -37,7 +39,7 @@ class ConnectorGraph:
             vectors = self._ordered(self._mlp(self.encoder.patches(tokens.x)), tokens, mel)
         if not self.config.summary:
             return vectors
-        if self.encoder.prefix and self.encoder.config.pooling != "attention":
+        if self.encoder.prefix and not self.encoder.config.pools_by_attention:
             first = g.slice(tokens.x, 1, 0, 1)
         else:
             first = g.op("Unsqueeze", self.encoder.pooled(tokens), g.constant([1]))

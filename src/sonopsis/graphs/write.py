@@ -75,7 +75,10 @@ def _caption(graph: Graph, config: EncoderConfig, model: ModelConfig, lm: Mamba2
     connector = model.connector
     tokens, _ = encoder.run(mel, kept, collect=connector.layout == "concat")
     graph.output("logits", encoder.logits(tokens), ["batch", len(model.labels)])
-    prefix = ConnectorGraph(graph, encoder, connector).prefix(tokens, mel)
+    reader = ConnectorGraph(graph, encoder, connector)
+    prefix = reader.prefix(tokens, mel)
+    if reader.steps is not None:
+        graph.output("steps", reader.steps, ["batch", "steps", len(model.labels)])
     batch = graph.op("Concat", graph.slice(graph.op("Shape", mel), 0, 0, 1), graph.constant([1]), axis=0)
     start = LMGraph(graph, lm, "lm.").embed(graph.op("Expand", graph.constant(model.end_of_text), batch))
     graph.output("prompt", graph.op("Concat", prefix, start, axis=1), ["batch", "length", lm.width])

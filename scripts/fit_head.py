@@ -1,0 +1,188 @@
+"""Give a tagger a second head, which reads all blocks of its frozen encoder, and join both into one.
+
+python scripts/fit_head.py FOLDER MANIFEST OUT     # a tagger's folder -> another folder
+
+The second head is a logistic regression of each label on mean and maximum of the tokens after each block, and on what
+the first head reads, over the training clips as they are and once more as training mixes and changes them. Labels have
+equal weight. The joint head is a weighted mean of both on one scale; its share is the one with the highest sum of mAP
+and balanced accuracy on validation clips. Labels that only a teacher knows keep their first head.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import sonopsis
+from sonopsis.audio import SAMPLE_RATE
+from sonopsis.data.activity import Samples
+from sonopsis.data.clips import Clip, ClipBank
+from sonopsis.data.fetch import default_root
+from sonopsis.data.manifest import read
+from sonopsis.encoder.pooling import LayerStatistics
+from sonopsis.encoder.tagger import Head, Tagger
+from sonopsis.mel import FRAME_RATE, MelConfig, mel_input
+from sonopsis.metrics.tagging import balanced_accuracy, mean_average_precision
+from sonopsis.modules import save
+from sonopsis.pruning import uniform
+from sonopsis.training.batches import Mixtures
+from sonopsis.training.config import DataConfig
+
+SHORTEST = 0.05  # seconds; of less, a token says nothing
+LONGEST = 5.0  # seconds heard of a training clip
+MOST = 300  # training clips of each label, so that speech and drums take no hours
+RATES = (1.0, 0.8, 0.7, 0.5)  # keep rates at which training clips are heard in turn
+MIXTURES, IN_A_BATCH = 250, 16  # batches of mixtures, and examples in each
+DECAY = 5e-3  # of the squares of the weights, of inputs with a deviation of 1
+ITERATIONS = 200
+SHARES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7)  # of the second head in the joint one
+# As configs/ear-tagger.yaml changes examples.
+CHANGES = DataConfig(
+    seconds=LONGEST, shortest=0.64, label_power=0.0, speed=0.15, reverb=0.25, equaliser_db=0.0, filter_db=4.0,
+    band_limit=0.15, device=0.2, codec=0.1, quieter_db=12.0, time_masks=1, time_mask_frames=20, frequency_masks=1,
+    frequency_mask_bins=8,
+)  # fmt: skip
+
+
+def main(folder: Path, manifest: Path, out: Path) -> float:
+    """Write the folder with the joint head; returns the share of the second one."""
+    model = sonopsis.load(folder, engine="torch")
+    config = model.folder.config
+    labels = [name for name in config.labels if name not in config.distilled_labels]
+    tagger = Tagger(replace(config.encoder, pooling="layers"), len(config.labels)).eval()
+    first = model.module
+    assert isinstance(first, Tagger) and first.head is not None and tagger.head is not None
+    assert tagger.encoder.statistics is not None
+    tagger.encoder.load_state_dict(first.encoder.state_dict(), strict=False)
+    banks = {split: ClipBank(read(manifest, split), default_root()) for split in ("train", "validation")}  # type: ignore[arg-type]
+    sources = [
+        alone(tagger, model.folder.mel, banks["train"], labels),
+        mixed(tagger, model.folder.mel, banks["train"], labels),
+    ]
+    pooled, targets = (torch.cat(parts) for parts in zip(*(pair for source in sources for pair in source), strict=True))
+    # The statistics have no scale before they are fitted to what was heard of the training clips.
+    held_out = list(alone(tagger, model.folder.mel, banks["validation"], labels, most=None, rate=model.keep_rate))
+    width = config.encoder.width
+    tagger.encoder.statistics.fit(pooled[:, width:])
+    inputs = Inputs(first.head, tagger.encoder.statistics)
+    print(f"{len(targets)} training examples", flush=True)
+    second = regression(inputs.of(pooled), targets)
+    pooled, targets = (torch.cat(parts) for parts in zip(*held_out, strict=True))
+    own = torch.tensor([config.labels.index(name) for name in labels])
+    heads = {share: joined(first.head.linear, second, own, inputs.of(pooled), share) for share in SHARES}
+    figures = {share: quality(targets, head(inputs.of(pooled))[:, own]) for share, head in heads.items()}
+    for share, (precision, right) in figures.items():
+        print(f"share {share:g} of the second head: mAP {precision:.3f}, balanced accuracy {right:.3f}", flush=True)
+    best = max(figures, key=lambda share: sum(figures[share]))
+    with torch.no_grad():
+        tagger.head.norm.load_state_dict(first.head.norm.state_dict())
+        tagger.head.linear.load_state_dict(heads[best].state_dict())
+    save(tagger, out, replace(config, encoder=tagger.encoder.config, thresholds={}, calibration=None), model.folder.mel)
+    return best
+
+
+@torch.inference_mode()
+def alone(
+    tagger: Tagger, mel: MelConfig, bank: ClipBank, labels: Sequence[str], *, most: int | None = MOST,
+    rate: float | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
+    """What a head reads of each clip (1, pooled_width), before it is on one scale, and its labels (1, labels).
+
+    Of training clips `most` of each label, at most LONGEST seconds, at changing keep rates; of others all.
+    """
+    taken: dict[str, int] = {}
+    for number, clip in enumerate(sorted(bank.rows, key=lambda clip: (clip.sha256, clip.start))):
+        known = [labels.index(name) for name in clip.labels if name in labels]
+        samples = _samples(bank, clip, mel.frames / FRAME_RATE if most is None else LONGEST)
+        name = clip.labels[0] if clip.labels else ""
+        taken[name] = taken.get(name, 0) + 1
+        if not known or len(samples) < SHORTEST * SAMPLE_RATE or (most is not None and taken[name] > most):
+            continue
+        target = torch.zeros(1, len(labels))
+        target[0, known] = 1.0
+        pruning = uniform(tagger.encoder.config.depth, RATES[number % len(RATES)] if rate is None else rate)
+        inputs = torch.from_numpy(mel_input(samples, mel))
+        yield tagger.encoder.pool(tagger.encoder(inputs, pruning)), target
+
+
+@torch.inference_mode()
+def mixed(tagger: Tagger, mel: MelConfig, bank: ClipBank, labels: list[str]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same of batches of mixtures, changed as in training."""
+    source = Mixtures(bank, labels, mel, CHANGES, IN_A_BATCH, 0)
+    for step in range(MIXTURES):
+        batch = source.batch(step)
+        pruning = uniform(tagger.encoder.config.depth, RATES[step % len(RATES)])
+        yield tagger.encoder.pool(tagger.encoder(batch.mel, pruning)), batch.labels
+
+
+def regression(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (labels, W) and biases (labels,) of a logistic regression of targets (C, labels) on inputs (C, W)."""
+    count = targets.sum(dim=0).clamp(min=1)
+    balance = (targets / count).sum(dim=1, keepdim=True)  # each label weighs the same
+    balance = balance / balance.mean()
+    scale = inputs.std(dim=0).clamp(min=1e-6)
+    inputs = inputs / scale
+    weight = torch.zeros(targets.shape[1], inputs.shape[1], requires_grad=True)
+    bias = torch.full((targets.shape[1],), -3.0, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        each = functional.binary_cross_entropy_with_logits(inputs @ weight.T + bias, targets, reduction="none")
+        value = (balance * each).sum(dim=1).mean() + DECAY * weight.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)  # type: ignore[arg-type]
+    return weight.detach() / scale, bias.detach()
+
+
+class Inputs:
+    """What the joint head reads: the normed vector of the first head, then the statistics of the blocks."""
+
+    def __init__(self, first: Head, statistics: LayerStatistics) -> None:
+        self.norm, self.width, self.statistics = first.norm, first.width, statistics
+
+    def of(self, pooled: Tensor) -> Tensor:
+        """Of pooled vectors whose statistics are on no scale yet (C, pooled_width)."""
+        with torch.no_grad():
+            parts = self.norm(pooled[:, : self.width]), self.statistics([pooled[:, self.width :]])
+        return torch.cat(parts, dim=1)
+
+
+@torch.no_grad()
+def joined(first: nn.Linear, second: tuple[Tensor, Tensor], own: Tensor, seen: Tensor, share: float) -> nn.Linear:
+    """One head: the mean of both with `share` of the second one, each on the scale that its logits of the inputs `seen`
+    (C, W) have, on that of the first. Rows that are not in `own` are the first head's."""
+    head = nn.Linear(seen.shape[1], first.out_features)
+    head.weight.zero_()
+    head.weight[:, : first.in_features] = first.weight
+    head.bias.copy_(first.bias)
+    mine = head(seen)[:, own]
+    theirs = seen @ second[0].T + second[1]
+    ratio = mine.std() / theirs.std()
+    head.weight[own] = (1 - share) * head.weight[own] + share * ratio * second[0]
+    head.bias[own] = (1 - share) * head.bias[own] + share * (ratio * (second[1] - theirs.mean()) + mine.mean())
+    return head
+
+
+def quality(targets: Tensor, logits: Tensor) -> tuple[float, float]:
+    """mAP, and balanced accuracy of the clips of one label."""
+    single = targets.sum(dim=1) == 1
+    right = balanced_accuracy(targets[single].argmax(1).numpy(), logits[single].argmax(1).detach().numpy())
+    return mean_average_precision(targets.numpy(), logits.detach().numpy()), right
+
+
+def _samples(bank: ClipBank, clip: Clip, seconds: float) -> Samples:
+    end = min(clip.end, clip.start + seconds)
+    return bank.read(clip.path)[round(clip.start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(f"usage: {sys.argv[0]} FOLDER MANIFEST OUT")
+    main(*map(Path, sys.argv[1:]))
