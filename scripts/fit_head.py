@@ -48,7 +48,7 @@ def main(folder: Path, manifest: Path, out: Path) -> float:
     assert isinstance(first, Tagger) and first.head is not None and tagger.head is not None
     assert tagger.encoder.statistics is not None
     tagger.encoder.load_state_dict(first.encoder.state_dict(), strict=False)
-    banks = {split: ClipBank(read(manifest, split), default_root()) for split in ("train", "validation")}  # type: ignore[arg-type]
+    banks = {split: ClipBank(read(manifest, split), default_root()) for split in ("train", "validation")}
     taught = {name for row in banks["train"].rows for name in row.labels}
     labels = [name for name in config.labels if name in taught]
     examples = list(heard(tagger, model.folder.mel, banks["train"], labels))
@@ -116,7 +116,7 @@ def regression(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         value.backward()
         return value
 
-    optimizer.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)
     return weight.detach() / scale, bias.detach()
 
 
