@@ -1,16 +1,19 @@
 """Configurations: overrides, types, unknown keys, and that the ones in the repository are valid."""
 
+import re
+from collections.abc import Iterator
+from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from sonopsis.folder import DEFAULT_MODEL, describe
 from sonopsis.scenes.vocabulary import LEAVES
-from sonopsis.training.config import LanguageModelSizes, LoRASettings
+from sonopsis.training.config import EncoderTraining, LanguageModelSizes, LoRASettings, TrainConfig
 from sonopsis.training.configfile import dump_config, load_config
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -23,6 +26,37 @@ def test_the_default_model_is_trained_on_all_labels_of_the_vocabulary() -> None:
     labels = load_config(Path(__file__).parents[2] / "configs" / "small-tagger.yaml").labels
     assert sorted(labels) == sorted(LEAVES)
     assert labels[:50] == describe(DEFAULT_MODEL).config.labels
+
+
+def test_pretrained_and_drawn_encoders_are_fine_tuned_alike() -> None:
+    pretraining, pretrained, drawn = (
+        load_config(Path(__file__).parents[2] / "configs" / "pruning" / f"{name}.yaml")
+        for name in ("masked", "masked-tagger", "scratch-tagger")
+    )
+    assert pretrained.model == f"{pretraining.output}/model"
+    same: dict[str, Any] = {"output": "", "model": "", "encoder": EncoderTraining()}
+    assert replace(pretrained, **same) == replace(drawn, **same)
+    sizes: dict[str, Any] = {"stem": pretraining.encoder.stem, "depth": pretraining.encoder.depth}
+    assert replace(pretrained.encoder, **sizes) == drawn.encoder
+    assert drawn.model == pretraining.model
+
+
+def keys_of(kind: type) -> Iterator[str]:
+    """The keys of a configuration, those of sections with the name of the section and a dot."""
+    for key, hint in get_type_hints(kind).items():
+        sections = [choice for choice in (hint, *get_args(hint)) if is_dataclass(choice)]
+        yield from (f"{key}.{below}" for section in sections for below in keys_of(section)) if sections else [key]
+
+
+def test_the_page_on_training_has_every_key() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text().split("### Keys")[1].split("## Recipes")[0]
+    documented = set()
+    for row in re.findall(r"^\| (`.*)", page, flags=re.MULTILINE):
+        first, *others = re.findall(r"`([\w.]+)`", row.split(" | ")[0])
+        documented |= {first, *(first.rpartition(".")[0] + name if name[0] == "." else name for name in others)}
+        if first == "language_model":  # one row for all sizes
+            documented |= {f"{first}.{name}" for name in re.findall(r"`(\w+)`", row)}
+    assert set(keys_of(TrainConfig)) - documented == set()
 
 
 def written(folder: Path, text: str = "") -> Path:

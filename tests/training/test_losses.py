@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from sonopsis.captioning.config import ConnectorConfig, Layout
-from sonopsis.training.losses import caption_loss, connector_losses, tag_loss
+from sonopsis.training.losses import caption_loss, connector_losses, reconstruction_loss, tag_loss
 from sonopsis.training.tokens import PADDING
 
 
@@ -62,3 +63,30 @@ def test_patches_must_name_each_label_somewhere(layout: Layout) -> None:
     assert whole.item() == pytest.approx(0, abs=1e-6) and timing.item() == 0
     whole, _ = connector_losses(-patches[:, 2:3], LABELS, SOUNDING, config(layout, summary=False))
     assert whole.item() == pytest.approx(40, abs=1e-3)
+
+
+def test_hidden_patches_are_compared_with_themselves_less_mean_by_deviation() -> None:
+    rng = np.random.default_rng(0)
+    patches, predicted = rng.normal(3, 2, (2, 5, 6)), rng.normal(0, 1, (2, 5, 6))
+    visible = np.array([[0, 3], [1, 4]])
+    errors = []
+    for clip in range(2):
+        for cell in set(range(5)) - set(visible[clip].tolist()):
+            values = patches[clip, cell]
+            target = (values - values.mean()) / np.sqrt(values.var(ddof=1) + 1e-6)
+            errors += [(p - t) ** 2 for p, t in zip(predicted[clip, cell], target, strict=True)]
+    loss = reconstruction_loss(*map(torch.from_numpy, (predicted.astype(np.float32), patches, visible)))
+    assert loss.item() == pytest.approx(sum(errors) / len(errors), rel=1e-6)
+
+
+def test_neither_visible_patches_nor_the_level_of_hidden_ones_count() -> None:
+    torch.manual_seed(0)
+    patches, predicted, visible = torch.randn(1, 4, 6), torch.randn(1, 4, 6), torch.tensor([[2]])
+    loss = reconstruction_loss(predicted, patches, visible)
+    assert reconstruction_loss(predicted, 3 * patches + 5, visible).item() == pytest.approx(loss.item(), rel=1e-4)
+    predicted[0, 2] += 9.0
+    assert reconstruction_loss(predicted, patches, visible).item() == loss.item()
+    target = (patches - patches.mean(-1, keepdim=True)) / patches.std(-1, keepdim=True)
+    assert reconstruction_loss(target, patches, visible).item() < 1e-9
+    still = torch.full((1, 4, 6), 2.5)  # padding: no deviation to divide by
+    assert reconstruction_loss(torch.zeros(1, 4, 6), still, visible).item() == 0.0

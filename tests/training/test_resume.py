@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,14 +89,24 @@ def wait_for_step(process: "subprocess.Popen[bytes]", log: Path, step: int) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [("tagging", signal.SIGKILL), ("tagging", signal.SIGINT), ("tagging", signal.SIGTERM), ("masked", signal.SIGKILL)],
+)
 def test_a_run_killed_at_any_step_ends_with_the_same_weights(
-    number: signal.Signals, write_run: Callable[..., Path], tmp_path: Path
+    stage: str, number: signal.Signals, write_run: Callable[..., Path], tmp_path: Path, root: Path
 ) -> None:
-    """Random keep rates, dropout of blocks and the composed batches go on where they were."""
-    keys = {"steps": STEPS, "save_every": 7, "validate_every": 5, "keep": "best", "encoder": {"drop_path": 0.3}}
-    whole = train(write_run("tagging", "whole", **keys))
-    path = write_run("tagging", "parts", **keys)
+    """Random keep rates and masks, dropout of blocks and the composed batches go on where they were."""
+    keys: dict[str, Any] = {
+        "steps": STEPS,
+        "save_every": 7,
+        "validate_every": 5,
+        "keep": "best",
+        "encoder": {"drop_path": 0.3},
+    }
+    keys["data"] = {"manifest": str(root / "manifest.jsonl")}
+    whole = train(write_run(stage, "whole", **keys))
+    path = write_run(stage, "parts", **keys)
     for step in (9, 20):
         process = start(path)
         wait_for_step(process, tmp_path / "parts" / "log.jsonl", step)

@@ -51,14 +51,15 @@ class Batch:
     sounding: Tensor | None = None  # (B, t, labels) 0 or 1: which labels sound in each time step of the connector
     heard: Tensor | None = None  # (B, 521) what the teacher hears, probabilities
     features: Heard | None = None  # what a frozen encoder made of the examples, in place of `mel`, which is empty then
+    visible: Tensor | None = None  # (B, K) int64: grid cells that masked pretraining shows, in time-major order
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
-        ids, sounding, heard = (
-            None if target is None else target.to(device) for target in (self.ids, self.sounding, self.heard)
+        ids, sounding, heard, visible = (
+            None if one is None else one.to(device) for one in (self.ids, self.sounding, self.heard, self.visible)
         )
         features = None if self.features is None else self.features.to(device)
-        return Batch(self.mel.to(device), self.labels.to(device), ids, sounding, heard, features)
+        return Batch(self.mel.to(device), self.labels.to(device), ids, sounding, heard, features, visible)
 
 
 class Mixtures:
@@ -91,7 +92,7 @@ class Mixtures:
         """The examples of one step: labels drawn evenly, then a family, then a clip, so that no session dominates."""
         rng = np.random.default_rng((self.seed, step))
         seconds = self._seconds(rng)
-        mels = np.empty((self.size, self._frames(seconds), self.mel.mels), np.float32)
+        mels = np.empty((self.size, example_frames(seconds, self.mel), self.mel.mels), np.float32)
         targets = np.zeros((self.size, len(self.labels)), np.float32)
         heard = []
         for i in range(self.size):
@@ -121,13 +122,6 @@ class Mixtures:
         drawn = self.data.shortest * (longest / self.data.shortest) ** rng.random()
         return max(LENGTH_DRAWN, round(drawn / LENGTH_DRAWN) * LENGTH_DRAWN)
 
-    def _frames(self, seconds: float) -> int:
-        """Mel frames of every example: what the front end makes of its samples."""
-        if self.mel.multiple is None:
-            return self.mel.frames
-        steps = -(-round(seconds * FRAME_RATE) // self.mel.multiple)
-        return min(self.mel.frames, steps * self.mel.multiple)
-
     def _mixture(self, rng: np.random.Generator, target: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:
         length = round(seconds * SAMPLE_RATE) + 240  # 240: the frames of the last 10 ms need a whole window
         mixed = (rng.standard_normal(length) * 10 ** (rng.uniform(-75, -45) / 20)).astype(np.float32)
@@ -140,7 +134,7 @@ class Mixtures:
             families = self.by_label[self._label(rng)]
             clips = families[sorted(families)[rng.integers(len(families))]]
             row = clips[rng.integers(len(clips))]
-            piece = augment_clip(_excerpt(self.bank.read(row.path), row.active, length, rng), self.data, rng)[:length]
+            piece = augment_clip(excerpt(self.bank.read(row.path), row.active, length, rng), self.data, rng)[:length]
             level = np.sqrt(np.mean(piece**2)) + 1e-5
             gain = 10 ** ((rng.uniform(-30, -14) if event == 0 else rng.uniform(-34, -16)) / 20) / level
             earliest, latest, heard = 0, length - len(piece), 1.0
@@ -161,10 +155,8 @@ class Mixtures:
         """An excerpt of a recording that nobody labelled, at a level as of a mixture."""
         row = bank.rows[rng.integers(len(bank.rows))]
         length = round(seconds * SAMPLE_RATE) + 240
-        piece = augment_clip(_excerpt(bank.read(row.path), row.active, length, rng), self.data, rng)[:length]
-        heard = np.pad(piece, (0, length - len(piece)))
-        gain = 10 ** (rng.uniform(-34, -14) / 20) / (np.sqrt(np.mean(piece**2)) + 1e-5)
-        return heard * np.float32(min(gain, 0.99 / (np.abs(piece).max() + 1e-6)))
+        piece = augment_clip(excerpt(bank.read(row.path), row.active, length, rng), self.data, rng)[:length]
+        return np.pad(levelled(piece, rng), (0, length - len(piece)))
 
     def _label(self, rng: np.random.Generator) -> str:
         """A label, drawn evenly or by a power of its number of clips."""
@@ -256,6 +248,30 @@ class Scenes:
         return [scene for batch in batches for scene in batch]
 
 
+def excerpt(
+    samples: NDArray[np.float32], active: Sequence[tuple[float, float]], length: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """At most `length` samples of a clip, beginning in one of its active stretches (seconds)."""
+    first, last = round(active[0][0] * SAMPLE_RATE), round(active[-1][1] * SAMPLE_RATE)
+    if last - first > length:
+        start, end = active[int(rng.integers(len(active)))]
+        first = min(round(rng.uniform(start, end) * SAMPLE_RATE), last - length)
+    return samples[first : min(first + length, last)]
+
+
+def example_frames(seconds: float, mel: MelConfig) -> int:
+    """Mel frames of every example of so many seconds: what the front end makes of its samples."""
+    if mel.multiple is None:
+        return mel.frames
+    return min(mel.frames, -(-round(seconds * FRAME_RATE) // mel.multiple) * mel.multiple)
+
+
+def levelled(piece: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Samples (S,) at a random level, as of a sound in a mixture, without clipping."""
+    gain = 10 ** (rng.uniform(-34, -14) / 20) / (np.sqrt(np.mean(piece**2)) + 1e-5)
+    return piece * np.float32(min(gain, 0.99 / (np.abs(piece).max() + 1e-6)))
+
+
 def stack(mels: list[NDArray[np.float32]], mel: MelConfig, multiple: int = 1) -> Tensor:
     """Normalised log-Mels of several lengths -> (B, T, M), padded as the front end pads.
 
@@ -334,17 +350,6 @@ class _Steps(IterableDataset[Batch]):
         offset, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for step in range(self.first + offset, self.last, stride):
             yield self.batch(step)
-
-
-def _excerpt(
-    samples: NDArray[np.float32], active: Sequence[tuple[float, float]], length: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """At most `length` samples of a clip, beginning in one of its active stretches (seconds)."""
-    first, last = round(active[0][0] * SAMPLE_RATE), round(active[-1][1] * SAMPLE_RATE)
-    if last - first > length:
-        start, end = active[int(rng.integers(len(active)))]
-        first = min(round(rng.uniform(start, end) * SAMPLE_RATE), last - length)
-    return samples[first : min(first + length, last)]
 
 
 def _overlapping(begin: int, end: int, length: int, whole: int) -> tuple[int, int]:

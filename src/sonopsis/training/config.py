@@ -9,7 +9,7 @@ from typing import Literal
 from sonopsis.captioning.config import Layout
 from sonopsis.pruning.config import ReducerName, ScoreName
 
-Stage = Literal["tagging", "verbalising", "captioning"]
+Stage = Literal["masked", "tagging", "verbalising", "captioning"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class EncoderTraining:
     depth: int | None = None
     heads: int | None = None
     stem: Literal["patch", "conv"] | None = None
-    pooling: Literal["mean", "attention", "layers"] | None = None  # of an encoder without CLS; null: as in the model
+    pooling: Literal["mean", "attention", "layers"] | None = None  # null: as in the model, which may be CLS
     window: float | None = None  # seconds that the model hears at once, where positions are computed; null: as it does
 
     def __post_init__(self) -> None:
@@ -100,6 +100,24 @@ class TeacherSettings:
             raise ValueError(f"weight must not be negative: {self.weight}")
         if not 0 <= self.unlabelled < 1:
             raise ValueError(f"unlabelled is a share, at least 0 and under 1, not {self.unlabelled}")
+
+
+@dataclass(frozen=True)
+class MaskedSettings:
+    """AudioMAE's pretraining (arXiv 2207.06405): most patches are hidden, and a decoder predicts them."""
+
+    ratio: float = 0.8  # share of patches that are hidden
+    masking: Literal["unstructured", "time_frequency"] = "unstructured"  # single patches, or whole columns and rows
+    decoder_width: int = 128
+    decoder_depth: int = 4
+    decoder_heads: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio < 1:
+            raise ValueError(f"ratio is a share, over 0 and under 1, not {self.ratio}")
+        for name in ("decoder_width", "decoder_depth", "decoder_heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -201,6 +219,7 @@ class TrainConfig:
     save_every: int = 500
     validate_every: int = 500
     teacher: TeacherSettings | None = None  # of the tagging stage; null: none
+    masked: MaskedSettings = field(default_factory=MaskedSettings)  # of the masked stage
     data: DataConfig = field(default_factory=DataConfig)
     pruning: PruningConfig = field(default_factory=PruningConfig)
 

@@ -1,5 +1,6 @@
 """Every loss of every stage."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -40,3 +41,16 @@ def connector_losses(
     if sounding is None:
         return whole, recognised.new_zeros(())
     return whole, tag_loss(steps.flatten(0, 1), sounding.flatten(0, 1))
+
+
+def reconstruction_loss(predicted: Tensor, patches: Tensor, visible: Tensor) -> Tensor:
+    """The mean squared error over hidden patches alone, `predicted` and `patches` (B, N, values), of which the cells
+    `visible` (B, K) were shown.
+
+    The target is each patch less its mean, by its deviation (arXiv 2207.06405, section 3.3, and MAE's `norm_pix_loss`).
+    """
+    centred = patches - patches.mean(dim=-1, keepdim=True)
+    target = centred / (patches.var(dim=-1, keepdim=True) + 1e-6).sqrt()
+    errors = (predicted.float() - target).square().mean(dim=-1)  # (B, N)
+    hidden = torch.ones_like(errors).scatter(1, visible, 0.0)
+    return (errors * hidden).sum() / hidden.sum()

@@ -18,7 +18,9 @@ def open_unlabelled(config: TrainConfig) -> ClipBank:
     root = Path(config.data.root) if config.data.root else default_root()
     listed = root / UNLABELLED
     if not listed.is_file():
-        raise ValueError(f"teacher.unlabelled: {listed} is missing; write it with `sonopsis data manifest`")
+        raise ValueError(
+            f"data.root: {listed}, the recordings without labels, is missing; write it with `sonopsis data manifest`"
+        )
     return ClipBank(read(listed, "train"), root, Path(config.data.cache) if config.data.cache else root / "cache")
 
 

@@ -23,7 +23,7 @@ def find_checkpoint(output: Path) -> tuple[Path | None, int]:
 def check_same_run(config: TrainConfig, saved: Path) -> None:
     """Raise ValueError when the run that left a checkpoint trained another model than this one."""
     before = load_config(saved)
-    parts = ("stage", "model", "labels", "connector", "language_model", "lora", "encoder", "teacher")
+    parts = ("stage", "model", "labels", "connector", "language_model", "lora", "encoder", "teacher", "masked")
     if changed := [part for part in parts if getattr(before, part) != getattr(config, part)]:
         raise ValueError(
             f"output: {saved.parent} holds a checkpoint of another run ({', '.join(changed)} differ); choose another "

@@ -18,12 +18,14 @@ from sonopsis.training.captioning import VALIDATION_SCENES, Captioning, training
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.configfile import load_config
 from sonopsis.training.loop import fit
+from sonopsis.training.masked import Masked
 from sonopsis.training.recordings import open_clips
 from sonopsis.training.start import Start, open_start
 from sonopsis.training.tagging import Tagging
 from sonopsis.training.verbalising import Verbalising
 
-TASKS: dict[str, type[Tagging] | type[Captioning]] = {
+TASKS: dict[str, type[Masked] | type[Tagging] | type[Captioning]] = {
+    "masked": Masked,
     "tagging": Tagging,
     "verbalising": Verbalising,
     "captioning": Captioning,

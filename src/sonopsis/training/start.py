@@ -143,6 +143,8 @@ def _changes(encoder: EncoderTraining) -> dict[str, Any]:
     """The fields of an encoder that a run sets anew."""
     names = ("drop_path", "pooling", *SIZES)
     changes = {name: value for name in names if (value := getattr(encoder, name)) is not None}
+    if encoder.pooling is not None:  # nothing trains CLS to attend to what matters
+        changes["score"] = "attention"
     if encoder.pooling in ("attention", "layers"):  # tokens are normed for it anyway
         changes["token_norm"] = False
     return changes
