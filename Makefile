@@ -23,7 +23,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[dev,train,hf,data,hub,export,openvino,fast]"
+	$(INSTALL) -e ".[dev,train,hf,data,hub,export,openvino,fast,report]"
 	touch $(VENV)/.core $@
 
 demo: $(VENV)/.core

@@ -34,6 +34,7 @@ FLOORS = (
     ("metrics",),
     ("training",),
     ("bench",),
+    ("study",),
     ("cli",),
     ("__main__",),
 )

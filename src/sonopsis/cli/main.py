@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import sonopsis
-from sonopsis.cli import bench, caption, data, eval, export, info, tag, train
+from sonopsis.cli import bench, caption, data, eval, export, info, study, tag, train
 
 app = typer.Typer(
     name="sonopsis",
@@ -55,3 +55,4 @@ app.command("export")(export.export)
 app.command("train")(train.train)
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
+app.add_typer(study.app, name="study")

@@ -86,7 +86,7 @@ def tag_scores(model: Model, rows: Sequence[Row], folders: Sequence[Path]) -> tu
     for i, (row, found) in enumerate(known):
         targets[i, found] = 1.0
         try:
-            scores[i] = _clip_scores(model, _read(folders, row.path, row.start, row.end))
+            scores[i] = _clip_scores(model, read_samples(folders, row.path, row.start, row.end))
         except AudioError:
             continue
     heard = ~np.isnan(scores[:, 0])
@@ -146,7 +146,7 @@ def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[P
 
     @cache
     def read_clip(path: str) -> NDArray[np.float32]:
-        return _read(folders, path, 0.0, CLIP_REACH)
+        return read_samples(folders, path, 0.0, CLIP_REACH)
 
     for scene in scenes:
         samples = render(scene, read_clip)
@@ -187,18 +187,27 @@ def choose_threshold(model: Model, scenes: Sequence[Scene], read_clip: Callable[
     return max((round(0.02 * step, 2) for step in range(1, 45)), key=score)
 
 
-def _clip_scores(model: Model, samples: NDArray[np.float32]) -> Floats:
-    """Tag probabilities (labels,) of a clip's first 30 s, averaged over windows."""
+def clip_mels(model: Model, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """A clip's first 30 s in windows of the model's length, each as normalised log-Mel (1, T, M)."""
     size = round(model.window * SAMPLE_RATE)
     starts = range(0, max(1, min(len(samples), round(CLIP_REACH * SAMPLE_RATE)) - SAMPLE_RATE // 10), size)
-    logits = [model.logits(mel_input(samples[start : start + size], model.folder.mel))[0] for start in starts]
-    return model.probabilities(np.stack(logits)).mean(axis=0, dtype=np.float64)
+    return [mel_input(samples[start : start + size], model.folder.mel) for start in starts]
 
 
-def _read(folders: Sequence[Path], path: str, start: float, end: float | None) -> NDArray[np.float32]:
+def read_samples(folders: Sequence[Path], path: str, start: float, end: float | None) -> NDArray[np.float32]:
+    """Samples (S,) at 16 kHz of a part of a file (in seconds), which is looked up in each folder in turn.
+
+    Raises AudioError when it cannot be read.
+    """
     file = next((folder / path for folder in folders if (folder / path).is_file()), folders[-1] / path)
     samples = load_audio(file)
     return samples[round(start * SAMPLE_RATE) : None if end is None else max(1, round(end * SAMPLE_RATE))]
+
+
+def _clip_scores(model: Model, samples: NDArray[np.float32]) -> Floats:
+    """Tag probabilities (labels,) of a clip's first 30 s, averaged over windows."""
+    logits = [model.logits(mel)[0] for mel in clip_mels(model, samples)]
+    return model.probabilities(np.stack(logits)).mean(axis=0, dtype=np.float64)
 
 
 def _interval(figure: Callable[[NDArray[np.int64]], float], labels: NDArray[np.int64]) -> list[float]:

@@ -1,0 +1,66 @@
+"""A study's figures as one HTML file that needs no network, with a JSON file of all numbers beside it."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from sonopsis.study import plots
+from sonopsis.study.tradeoff import cheapest
+from sonopsis.study.variants import UNPRUNED
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def write(report: dict[str, Any], page: Path, pictures: dict[str, Any]) -> None:
+    """Write the HTML file of a report of either study, and its numbers to the same name with the suffix .json."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.with_suffix(".json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.undefined = jinja2.StrictUndefined
+    environment.filters.update(percent=percent, points=points, interval=interval, signed=signed)
+    template = environment.get_template(f"{report['study']}.html")
+    text = template.render(report=report, whisper=report["encoder"]["family"] == "whisper", **pictures)
+    page.write_text(text, encoding="utf-8")
+
+
+def write_tradeoff(report: dict[str, Any], page: Path) -> None:
+    """The page of `sonopsis study pruning`."""
+    arms: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in report["rows"]:
+        if row["arm"] != UNPRUNED:
+            arms[row["arm"]].append({**row, "ratio": report["speed"]["ratio"][f"{row['arm']}@{row['keep_rate']:g}"]})
+    curves = {
+        figure: plots.curves(f"curve-{figure}", arms, figure, f"{label}, points", band="topk")
+        for figure, label in (("accuracy", "accuracy"), ("map", "mAP"))
+    }
+    best = cheapest(report["rows"], "topk")
+    names = {row["arm"] + "@" + format(row["keep_rate"], "g"): row for row in report["rows"]}
+    random = None if best is None else names.get(f"random@{best['keep_rate']:g}")
+    base = next(row for row in report["rows"] if row["arm"] == UNPRUNED)
+    write(report, page, {"arms": dict(arms), "curves": curves, "best": best, "random": random, "base": base})
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in percent, without the sign."""
+    return f"{100 * share:.{digits}f}"
+
+
+def signed(number: float, digits: int = 2) -> str:
+    """A number with its sign."""
+    return f"{number:+.{digits}f}".replace("-", MINUS)
+
+
+def points(difference: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return signed(100 * difference, 1)
+
+
+def interval(bounds: list[float] | None, digits: int = 1) -> str:
+    """A 95 % interval of shares, in percent or points."""
+    if bounds is None:
+        return "not known"
+    return f"{100 * bounds[0]:.{digits}f} to {100 * bounds[1]:.{digits}f}".replace("-", MINUS)
