@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text, in the fonts of the reader
     "font.family": "sans-serif",
     "font.size": 10,
