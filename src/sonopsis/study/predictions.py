@@ -100,7 +100,7 @@ class Table:
         self.executed = {name: np.empty(len(heard)) for name in variants}
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the table
         shape = (len(variants), len(heard), len(labels))
-        self._scores = np.memmap(self._file, dtype="<f2", mode="w+", shape=shape)
+        self._scores: NDArray[Any] = np.memmap(self._file, dtype="<f2", mode="w+", shape=shape)
         self._number = {name: i for i, name in enumerate(variants)}
         for i, line in enumerate(line for line in lines if "error" not in line):
             for name in variants:
