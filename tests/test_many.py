@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonopsis.many import AHEAD, cores, in_order
+from sonopsis import many
+from sonopsis.many import AHEAD, cores, in_order, side_by_side
 
 
 @given(st.lists(st.floats(0, 0.002), max_size=20), st.integers(1, 4))
@@ -51,3 +53,55 @@ def test_little_is_begun_before_results_are_taken() -> None:
 
 def test_there_is_a_core() -> None:
     assert cores() >= 1
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_streams_come_one_after_the_other(workers: int) -> None:
+    found = list(side_by_side(lambda item: (item * 10 + n for n in range(item)), range(5), workers))
+    assert found == [item * 10 + n for item in range(5) for n in range(item)]
+
+
+def test_a_stream_is_followed_while_it_goes() -> None:
+    goes_on = threading.Event()
+
+    def stream(item: int) -> Iterator[int]:
+        yield item
+        assert goes_on.wait(timeout=10)
+        yield item + 1
+
+    found = side_by_side(stream, [0, 10], 2)
+    assert next(found) == 0  # before the stream can go on
+    goes_on.set()
+    assert list(found) == [1, 10, 11]
+
+
+def test_a_stream_pauses_when_much_of_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "HELD", 3)
+    made, begun, goes_on = list[int](), threading.Semaphore(0), threading.Event()
+
+    def stream(item: int) -> Iterator[int]:
+        if item == 0:
+            yield -1
+            assert goes_on.wait(timeout=10)
+            return
+        for n in range(50):
+            made.append(n)
+            begun.release()
+            yield n
+
+    found = side_by_side(stream, range(2), 2)
+    next(found)
+    for _ in range(4):  # three wait, and the worker holds one
+        assert begun.acquire(timeout=10)
+    time.sleep(0.05)
+    assert len(made) == 4
+    goes_on.set()
+    assert list(found) == list(range(50))
+
+
+def test_streams_that_wait_end_with_their_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "HELD", 1)
+    found = side_by_side(lambda item: iter(range(100)), range(4), 2)
+    next(found)
+    found.close()  # type: ignore[attr-defined]  # returns, although workers wait for room
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]

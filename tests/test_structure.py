@@ -22,7 +22,7 @@ LONGEST = 400  # lines of a file
 FLOORS = (
     ("ontology",),
     ("audio", "calibration", "decoding", "files", "installed", "processor", "pruning", "results", "unfilled"),
-    ("whisper_mel",),
+    ("live", "whisper_mel"),
     ("many", "mel", "encoder", "mamba2", "writers"),
     ("data", "checkpoints", "cost", "lora"),
     ("captioning", "scenes"),
@@ -48,6 +48,7 @@ ALLOWED = {
 # Rooms and modules that must work in an installation without torch.
 TORCH_FREE = (
     "audio",
+    "live",
     "mel",
     "whisper_mel",
     "calibration",

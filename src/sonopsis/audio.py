@@ -56,6 +56,26 @@ class Window:
     samples: NDArray[np.float32]
 
 
+@dataclass(eq=False)
+class LiveAudio:
+    """A recording that still comes in: what results (`path`) and messages (`name`) call it, Hz, channels, the frames
+    that it declares (0: it does not), and its frames (n, channels) float32 in blocks, which can be read once."""
+
+    path: str
+    name: str
+    rate: int
+    channels: int
+    frames: int
+    blocks: Iterator[NDArray[np.float32]]
+    heard: float = 0.0  # seconds that were read so far
+
+    def read(self) -> Iterator[NDArray[np.float32]]:
+        """The blocks, counted."""
+        for block in self.blocks:
+            self.heard += len(block) / self.rate
+            yield block
+
+
 def load_audio(source: AudioSource, *, sample_rate: int | None = None) -> NDArray[np.float32]:
     """A whole recording as mono float32 samples (S,) at 16 kHz, S = round(frames * 16000 / rate).
 
@@ -183,10 +203,13 @@ class _Decoder:
     channels: int
     format: str
     frames: int  # as declared by the header
-    origin: Any  # SoundFile, or array (frames, channels)
+    origin: Any  # SoundFile, LiveAudio, or array (frames, channels)
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Frames until the end, or until the first that does not decode."""
+        if isinstance(self.origin, LiveAudio):
+            yield from self.origin.read()
+            return
         if isinstance(self.origin, np.ndarray):
             for first in range(0, self.frames, BLOCK):
                 yield _as_float(self.origin[first : first + BLOCK])
@@ -213,6 +236,10 @@ class _Decoder:
 @contextmanager
 def _decoder(source: Any, name: str, sample_rate: int | None) -> Iterator[_Decoder]:
     """A decoder of what `_reopenable` returned, with its rate checked."""
+    if isinstance(source, LiveAudio):
+        rate = _checked_rate(source.rate, name)
+        yield _Decoder(name, rate, source.channels, "live", source.frames, source)
+        return
     if isinstance(source, np.ndarray):
         rate = SAMPLE_RATE if sample_rate is None else sample_rate
         yield _Decoder(name, _checked_rate(rate, name), source.shape[1], "array", len(source), source)
@@ -234,6 +261,8 @@ def _decoder(source: Any, name: str, sample_rate: int | None) -> Iterator[_Decod
 def _reopenable(source: AudioSource) -> Any:
     """A source as something `_decoder` can open more than once: path, seekable file object, or 2-D array."""
     name = _name(source)
+    if isinstance(source, LiveAudio):
+        return source
     if isinstance(source, str | os.PathLike):
         return _checked_path(os.fsencode(source), name)
     if hasattr(source, "read"):
@@ -310,6 +339,8 @@ def _name(source: AudioSource) -> str:
     """What messages call a source: one printable line."""
     if isinstance(source, str | os.PathLike):
         name = os.fsdecode(source)
+    elif isinstance(source, LiveAudio):
+        name = source.name
     elif hasattr(source, "read"):
         name = str(getattr(source, "name", "<stream>"))
     else:

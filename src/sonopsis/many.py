@@ -5,19 +5,24 @@ compute, and the model is in memory once.
 """
 
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Queue
+from typing import Any, TypeVar
 
 from sonopsis.files import ModelError
-from sonopsis.results import FileResult
+from sonopsis.results import FileResult, Part
 
 Recording = str | os.PathLike[str]
+Source = TypeVar("Source")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 2  # recordings begun per worker before the results of earlier ones are taken
+HELD = 4096  # windows of a recording that wait for the results of earlier ones; its worker pauses beyond them
 
 
 def cores() -> int:
@@ -25,40 +30,38 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def describe_many(
-    describe: Callable[[Recording], FileResult],
-    paths: Sequence[Recording],
+def follow_many(
+    follow: Callable[[Source], Iterator[Part]],
+    sources: Sequence[Source],
     *,
+    name: Callable[[Source], str],
     model: str,
     use_threads: Callable[[int], int],
     workers: int | None = None,
-    progress: Callable[[int, int], object] | None = None,
-) -> Iterator[FileResult]:
-    """The results of `Model.describe_many`: `describe` of each path, or a result with its error, under a model's name.
+    share: int | None = None,
+) -> Iterator[Part]:
+    """The parts of each source in turn, as they come; of one that fails, the last part has its error.
 
-    `use_threads` sets the threads that one call of `describe` computes with, and returns their number before.
-    ModelError, which would be the same for every file, is raised.
+    `use_threads` sets the threads that one call of `follow` computes with, and returns their number before. The cores
+    are divided among as many sources as `share` says (None: these). ModelError, which would be the same for every
+    source, is raised.
     """
 
-    def work(path: Recording) -> FileResult:
+    def work(source: Source) -> Iterator[Part]:
         try:
-            return describe(path)
+            yield from follow(source)
         except ModelError:
             raise
         except Exception as error:
-            name = os.fspath(path)
-            return FileResult(name, 0.0, model, error=error_line(error, name))
+            path = name(source)
+            yield Part(FileResult(path, 0.0, model, error=error_line(error, path)), None)
 
-    if not paths:
+    if not sources:
         return
     wanted = cores() if workers is None else workers
-    at_once = min(wanted, len(paths))
-    threads = use_threads(max(1, wanted // at_once))
+    threads = use_threads(max(1, wanted // min(wanted, share or len(sources))))
     try:
-        for done, result in enumerate(in_order(work, paths, at_once), 1):
-            yield result
-            if progress is not None:
-                progress(done, len(paths))
+        yield from side_by_side(work, sources, min(wanted, len(sources)))
     finally:
         use_threads(threads)
 
@@ -76,17 +79,65 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], workers: int
 
     Only a few items ahead of the last result that was taken are begun.
     """
+
+    def once(item: Item) -> Iterator[Result]:
+        yield work(item)
+
+    return side_by_side(once, items, workers)
+
+
+def side_by_side(stream: Callable[[Item], Iterable[Result]], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    """What `stream` yields for each item, in the order of the items, `workers` streams at a time.
+
+    A stream's errors are raised at their place. Only a few items ahead of the one whose results are taken are begun,
+    and each is at most `HELD` results ahead, so memory is bounded.
+    """
     if workers < 2 or len(items) < 2:
-        yield from map(work, items)
+        for item in items:
+            yield from stream(item)
         return
+    stopped = threading.Event()
+
+    def fill(item: Item, queue: Queue[Any]) -> None:
+        try:
+            for result in stream(item):
+                queue.put(result)
+                if stopped.is_set():
+                    return
+            queue.put(_End())
+        except BaseException as error:
+            queue.put(_End(error))
+
+    waiting: deque[Queue[Any]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(work, item))
+                waiting.append(Queue(HELD))
+                pool.submit(fill, item, waiting[-1])
                 if len(waiting) >= AHEAD * workers:
-                    yield waiting.popleft().result()
+                    yield from _drained(waiting[0])
+                    waiting.popleft()
             while waiting:
-                yield waiting.popleft().result()
+                yield from _drained(waiting[0])
+                waiting.popleft()
         finally:
+            stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
+            for queue in waiting:  # a worker may wait for room in its queue
+                while not queue.empty():
+                    queue.get_nowait()
+
+
+@dataclass(frozen=True)
+class _End:
+    """The end of a stream, and what ended it."""
+
+    error: BaseException | None = None
+
+
+def _drained(queue: Queue[Any]) -> Iterator[Any]:
+    """What a worker puts into its queue, until its end."""
+    while not isinstance(found := queue.get(), _End):
+        yield found
+    if found.error is not None:
+        raise found.error

@@ -1,8 +1,9 @@
 """What a model says about a recording, as plain data: times in seconds, tag scores in [0, 1]."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +136,28 @@ class FileResult:
         """`to_dict` without the windows."""
         found: dict[str, Any] = {"path": self.path, "duration": _finite(self.duration), "model": self.model}
         return found if self.error is None else found | {"error": self.error}
+
+
+class Part(NamedTuple):
+    """A step of a run that is written as it goes: a window with its recording, or (None) the end of the recording.
+
+    `result` has no windows. While windows come, its duration is the one that the recording declares, NaN if it declares
+    none; at the end it is the one that was heard, and `error` says whether the recording failed.
+    """
+
+    result: FileResult
+    window: WindowResult | None
+
+
+def gathered(parts: Iterable[Part]) -> Iterator[FileResult]:
+    """Whole results of the parts of a run; a recording that failed has no windows."""
+    windows: list[WindowResult] = []
+    for result, window in parts:
+        if window is not None:
+            windows.append(window)
+            continue
+        yield result if result.error is not None else replace(result, windows=windows)
+        windows = []
 
 
 def _finite(value: float) -> float | None:

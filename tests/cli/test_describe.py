@@ -1,5 +1,6 @@
 """`tag` and `caption` from arguments to results, with a tiny random model."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -249,6 +250,36 @@ def test_results_appear_as_they_are_made(tiny_model: Path, sounds: Path, tmp_pat
         assert json.loads(process.stdout.readline())["path"] == str(tmp_path / "00.wav")
         process.stdout.close()
         assert b"Traceback" not in process.stderr.read()
+
+
+def test_rows_of_an_endless_stream_come_while_it_goes(tiny_model: Path) -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(8 * 16_000)
+    soundfile.write(wav := io.BytesIO(), noise, 16_000, format="WAV", subtype="PCM_16")
+    data = wav.getvalue()
+    place = data.index(b"data") + 4
+    data = data[:place] + b"\xff\xff\xff\xff" + data[place + 4 :]  # a recorder does not know how long it will run
+    command = [sys.executable, "-m", "sonopsis", "tag", "-", "--model", tiny_model, "-f", "jsonl"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(data)
+        process.stdin.flush()
+        rows = [json.loads(process.stdout.readline()) for _ in range(3)]  # standard input is still open
+        process.stdin.close()
+        rows += [json.loads(line) for line in process.stdout]
+    assert process.returncode == 0
+    assert [row["start"] for row in rows] == [0.0, 2.56, 5.12, 7.68]
+    assert {row["path"] for row in rows} == {"-"} and {row["duration"] for row in rows} == {None}
+
+
+@pytest.mark.parametrize("format", ["text", "json", "jsonl", "csv", "srt", "vtt", "audacity", "raven"])
+def test_standard_input_and_the_file_say_the_same(
+    sonopsis: Run, tiny_model: Path, sounds: Path, format: str
+) -> None:
+    options = ("--model", tiny_model, "-f", format, "--hop", 1)
+    piped = sonopsis("tag", "-", *options, stdin=(sounds / "noise.wav").read_bytes())
+    named = sonopsis("tag", sounds / "noise.wav", *options)
+    assert (piped.exit_code, named.exit_code) == (0, 0)
+    assert piped.stdout == named.stdout.replace(str(sounds / "noise.wav"), "-")
 
 
 def test_embeddings_of_a_folder_are_arrays(sonopsis: Run, tiny_model: Path, sounds: Path, tmp_path: Path) -> None:

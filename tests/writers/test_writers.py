@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonopsis.results import FileResult, LabelScore, WindowResult
-from sonopsis.writers import WRITERS, open_writer, write
+from sonopsis.results import FileResult, LabelScore, Part, WindowResult, gathered
+from sonopsis.writers import WRITERS, follow, open_writer, write
 
 TEXT = [name for name, writer in WRITERS.items() if not writer.binary]
 GOLDEN = Path(__file__).parents[1] / "golden" / "writers"
@@ -91,6 +92,68 @@ def test_each_file_is_out_before_the_next_is_asked_for(format: str) -> None:
 
     write(results(), format, stream)
     assert 0 < seen[0] < seen[1]
+
+
+def parts(results: list[FileResult]) -> Iterator[Part]:
+    """What a run says of these results while it goes."""
+    for result in results:
+        head = replace(result, windows=[])
+        yield from (Part(head, window) for window in result.windows)
+        yield Part(head, None)
+
+
+def test_parts_of_a_run_are_gathered_into_its_results() -> None:
+    assert list(gathered(parts(RESULTS))) == RESULTS
+
+
+@pytest.mark.parametrize("format", TEXT)
+def test_window_by_window_gives_the_same_bytes(format: str) -> None:
+    stream = io.StringIO()
+    follow(parts(RESULTS), format, stream)
+    assert stream.getvalue() == written(format, RESULTS)
+
+
+@pytest.mark.parametrize("format", TEXT)
+def test_formats_that_stream_write_each_window_before_the_next_is_asked_for(format: str) -> None:
+    stream, seen = io.StringIO(), list[int]()
+
+    def watched() -> Iterator[Part]:
+        for part in parts([RESULTS[2]]):
+            yield part
+            seen.append(len(stream.getvalue()))
+
+    follow(watched(), format, stream)
+    *windows, _ = seen
+    if WRITERS[format].streams:
+        assert 0 < windows[0] < windows[1] < windows[2]
+    else:
+        assert format == "json" and len(set(windows)) == 1
+
+
+def test_the_length_of_a_recording_that_has_not_ended_is_unknown() -> None:
+    (window,) = [WindowResult(0.0, 1.0, [("dog", 0.5)])]
+    head = FileResult("-", float("nan"), "m")
+    live = [Part(head, window), Part(replace(head, duration=1.0), None)]
+    for format, start in (("jsonl", '{"path": "-", "duration": null, '), ("text", "-  (length unknown)\n")):
+        follow(live, format, stream := io.StringIO())
+        assert stream.getvalue().startswith(start)
+
+
+@pytest.mark.parametrize("format", TEXT)
+def test_windows_before_a_failure_stay_where_they_are_written(format: str) -> None:
+    bad = replace(RESULTS[0], windows=[], error="street/märz, 1.wav: is damaged")
+    broken = [*list(parts(RESULTS[:1]))[:-1], Part(bad, None)]
+    follow([*broken, *parts(RESULTS[2:])], format, stream := io.StringIO())
+    text = stream.getvalue()
+    if format == "json":
+        assert text == written(format, [bad, RESULTS[2]])
+        return
+    before = written(format, RESULTS[:1])
+    assert text.startswith(before)
+    if format in ("text", "jsonl"):
+        assert "is damaged" in text[len(before) :]
+    if format == "audacity":  # the next recording begins where the last window ended
+        assert text.splitlines()[-1].startswith(f"{25.5 + 3720:.6f}\t")
 
 
 def test_an_interrupted_run_leaves_valid_json() -> None:

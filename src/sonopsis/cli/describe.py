@@ -1,12 +1,9 @@
 """The run behind `tag` and `caption`: every input is described, and one bad file does not stop the others."""
 
 import logging
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +11,11 @@ import typer
 
 from sonopsis.cli.console import fail, file_progress, report
 from sonopsis.cli.inputs import STDIN, Input, collect, targets
+from sonopsis.cli.stdin import Source, standard_input
 
 if TYPE_CHECKING:
     from sonopsis.model import Model, Request
-    from sonopsis.results import FileResult
-
-# With --output, a file that failed leaves only these behind: an empty table would look like silence.
-SAY_ERRORS = {"json", "jsonl"}
+    from sonopsis.results import Part
 
 
 def describe(
@@ -64,15 +59,15 @@ def describe(
     failed: list[str] = []
     with (
         file_progress(len(inputs), quiet, results_on_terminal=output is None and sys.stdout.isatty()) as advance,
-        _standard_input_as_file(inputs) as stdin,
+        standard_input(any(item.name == STDIN for item in inputs)) as stdin,
     ):
-        results = _noted(_results(loaded, inputs, stdin, request, workers), failed, advance)
+        parts = _noted(_parts(loaded, inputs, stdin, request, formats, workers), failed, advance)
         if output is None:
-            from sonopsis.writers import write
+            from sonopsis.writers import follow
 
-            write(results, formats[0], sys.stdout)
+            follow(parts, formats[0], sys.stdout)
         else:
-            _write_files(results, inputs, formats, output)
+            _write_files(parts, inputs, formats, output)
     if output is not None and not quiet:
         report(f"results of {len(inputs) - len(failed)} file(s) are in {output}")
     if failed:
@@ -135,65 +130,53 @@ def _in_time(model: "Model", milliseconds: float) -> float:
         raise typer.BadParameter(str(error), param_hint="--latency") from error
 
 
-@contextmanager
-def _standard_input_as_file(inputs: Sequence[Input]) -> Iterator[str | None]:
-    """A file with what standard input holds, if it is among the inputs: it is read twice, and may exceed memory."""
-    if not any(item.name == STDIN for item in inputs):
-        yield None
-        return
-    with tempfile.NamedTemporaryFile(suffix=".stdin") as spooled:
-        shutil.copyfileobj(sys.stdin.buffer, spooled)
-        spooled.flush()
-        yield spooled.name
-
-
-def _results(
-    model: "Model", inputs: Sequence[Input], stdin: str | None, request: "Request", workers: int | None
-) -> Iterator["FileResult"]:
-    """One result for each input, in their order, also for names without a recording."""
+def _parts(
+    model: "Model",
+    inputs: Sequence[Input],
+    stdin: Source | None,
+    request: "Request",
+    formats: Sequence[str],
+    workers: int | None,
+) -> Iterator["Part"]:
+    """The windows and the end of each input, in their order, also the end of names without a recording."""
     from sonopsis.files import ModelError
-    from sonopsis.results import FileResult
+    from sonopsis.results import FileResult, Part
+    from sonopsis.writers import WRITERS
 
-    readable = [stdin if item.name == STDIN and stdin else item.name for item in inputs if item.problem is None]
+    sources = [stdin.audio if item.name == STDIN and stdin else item.name for item in inputs if item.problem is None]
+    declared = any(WRITERS[name].needs_duration for name in formats)
     try:
-        found = model.describe_many(readable, workers=workers, **asdict(request))
+        found = model.follow_many(sources, request, declared=declared, workers=workers)
         for item in inputs:
             if item.problem is not None:
-                yield FileResult(item.name, 0.0, model.name, error=item.problem)
-            elif item.name == STDIN and stdin:
-                result = next(found)
-                error = None if result.error is None else result.error.replace(stdin, "standard input")
-                yield replace(result, path=STDIN, error=error)
-            else:
-                yield next(found)
+                yield Part(FileResult(item.name, 0.0, model.name, error=item.problem), None)
+                continue
+            for part in found:
+                yield stdin.named(part) if item.name == STDIN and stdin else part
+                if part.window is None:
+                    break
     except ModelError as error:
         fail(str(error))
 
 
-def _noted(results: Iterator["FileResult"], failed: list[str], advance: Callable[[], None]) -> Iterator["FileResult"]:
-    """The results as they are; errors are reported, and `failed` gets the names of their files."""
-    for result in results:
-        if result.error is not None:
-            report(f"error: {result.error}")
-            failed.append(result.path)
-        yield result
-        advance()
+def _noted(parts: Iterator["Part"], failed: list[str], advance: Callable[[], None]) -> Iterator["Part"]:
+    """The parts as they are; errors are reported, and `failed` gets the names of their files."""
+    for part in parts:
+        if part.result.error is not None:
+            report(f"error: {part.result.error}")
+            failed.append(part.result.path)
+        yield part
+        if part.window is None:
+            advance()
 
 
-def _write_files(
-    results: Iterator["FileResult"], inputs: Sequence[Input], formats: Sequence[str], output: Path
-) -> None:
-    from sonopsis.writers import WRITERS, write
+def _write_files(parts: Iterator["Part"], inputs: Sequence[Input], formats: Sequence[str], output: Path) -> None:
+    from sonopsis.cli.outputs import Folder
 
-    places = targets(inputs)
-    for result in results:
-        place = output / places[result.path]
-        for name in formats if result.error is None else SAY_ERRORS.intersection(formats):
-            writer = WRITERS[name]
-            file = Path(f"{place}{writer.suffix}")
-            try:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with file.open("wb") if writer.binary else file.open("w", encoding="utf-8", newline="") as stream:
-                    write([result], name, stream)
-            except OSError as error:
-                fail(f"{output}: cannot be written to ({error.strerror}); choose another --output folder")
+    with Folder(output, formats, targets(inputs)) as folder:
+        try:
+            folder.write(parts)
+        except KeyboardInterrupt:
+            for path in folder.unfinished:
+                report(f"{path} holds what was done of an unfinished recording")
+            raise

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sonopsis.results import FileResult
+from sonopsis.results import FileResult, Part
 from sonopsis.writers.arrays import NpzWriter
 from sonopsis.writers.base import Writer
 from sonopsis.writers.structured import JsonlWriter, JsonWriter
@@ -12,7 +12,7 @@ from sonopsis.writers.tables import CsvWriter, TsvWriter
 from sonopsis.writers.text import TextWriter
 from sonopsis.writers.tracks import AudacityWriter, RavenWriter
 
-__all__ = ["WRITERS", "Writer", "open_writer", "write"]
+__all__ = ["WRITERS", "Writer", "follow", "open_writer", "write"]
 
 WRITERS: dict[str, type[Writer]] = {
     "text": TextWriter,
@@ -43,3 +43,13 @@ def write(results: Iterable[FileResult], format: str, stream: Any) -> None:
     with open_writer(format, stream) as writer:
         for result in results:
             writer.add(result)
+
+
+def follow(parts: Iterable[Part], format: str, stream: Any) -> None:
+    """Write the parts of a run as they come; the bytes are those of `write`. ValueError as `open_writer`."""
+    with open_writer(format, stream) as writer:
+        for result, window in parts:
+            if window is None:
+                writer.end(result)
+            else:
+                writer.window(result, window)

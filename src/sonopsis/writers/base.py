@@ -1,5 +1,6 @@
 """What every writer is, and the small rules they share."""
 
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -14,16 +15,21 @@ class Writer:
         with JsonWriter(stream) as writer:
             writer.add(result)
 
-    Leaving the block, also by an exception, writes the footer, so that what was added so far is a complete document.
-    The stream is flushed after every file and never closed.
+    A result comes whole (`add`), or window by window (`window`, then `end`). Leaving the block, also by an exception,
+    writes the footer, so that what was there so far is a complete document. The stream is flushed after every file,
+    by a `StreamedWriter` after every window, and never closed.
     """
 
     suffix: ClassVar[str]  # what the names of files in this format end in
+    streams: ClassVar[bool] = False  # whether a window is written when it comes, and not when its file has ended
+    needs_duration: ClassVar[bool] = False  # whether windows are written beside the duration of their file
     binary: ClassVar[bool] = False  # whether the stream takes bytes; such a format needs a file of its own
     embeddings: ClassVar[bool] = False  # whether results must hold embeddings
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
+        self._file: FileResult | None = None  # the file that has not ended, and its windows
+        self._windows: list[WindowResult] = []
 
     def __enter__(self) -> Self:
         self._write(self.header())
@@ -32,11 +38,23 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._file is not None:
+            self.end(replace(self._file, duration=self._windows[-1].end))
         self._write(self.footer())
 
     def add(self, result: FileResult) -> None:
         """Write one file's part."""
         self._write(self.part(result))
+
+    def window(self, result: FileResult, window: WindowResult) -> None:
+        """Take the next window of a file; `result` is the file without windows."""
+        self._file = result
+        self._windows.append(window)
+
+    def end(self, result: FileResult) -> None:
+        """Write the file whose windows were taken; those of a file that failed are dropped."""
+        windows, self._windows, self._file = self._windows, [], None
+        self.add(result if result.error is not None else replace(result, windows=windows))
 
     def header(self) -> str:
         """What precedes the first file."""
@@ -56,6 +74,44 @@ class Writer:
             encoding = getattr(self.stream, "encoding", None) or "utf-8"
             self.stream.write(text.encode(encoding, "replace").decode(encoding))
             self.stream.flush()
+
+
+class StreamedWriter(Writer):
+    """A writer that writes each window when it comes, so that long recordings are followed and need no memory."""
+
+    streams = True
+    _begun = False  # whether the current file has a window
+
+    def window(self, result: FileResult, window: WindowResult) -> None:
+        """Write a window, the first one with what stands before it."""
+        opening = "" if self._begun else self.opening(result)
+        self._begun = True
+        self._write(opening + self.row(result, window))
+
+    def end(self, result: FileResult) -> None:
+        """Write what follows the windows of a file; the windows of a file that failed later stay."""
+        opening = "" if self._begun or result.error is not None else self.opening(result)
+        self._begun = False
+        self._write(opening + self.closing(result))
+
+    def part(self, result: FileResult) -> str:
+        """The same of a whole file."""
+        if result.error is not None:
+            return self.closing(result)
+        rows = "".join(self.row(result, window) for window in result.windows)
+        return self.opening(result) + rows + self.closing(result)
+
+    def opening(self, result: FileResult) -> str:
+        """What stands before a file's windows."""
+        return ""
+
+    def row(self, result: FileResult, window: WindowResult) -> str:
+        """What is written of one window."""
+        raise NotImplementedError
+
+    def closing(self, result: FileResult) -> str:
+        """What stands after a file's windows, or in place of them if the file failed."""
+        return ""
 
 
 def entries(window: WindowResult) -> list[tuple[str, float | None, str | None]]:

@@ -1,10 +1,10 @@
 """JSON for programs: one array of files, or one line per window. ASCII only: every terminal takes it."""
 
 import json
-from typing import Any, TextIO
+from typing import TextIO
 
-from sonopsis.results import FileResult
-from sonopsis.writers.base import Writer
+from sonopsis.results import FileResult, WindowResult
+from sonopsis.writers.base import StreamedWriter, Writer
 
 
 class JsonWriter(Writer):
@@ -31,15 +31,16 @@ class JsonWriter(Writer):
         return "]\n" if self._separator == "\n" else "\n]\n"
 
 
-class JsonlWriter(Writer):
+class JsonlWriter(StreamedWriter):
     """An object per window, with its file's path, duration and model; for a failed file one object with the error."""
 
     suffix = ".jsonl"
+    needs_duration = True
 
-    def part(self, result: FileResult) -> str:
-        """The file's lines."""
-        head = result.head()
-        rows: list[dict[str, Any]] = [head | window.to_dict() for window in result.windows]
-        if result.error is not None:
-            rows.append(head)
-        return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    def row(self, result: FileResult, window: WindowResult) -> str:
+        """The window's line."""
+        return json.dumps(result.head() | window.to_dict(), allow_nan=False) + "\n"
+
+    def closing(self, result: FileResult) -> str:
+        """The line of a file that failed."""
+        return "" if result.error is None else json.dumps(result.head(), allow_nan=False) + "\n"

@@ -4,11 +4,11 @@ import csv
 import io
 from typing import Any
 
-from sonopsis.results import FileResult
-from sonopsis.writers.base import Writer, decimal, entries
+from sonopsis.results import FileResult, WindowResult
+from sonopsis.writers.base import StreamedWriter, decimal, entries
 
 
-class CsvWriter(Writer):
+class CsvWriter(StreamedWriter):
     """Columns file, start, end (s), label, score, id, confidence; no rows for failed files, and none for windows that
     are unclear, unless they have a caption."""
 
@@ -19,10 +19,8 @@ class CsvWriter(Writer):
         """The column names."""
         return self._row("file", "start", "end", "label", "score", "id", "confidence")
 
-    def part(self, result: FileResult) -> str:
-        """The file's rows."""
-        if result.error is not None:
-            return ""
+    def row(self, result: FileResult, window: WindowResult) -> str:
+        """The window's rows."""
         return "".join(
             self._row(
                 result.path,
@@ -33,7 +31,6 @@ class CsvWriter(Writer):
                 label_id or "",
                 decimal(window.confidence),
             )
-            for window in result.windows
             for text, score, label_id in entries(window)
         )
 

@@ -1,21 +1,33 @@
 """The listing people read in a terminal."""
 
+import math
+
 from sonopsis.results import FileResult, WindowResult
-from sonopsis.writers.base import Writer, one_line
+from sonopsis.writers.base import StreamedWriter, one_line
 
 
-class TextWriter(Writer):
+class TextWriter(StreamedWriter):
     """A line per file; below it a line per window with times and tags, and the caption under the tags."""
 
     suffix = ".txt"
+    needs_duration = True
 
-    def part(self, result: FileResult) -> str:
-        """The file's lines."""
+    def opening(self, result: FileResult) -> str:
+        """The file's name and length, which nobody knows of a stream that has not ended."""
+        length = f"{result.duration:.1f} s" if math.isfinite(result.duration) else "length unknown"
+        return f"{one_line(result.path)}  ({length})\n"
+
+    def row(self, result: FileResult, window: WindowResult) -> str:
+        """The window's lines."""
+        return _lines(window)
+
+    def closing(self, result: FileResult) -> str:
+        """The line of a file that failed."""
+        if result.error is None:
+            return ""
         path = one_line(result.path)
-        if result.error is not None:
-            reason = one_line(result.error).removeprefix(f"{path}: ")
-            return f"{path}  error: {reason}\n"
-        return f"{path}  ({result.duration:.1f} s)\n" + "".join(_lines(window) for window in result.windows)
+        reason = one_line(result.error).removeprefix(f"{path}: ")
+        return f"{path}  error: {reason}\n"
 
 
 def _lines(window: WindowResult) -> str:

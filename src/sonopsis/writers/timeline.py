@@ -1,28 +1,28 @@
 """Formats that know one timeline: files are laid end to end on it, each beginning where the one before it ended."""
 
-from typing import TextIO
+from typing import Any
 
 from sonopsis.results import FileResult, WindowResult
-from sonopsis.writers.base import Writer
+from sonopsis.writers.base import StreamedWriter
 
 
-class TimelineWriter(Writer):
-    """Keeps the second at which the next file begins; files that failed take no time."""
+class TimelineWriter(StreamedWriter):
+    """Keeps the second at which the next file begins; files that failed before their first window take no time."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self.offset = 0.0  # seconds
+        self._reached = 0.0  # seconds of the current file that are written
 
-    def part(self, result: FileResult) -> str:
-        """The file's cues or labels, moved to its place on the timeline."""
-        if result.error is not None:
-            return ""
-        text = self.opening(result) + "".join(self.lines(result, window) for window in result.windows)
-        self.offset += result.duration
-        return text
+    def row(self, result: FileResult, window: WindowResult) -> str:
+        """The window's cue or labels, moved to their place on the timeline."""
+        self._reached = window.end
+        return self.lines(result, window)
 
-    def opening(self, result: FileResult) -> str:
-        """What stands before a file's windows."""
+    def closing(self, result: FileResult) -> str:
+        """Nothing; the next file begins where this one ended."""
+        self.offset += result.duration if result.error is None else self._reached
+        self._reached = 0.0
         return ""
 
     def lines(self, result: FileResult, window: WindowResult) -> str:

@@ -1,0 +1,51 @@
+"""Standard input as a recording: WAV is described as it comes, anything else from a file when it has ended."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sonopsis.cli.inputs import STDIN
+
+if TYPE_CHECKING:
+    from sonopsis.audio import LiveAudio
+    from sonopsis.results import Part
+
+NAME = "standard input"  # in messages
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the model reads: a stream that still comes, or the path of a file that holds it."""
+
+    audio: "LiveAudio | str"
+
+    def named(self, part: "Part") -> "Part":
+        """A part of the results under the name `-`, and not that of the file."""
+        result = part.result
+        if not isinstance(self.audio, str):
+            return part
+        error = None if result.error is None else result.error.replace(self.audio, NAME)
+        return part._replace(result=replace(result, path=STDIN, error=error))
+
+
+@contextmanager
+def standard_input(wanted: bool) -> Iterator[Source | None]:
+    """Standard input, if it is wanted; what cannot be decoded as it comes is copied into a file, for its size."""
+    if not wanted:
+        yield None
+        return
+    from sonopsis.live import live_wav
+
+    audio, seen = live_wav(sys.stdin.buffer, STDIN, NAME)
+    if audio is not None:
+        yield Source(audio)
+        return
+    with tempfile.NamedTemporaryFile(suffix=".stdin") as spooled:
+        spooled.write(seen)
+        shutil.copyfileobj(sys.stdin.buffer, spooled)
+        spooled.flush()
+        yield Source(spooled.name)
