@@ -272,9 +272,7 @@ def test_rows_of_an_endless_stream_come_while_it_goes(tiny_model: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["text", "json", "jsonl", "csv", "srt", "vtt", "audacity", "raven"])
-def test_standard_input_and_the_file_say_the_same(
-    sonopsis: Run, tiny_model: Path, sounds: Path, format: str
-) -> None:
+def test_standard_input_and_the_file_say_the_same(sonopsis: Run, tiny_model: Path, sounds: Path, format: str) -> None:
     options = ("--model", tiny_model, "-f", format, "--hop", 1)
     piped = sonopsis("tag", "-", *options, stdin=(sounds / "noise.wav").read_bytes())
     named = sonopsis("tag", sounds / "noise.wav", *options)

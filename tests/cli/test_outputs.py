@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 import pytest
-import typer
 
+from sonopsis.cli.journal import JOURNAL, Journal
 from sonopsis.cli.outputs import Folder
 from sonopsis.results import FileResult, Part, WindowResult
 
@@ -16,7 +16,13 @@ PLACES = {"a/day.wav": PurePath("a/day")}
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.name != JOURNAL)
+
+
+def opened(folder: Path, formats: list[str]) -> Folder:
+    output = Folder(folder, formats, Journal(folder, {}, resume=False), PLACES)
+    assert output.finished(list(PLACES)) == {}
+    return output
 
 
 def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
@@ -27,7 +33,7 @@ def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
             seen.append(names(tmp_path))
             yield part
 
-    with Folder(tmp_path, ["csv", "json"], PLACES) as folder:
+    with opened(tmp_path, ["csv", "json"]) as folder:
         folder.write(parts())
     assert seen == [[], ["day.csv.part", "day.json.part"], ["day.csv.part", "day.json.part"]]
     assert names(tmp_path) == ["day.csv", "day.json"]
@@ -37,7 +43,7 @@ def test_a_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
 
 def test_a_recording_that_failed_leaves_what_says_so_alone(tmp_path: Path) -> None:
     failed = FileResult("a/day.wav", 0.0, "m", error="a/day.wav: is damaged")
-    with Folder(tmp_path, ["csv", "jsonl", "srt"], PLACES) as folder:
+    with opened(tmp_path, ["csv", "jsonl", "srt"]) as folder:
         folder.write([Part(HEAD, WINDOWS[0]), Part(failed, None)])
     assert names(tmp_path) == ["day.jsonl"]
     assert [json.loads(line)["error"] for line in (tmp_path / "a" / "day.jsonl").read_text().splitlines()] == [
@@ -50,18 +56,9 @@ def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
         yield Part(HEAD, WINDOWS[0])
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Folder(tmp_path, ["csv", "json"], PLACES) as folder:
+    with pytest.raises(KeyboardInterrupt), opened(tmp_path, ["csv", "json"]) as folder:
         folder.write(parts())
     assert folder.unfinished == [tmp_path / "a" / "day.csv.part", tmp_path / "a" / "day.json.part"]
     assert len((tmp_path / "a" / "day.csv.part").read_text().splitlines()) == 2
     (found,) = json.loads((tmp_path / "a" / "day.json.part").read_text())
     assert (found["duration"], len(found["windows"])) == (1.0, 1)
-
-
-def test_a_folder_that_cannot_be_written_to_ends_the_program(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "a").write_text("a file where the folder should be")
-    with pytest.raises(typer.Exit), Folder(tmp_path, ["csv"], PLACES) as folder:
-        folder.write([Part(HEAD, WINDOWS[0])])
-    assert "another --output" in capsys.readouterr().err

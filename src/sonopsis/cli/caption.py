@@ -2,10 +2,12 @@
 
 from sonopsis.cli import options
 from sonopsis.cli.describe import describe
+from sonopsis.cli.run import Destination
 
 
 def caption(
-    paths: options.Paths,
+    paths: options.Paths = None,
+    files_from: options.FilesFrom = None,
     top_k: options.TopK = 5,
     threshold: options.Threshold = None,
     keep_rate: options.KeepRate = None,
@@ -16,6 +18,9 @@ def caption(
     beams: options.Beams = 1,
     formats: options.Formats = None,
     output: options.Output = None,
+    combined: options.OneFile = False,
+    resume: options.Resume = False,
+    errors: options.Errors = None,
     model: options.ModelName = "default",
     engine: options.Engine = "auto",
     precision: options.Precision = None,
@@ -40,10 +45,10 @@ def caption(
     describe(
         paths,
         request,
+        destination=Destination(list(dict.fromkeys(formats or ["text"])), output, combined, resume, errors),
+        files_from=files_from,
         macs=macs,
         latency=latency,
-        formats=formats,
-        output=output,
         model=model,
         engine=engine,
         precision=precision,

@@ -72,12 +72,14 @@ def targets(inputs: Sequence[Input]) -> dict[str, PurePath]:
     """
     stems = Counter(item.place.with_suffix("") for item in inputs)
     chosen: dict[str, PurePath] = {}
+    taken: set[PurePath] = set()
     for item in inputs:
         stem = item.place.with_suffix("")
         place = stem if stems[stem] == 1 else item.place
         free, number = place, 1
-        while free in chosen.values():
+        while free in taken:
             number += 1
             free = place.with_name(f"{place.name}-{number}")
         chosen[item.name] = free
+        taken.add(free)
     return chosen

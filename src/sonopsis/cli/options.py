@@ -24,9 +24,17 @@ def _seconds(least: float) -> Callable[[float | None], float | None]:
 
 
 Paths = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         help="Files, folders (they are searched for recordings), patterns such as *.wav, or - for standard input."
+    ),
+]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--files-from",
+        metavar="LIST",
+        help="A text file with more recordings and folders, one on each line; - reads it from standard input.",
     ),
 ]
 TopK = Annotated[int, typer.Option(min=1, help="Show at most this many labels for each window.")]
@@ -103,6 +111,29 @@ Output = Annotated[
         metavar="DIR",
         file_okay=False,
         help="Folder to write to: one file for each recording and format.",
+    ),
+]
+OneFile = Annotated[
+    bool,
+    typer.Option(
+        "--combined", help="With --output, write one file for each format, with all recordings: results.csv and so on."
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="With --output, go on where an earlier run with the same settings stopped. Recordings that it finished "
+        "are not described again, unless they have changed.",
+    ),
+]
+Errors = Annotated[
+    Path | None,
+    typer.Option(
+        "--errors",
+        metavar="FILE",
+        dir_okay=False,
+        help="Also write a table (CSV) of the recordings that failed, and why.",
     ),
 ]
 ModelName = Annotated[

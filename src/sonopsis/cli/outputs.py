@@ -1,34 +1,59 @@
-"""Where results go: one document on standard output, or files below a folder that appear when they are whole."""
+"""Where results go with `--output`: files below a folder that get their names when they are whole."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
+from typing import Any
 
-from sonopsis.cli.console import fail
+from sonopsis.cli.inputs import STDIN
+from sonopsis.cli.journal import Finished, Journal, Stamp, stamp
 from sonopsis.results import FileResult, Part, WindowResult
 from sonopsis.writers import WRITERS, Writer
 
 # In a folder, a recording that failed leaves only these behind: an empty table would look like silence.
 SAY_ERRORS = {"json", "jsonl"}
 UNFINISHED = ".part"  # what the name of a file ends in until it is whole
+COMBINED = "results"  # the name of a file for all recordings, without its suffix
 
 
 class Document:
     """A file of one format that has a temporary name, and is written as windows come, until it is whole."""
 
-    def __init__(self, place: Path, writer: type[Writer]) -> None:
-        """`place` is the final name without the format's suffix."""
+    def __init__(self, place: Path, writer: type[Writer], *, length: int = 0, state: Mapping[str, Any] | None = None):
+        """`place` is the final name without the format's suffix.
+
+        With the `state` of a writer, the first `length` bytes of the file that is there are kept, and it goes on.
+        """
         self.path = Path(f"{place}{writer.suffix}")
         self.unfinished = Path(f"{self.path}{UNFINISHED}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = (
-            self.unfinished.open("wb") if writer.binary else self.unfinished.open("w", encoding="utf-8", newline="")
+        if state is not None and not self.unfinished.exists():
+            self.path.replace(self.unfinished)
+        mode = "w" if state is None else "r+"
+        self._stream: Any = (
+            self.unfinished.open(f"{mode}b")
+            if writer.binary
+            else self.unfinished.open(mode, encoding="utf-8", newline="")
         )
-        self.writer = writer(self._stream).__enter__()
+        self.writer = writer(self._stream)
+        if state is None:
+            self.writer.__enter__()
+        else:
+            self._stream.truncate(length)
+            self._stream.seek(length)
+            self.writer.restore(state)
+
+    @property
+    def length(self) -> int:
+        """Bytes that are written."""
+        self._stream.flush()
+        return self.unfinished.stat().st_size
 
     def close(self) -> None:
         """Leave a complete document of what was written, still under its temporary name."""
-        self.writer.__exit__(None, None, None)
-        self._stream.close()
+        if not self._stream.closed:
+            self.writer.__exit__(None, None, None)
+            self._stream.close()
 
     def finish(self) -> None:
         """Give the whole file its name."""
@@ -41,60 +66,146 @@ class Document:
         self.unfinished.unlink()
 
 
-class Folder:
-    """A file for each recording and format below a folder; OSError ends the program with one line.
+class Output:
+    """Results below a folder. Leaving the `with` block in the midst of a run keeps what was written so far."""
 
-    Leaving the `with` block in the midst of a recording, for example by an interruption, keeps what was written of it
-    under the temporary name.
-    """
+    def __init__(self, folder: Path, formats: Sequence[str], journal: Journal) -> None:
+        self.folder = folder
+        self.formats = formats
+        self.journal = journal
+        self.open: list[Document] = []
+        self.stamps: dict[str, Stamp] = {}  # of the recordings, from before they are read
 
-    def __init__(self, folder: Path, formats: Sequence[str], places: Mapping[str, PurePath]) -> None:
-        """`places` says where below the folder the files of a recording are, without the formats' suffixes."""
-        self._folder = folder
-        self._formats = formats
-        self._places = places
-        self._open: list[Document] = []  # of the current recording
-
-    def __enter__(self) -> "Folder":
+    def __enter__(self) -> "Output":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for document in self._open:
-            document.close()
+        for document in self.open:
+            with suppress(OSError):  # which has ended the run already
+                document.close()
 
     @property
     def unfinished(self) -> list[Path]:
-        """The files of a recording that has not ended."""
-        return [document.unfinished for document in self._open]
+        """The files that are not whole."""
+        return [document.unfinished for document in self.open]
+
+    def finished(self, paths: Sequence[str]) -> dict[str, str | None]:
+        """Which of the recordings of a run were finished by one before it, and their errors; to be called once, before
+        anything is read or written."""
+        self.stamps = {path: stamp(path) for path in paths}
+        return {entry.path: entry.error for entry in self.kept(paths)}
+
+    def kept(self, paths: Sequence[str]) -> list[Finished]:
+        """The entries of the journal that hold for this run."""
+        raise NotImplementedError
+
+    def same(self, entry: Finished) -> bool:
+        """Whether a recording is in this run, and as it was; standard input is another one each time."""
+        return entry.path != STDIN and entry.path in self.stamps and entry.stamp == self.stamps[entry.path]
 
     def write(self, parts: Iterable[Part]) -> None:
-        """Write the parts of a run as they come."""
+        """Write the parts of a run as they come; raises OSError."""
         for result, window in parts:
-            try:
-                if window is None:
-                    self._end(result)
-                else:
-                    self._window(result, window)
-            except OSError as error:
-                fail(f"{self._folder}: cannot be written to ({error.strerror}); choose another --output folder")
+            if window is None:
+                self.end(result)
+            else:
+                self.window(result, window)
+        self.complete()
 
-    def _window(self, result: FileResult, window: WindowResult) -> None:
-        if not self._open:
-            self._begin(result.path, self._formats)
-        for document in self._open:
+    def complete(self) -> None:
+        """All recordings of the run have ended."""
+
+    def window(self, result: FileResult, window: WindowResult) -> None:
+        """Write a window of a recording."""
+        for document in self.open:
             document.writer.window(result, window)
 
-    def _end(self, result: FileResult) -> None:
+    def end(self, result: FileResult) -> None:
+        """Write the end of a recording."""
+        raise NotImplementedError
+
+
+class Folder(Output):
+    """A file for each recording and format."""
+
+    def __init__(self, folder: Path, formats: Sequence[str], journal: Journal, places: Mapping[str, PurePath]) -> None:
+        """`places` says where below the folder the files of a recording are, without the formats' suffixes."""
+        super().__init__(folder, formats, journal)
+        self._places = places
+
+    def kept(self, paths: Sequence[str]) -> list[Finished]:
+        """Those that have not changed and whose files are there; what failed is tried again."""
+        return [entry for entry in self.journal.finished if self.same(entry) and self._there(entry)]
+
+    def window(self, result: FileResult, window: WindowResult) -> None:
+        if not self.open:
+            self._begin(result.path, self.formats)
+        super().window(result, window)
+
+    def end(self, result: FileResult) -> None:
         if result.error is not None:
-            while self._open:
-                self._open.pop().drop()
-            self._begin(result.path, [name for name in self._formats if name in SAY_ERRORS])
-        for document in self._open:
+            while self.open:
+                self.open.pop().drop()
+            self._begin(result.path, [name for name in self.formats if name in SAY_ERRORS])
+        files = {}
+        for document in self.open:
             document.writer.end(result)
-        while self._open:
-            self._open.pop().finish()
+        while self.open:
+            document = self.open[-1]
+            document.finish()
+            self.open.pop()
+            files[str(document.path.relative_to(self.folder))] = document.path.stat().st_size
+        if result.error is None:
+            self.journal.add(Finished(result.path, self.stamps[result.path], None, files))
 
     def _begin(self, path: str, formats: Iterable[str]) -> None:
-        place = self._folder / self._places[path]
+        place = self.folder / self._places[path]
         for name in formats:
-            self._open.append(Document(place, WRITERS[name]))
+            self.open.append(Document(place, WRITERS[name]))
+
+    def _there(self, entry: Finished) -> bool:
+        """Whether the files of a recording are where they belong in this run, and as long as they were."""
+        place = self._places[entry.path]
+        if set(entry.files) != {f"{place}{WRITERS[name].suffix}" for name in self.formats}:
+            return False
+        files = {self.folder / name: length for name, length in entry.files.items()}
+        return all(file.is_file() and file.stat().st_size == length for file, length in files.items())
+
+
+class Combined(Output):
+    """One file for each format with all recordings in their order."""
+
+    def kept(self, paths: Sequence[str]) -> list[Finished]:
+        """The recordings at the beginning of the run that have not changed, also those that failed."""
+        kept = 0
+        for entry, path in zip(self.journal.finished, paths, strict=False):
+            if entry.path != path or not self.same(entry) or not self._there(entry):
+                break
+            kept += 1
+        self.journal.rewind(kept)
+        last = self.journal.finished[-1] if kept else None
+        for name in self.formats:
+            writer = WRITERS[name]
+            length, state = (last.files[f"{COMBINED}{writer.suffix}"], last.state[name]) if last else (0, None)
+            self.open.append(Document(self.folder / COMBINED, writer, length=length, state=state))
+        return self.journal.finished
+
+    def end(self, result: FileResult) -> None:
+        for document in self.open:
+            document.writer.end(result)
+        files = {document.path.name: document.length for document in self.open}
+        state = {name: document.writer.state() for name, document in zip(self.formats, self.open, strict=True)}
+        self.journal.add(Finished(result.path, self.stamps[result.path], result.error, files, state))
+
+    def complete(self) -> None:
+        while self.open:
+            self.open.pop().finish()
+
+    def _there(self, entry: Finished) -> bool:
+        for name, length in entry.files.items():
+            whole = self.folder / name
+            unfinished = Path(f"{whole}{UNFINISHED}")
+            file = unfinished if unfinished.is_file() else whole
+            if not file.is_file() or file.stat().st_size < length:
+                return False
+        return True

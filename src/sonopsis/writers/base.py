@@ -1,5 +1,6 @@
 """What every writer is, and the small rules they share."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -25,6 +26,7 @@ class Writer:
     needs_duration: ClassVar[bool] = False  # whether windows are written beside the duration of their file
     binary: ClassVar[bool] = False  # whether the stream takes bytes; such a format needs a file of its own
     embeddings: ClassVar[bool] = False  # whether results must hold embeddings
+    memory: ClassVar[tuple[str, ...]] = ()  # the attributes that one file leaves to the next
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -55,6 +57,15 @@ class Writer:
         """Write the file whose windows were taken; those of a file that failed are dropped."""
         windows, self._windows, self._file = self._windows, [], None
         self.add(result if result.error is not None else replace(result, windows=windows))
+
+    def state(self) -> dict[str, Any]:
+        """What a writer remembers between two files, as JSON can hold it."""
+        return {name: getattr(self, name) for name in self.memory}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where the writer with this state stopped, in a stream with all that it wrote."""
+        for name in self.memory:
+            setattr(self, name, state[name])
 
     def header(self) -> str:
         """What precedes the first file."""

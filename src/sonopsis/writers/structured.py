@@ -11,10 +11,11 @@ class JsonWriter(Writer):
     """An array with one object per file (`FileResult.to_dict`), valid also without files."""
 
     suffix = ".json"
+    memory = ("separator",)
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._separator = "\n"
+        self.separator = "\n"
 
     def header(self) -> str:
         """The array's opening bracket."""
@@ -23,12 +24,12 @@ class JsonWriter(Writer):
     def part(self, result: FileResult) -> str:
         """The file's object on indented lines."""
         text = json.dumps([result.to_dict()], indent=2, allow_nan=False)[2:-2]  # indented as in the array it stands in
-        separator, self._separator = self._separator, ",\n"
+        separator, self.separator = self.separator, ",\n"
         return separator + text
 
     def footer(self) -> str:
         """The array's closing bracket."""
-        return "]\n" if self._separator == "\n" else "\n]\n"
+        return "]\n" if self.separator == "\n" else "\n]\n"
 
 
 class JsonlWriter(StreamedWriter):

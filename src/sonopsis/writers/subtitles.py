@@ -9,6 +9,7 @@ class SrtWriter(TimelineWriter):
     """Numbered cues with commas before the milliseconds."""
 
     suffix = ".srt"
+    memory = ("offset", "number")
     number = 0
 
     def lines(self, result: FileResult, window: WindowResult) -> str:

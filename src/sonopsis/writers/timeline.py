@@ -9,6 +9,8 @@ from sonopsis.writers.base import StreamedWriter
 class TimelineWriter(StreamedWriter):
     """Keeps the second at which the next file begins; files that failed before their first window take no time."""
 
+    memory = ("offset",)
+
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self.offset = 0.0  # seconds

@@ -35,6 +35,7 @@ class RavenWriter(TimelineWriter):
     """Selections over the whole band, with times on the common timeline and in the file they are from."""
 
     suffix = ".selections.txt"
+    memory = ("offset", "selection")
     selection = 0
 
     def header(self) -> str:

@@ -1,0 +1,40 @@
+"""What failed in a run: a line each on standard error, and a row each in a table if one is asked for."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from sonopsis.cli.console import fail, report
+
+
+class ErrorList:
+    """Counts and reports errors. With a path, it writes a CSV file with the columns file and error as they come."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.count = 0
+        self._path = path
+        self._stream: Any = None
+
+    def __enter__(self) -> "ErrorList":
+        if self._path is not None:
+            try:
+                self._stream = self._path.open("w", encoding="utf-8", errors="replace", newline="")
+            except OSError as error:
+                fail(f"{self._path}: cannot be written to ({error.strerror}); choose another file for --errors")
+            self._row("file", "error")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def add(self, path: str, error: str) -> None:
+        """Note that a recording failed."""
+        self.count += 1
+        report(f"error: {error}")
+        if self._stream is not None:
+            self._row(path, error)
+
+    def _row(self, *cells: str) -> None:
+        csv.writer(self._stream, lineterminator="\n").writerow(cells)
+        self._stream.flush()

@@ -1,0 +1,171 @@
+"""A run over recordings: each is described in turn, results go where they belong, and what fails stops nothing."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from sonopsis.cli.console import fail, file_progress, report
+from sonopsis.cli.errors import ErrorList
+from sonopsis.cli.inputs import STDIN, Input, targets
+from sonopsis.cli.stdin import standard_input
+
+if TYPE_CHECKING:
+    from sonopsis.cli.outputs import Output
+    from sonopsis.model import Model, Request
+    from sonopsis.results import Part
+
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where results go, as the command line says it; raises BadParameter for what cannot be together."""
+
+    formats: Sequence[str]
+    output: Path | None = None  # None: standard output
+    combined: bool = False  # one file for each format
+    resume: bool = False
+    errors: Path | None = None  # a table of what failed
+
+    def __post_init__(self) -> None:
+        from sonopsis.writers import WRITERS
+
+        for name in self.formats:
+            if name not in WRITERS:
+                raise typer.BadParameter(
+                    f"{name!r} is unknown; choose from {', '.join(WRITERS)}", param_hint="--format"
+                )
+        arrays = any(WRITERS[name].binary for name in self.formats)
+        if arrays and (self.output is None or self.combined):
+            raise typer.BadParameter(
+                "arrays need a folder to go to, with a file for each recording: add --output DIR, without --combined",
+                param_hint="--format",
+            )
+        if len(self.formats) > 1 and self.output is None:
+            raise typer.BadParameter("several formats need a folder to go to: add --output DIR", param_hint="--format")
+        for option, given in (("--combined", self.combined), ("--resume", self.resume)):
+            if given and self.output is None:
+                raise typer.BadParameter("this is about a folder with results: add --output DIR", param_hint=option)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to do: the recordings `inputs`, in this order, and what is asked about each."""
+
+    model: "Model"
+    inputs: Sequence[Input]
+    request: "Request"
+    destination: Destination
+    workers: int | None
+    quiet: bool
+
+    def go(self, settings: Mapping[str, Any]) -> None:
+        """Describe all inputs; ends the program with status 1 if any failed. `settings` are what results depend on."""
+        with ErrorList(self.destination.errors) as errors:
+            if self.destination.output is None:
+                self._print(errors)
+            else:
+                self._write(self.destination.output, settings, errors)
+        if errors.count:
+            report(f"{errors.count} of {len(self.inputs)} file(s) failed")
+            raise typer.Exit(1)
+
+    def _print(self, errors: ErrorList) -> None:
+        from sonopsis.writers import follow
+
+        with self._parts(self.inputs, errors) as parts:
+            follow(parts, self.destination.formats[0], sys.stdout)
+
+    def _write(self, folder: Path, settings: Mapping[str, Any], errors: ErrorList) -> None:
+        from sonopsis.cli.journal import Journal, OtherRun
+
+        try:
+            journal = Journal(folder, settings, resume=self.destination.resume)
+            before = self._go_on(self._output(folder, journal), errors)
+            journal.close(keep=self.destination.resume)
+        except OtherRun as error:
+            fail(str(error))
+        except OSError as error:
+            fail(f"{folder}: cannot be written to ({error.strerror}); choose another --output folder")
+        if not self.quiet:
+            done = len(self.inputs) - errors.count
+            earlier = f", {before} of them from an earlier run" if before else ""
+            report(f"results of {done} file(s) are in {folder}{earlier}")
+
+    def _go_on(self, output: "Output", errors: ErrorList) -> int:
+        """Describe what an earlier run has not finished; returns the number of recordings that it has."""
+        before = output.finished([item.name for item in self.inputs])
+        for name, problem in before.items():
+            if problem is not None:
+                errors.add(name, problem)
+        left = [item for item in self.inputs if item.name not in before]
+        try:
+            with output, self._parts(left, errors) as parts:
+                output.write(parts)
+        except KeyboardInterrupt:
+            for path in output.unfinished:
+                report(f"{path} has what was done")
+            report("stopped; the same command with --resume goes on")
+            raise typer.Exit(INTERRUPTED) from None
+        return sum(problem is None for problem in before.values())
+
+    def _output(self, folder: Path, journal: Any) -> "Output":
+        from sonopsis.cli.outputs import Combined, Folder
+
+        if self.destination.combined:
+            return Combined(folder, self.destination.formats, journal)
+        return Folder(folder, self.destination.formats, journal, targets(self.inputs))
+
+    @contextmanager
+    def _parts(self, inputs: Sequence[Input], errors: ErrorList) -> Iterator[Iterator["Part"]]:
+        """The windows and the end of each input, in their order, also the end of names without a recording; errors are
+        reported on the way."""
+        from sonopsis.files import ModelError
+        from sonopsis.results import FileResult, Part
+        from sonopsis.writers import WRITERS
+
+        on_terminal = self.destination.output is None and sys.stdout.isatty()
+        declared = any(WRITERS[name].needs_duration for name in self.destination.formats)
+        readable = sum(item.problem is None for item in self.inputs)
+        with (
+            file_progress(len(inputs), self.quiet, results_on_terminal=on_terminal) as advance,
+            standard_input(any(item.name == STDIN for item in inputs)) as stdin,
+        ):
+            sources = [
+                stdin.audio if item.name == STDIN and stdin else item.name for item in inputs if item.problem is None
+            ]
+
+            def parts() -> Iterator[Part]:
+                # The cores are divided as if no input had been finished before: the last digits of scores may depend
+                # on the number of threads.
+                found = self.model.follow_many(
+                    sources, self.request, declared=declared, workers=self.workers, share=readable
+                )
+                for item in inputs:
+                    if item.problem is not None:
+                        yield Part(FileResult(item.name, 0.0, self.model.name, error=item.problem), None)
+                        continue
+                    for part in found:
+                        yield stdin.named(part) if item.name == STDIN and stdin else part
+                        if part.window is None:
+                            break
+
+            try:
+                yield _noted(parts(), errors, advance)
+            except ModelError as error:
+                fail(str(error))
+
+
+def _noted(parts: Iterator["Part"], errors: ErrorList, advance: Callable[[], None]) -> Iterator["Part"]:
+    """The parts as they are, with every error noted."""
+    for part in parts:
+        if part.result.error is not None:
+            errors.add(part.result.path, part.result.error)
+        yield part
+        if part.window is None:
+            advance()
