@@ -1,15 +1,15 @@
 """Windows into events: what one window after the other calls by the same label becomes one row with onset and offset.
 
-    windows   |-------|             each window answers for its own stretch: up to the middle of an overlap
+windows   |-------|             each window answers for its own stretch: up to the middle of an overlap
+              |-------|
                   |-------|
-                      |-------|
-    stretches |-----|---|-----|
-    Dog          x    x             one event over the first two stretches, with the higher score
+stretches |-----|---|-----|
+Dog          x    x             one event over the first two stretches, with the higher score
 """
 
 import heapq
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sonopsis.results import FileResult, LabelScore, Part, WindowResult
 

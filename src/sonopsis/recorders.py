@@ -4,8 +4,7 @@
     MEADOW_20240501_053000.wav                    Song Meter, and AudioMoth with its name in front
     "Recorded at 05:30:00 01/05/2024 (UTC+1) by AudioMoth ..."     the comment of an AudioMoth, which has the time zone
 
-The comment is that of AudioMoth-Firmware-Basic (openacousticdevices.info); names of Wildlife Acoustics' recorders are in
-their manuals.
+The comment is that of the firmware AudioMoth-Firmware-Basic; the names are in the manuals of both recorders.
 """
 
 import os

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -119,22 +120,28 @@ class WindowResult:
 
 @dataclass(frozen=True)
 class FileResult:
-    """One recording's windows, or the reason (`error`, one line) why there are none; `duration` is 0 if unknown."""
+    """One recording's windows, or the reason (`error`, one line) why there are none; `duration` is 0 if unknown.
+
+    `began` is when the recorder began to record, without a time zone if it did not write that (`sonopsis.recorders`).
+    """
 
     path: str
     duration: float
     model: str
     windows: list[WindowResult] = field(default_factory=list)
     error: str | None = None
+    began: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """`{"path", "duration", "model", "error"?, "windows": [...]}`, ready for JSON."""
+        """`{"path", "duration", "model", "began"?, "error"?, "windows": [...]}`, ready for JSON."""
         windows = [window.to_dict() for window in self.windows]
         return self.head() | {"windows": windows}
 
     def head(self) -> dict[str, Any]:
         """`to_dict` without the windows."""
         found: dict[str, Any] = {"path": self.path, "duration": _finite(self.duration), "model": self.model}
+        if self.began is not None:
+            found["began"] = self.began.isoformat()
         return found if self.error is None else found | {"error": self.error}
 
 

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -276,6 +277,34 @@ def test_files_follow_each_other_on_a_timeline() -> None:
     last = dict(zip(raven[0], raven[-1], strict=True))
     assert last["Begin Time (s)"] == f"{25.5 + 3720:.6f}"
     assert (last["Begin Path"], last["File Offset (s)"]) == ('forest "b".flac', "3720.000000")
+
+
+BEGAN = datetime(2024, 5, 1, 23, 59, 59, tzinfo=timezone(timedelta(hours=5, minutes=45)))
+
+
+def test_tables_tell_the_time_of_day() -> None:
+    result = FileResult("a.wav", 2.0, "m", [WindowResult(0.5, 2.0, [("Dog", 0.5)])], began=BEGAN)
+    unknown = FileResult("b.wav", 2.0, "m", [WindowResult(0.5, 2.0, [("Dog", 0.5)])])
+    late = FileResult("c.wav", 2.0, "m", [WindowResult(1.25, 2.0, [("Dog", 0.5)])], began=BEGAN.replace(tzinfo=None))
+    found = {}
+    for format in ("csv", "tsv", "raven"):
+        with open_writer(format, stream := io.StringIO(), clock=True) as writer:
+            for one in (result, unknown, late):
+                writer.add(one)
+        found[format] = list(csv.DictReader(io.StringIO(stream.getvalue()), delimiter="," if format == "csv" else "\t"))
+    for format in ("csv", "tsv"):
+        assert [(row["date"], row["time"], row["zone"]) for row in found[format]] == [
+            ("2024-05-01", "23:59:59.500", "+05:45"),
+            ("", "", ""),
+            ("2024-05-02", "00:00:00.250", ""),
+        ]
+    assert [(row["Begin Date"], row["Begin Clock Time"]) for row in found["raven"]] == [
+        ("2024/05/01", "23:59:59.500"),
+        ("", ""),
+        ("2024/05/02", "00:00:00.250"),
+    ]
+    assert json.loads(written("json", [result]))[0]["began"] == "2024-05-01T23:59:59+05:45"
+    assert json.loads(written("jsonl", [late]))["began"] == "2024-05-01T23:59:59"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ def caption(
     window: options.WindowLength = None,
     hop: options.Hop = None,
     beams: options.Beams = 1,
+    clock: options.Clock = False,
     formats: options.Formats = None,
     output: options.Output = None,
     combined: options.OneFile = False,
@@ -45,7 +46,14 @@ def caption(
     describe(
         paths,
         request,
-        destination=Destination(list(dict.fromkeys(formats or ["text"])), output, combined, resume, errors),
+        destination=Destination(
+            list(dict.fromkeys(formats or ["text"])),
+            output,
+            combined,
+            resume,
+            errors,
+            clock=clock,
+        ),
         files_from=files_from,
         macs=macs,
         latency=latency,

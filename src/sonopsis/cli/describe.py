@@ -57,6 +57,7 @@ def describe(
         loaded.prepare()
     settings = {"sonopsis": sonopsis.__version__, "model": _identity(loaded), "engine": loaded.engine.name}
     settings |= {"precision": precision, "formats": list(destination.formats), "combined": destination.combined}
+    settings |= {"events": destination.events, "clock": destination.clock}
     Run(loaded, inputs, request, destination, workers, quiet).go(settings | asdict(request))
 
 

@@ -127,6 +127,20 @@ Resume = Annotated[
         "are not described again, unless they have changed.",
     ),
 ]
+Events = Annotated[
+    bool,
+    typer.Option(
+        "--events",
+        help="Join windows into events: a row for each label from where it begins to where it ends.",
+    ),
+]
+Clock = Annotated[
+    bool,
+    typer.Option(
+        "--clock",
+        help="Add the date and time of each row, from the file names and comments of AudioMoth and Song Meter.",
+    ),
+]
 Errors = Annotated[
     Path | None,
     typer.Option(

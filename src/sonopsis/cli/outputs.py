@@ -19,8 +19,16 @@ COMBINED = "results"  # the name of a file for all recordings, without its suffi
 class Document:
     """A file of one format that has a temporary name, and is written as windows come, until it is whole."""
 
-    def __init__(self, place: Path, writer: type[Writer], *, length: int = 0, state: Mapping[str, Any] | None = None):
-        """`place` is the final name without the format's suffix.
+    def __init__(
+        self,
+        place: Path,
+        writer: type[Writer],
+        *,
+        clock: bool = False,
+        length: int = 0,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`place` is the final name without the format's suffix, and `clock` an option of the writer.
 
         With the `state` of a writer, the first `length` bytes of the file that is there are kept, and it goes on.
         """
@@ -35,7 +43,7 @@ class Document:
             if writer.binary
             else self.unfinished.open(mode, encoding="utf-8", newline="")
         )
-        self.writer = writer(self._stream)
+        self.writer = writer(self._stream, clock=clock)
         if state is None:
             self.writer.__enter__()
         else:
@@ -69,7 +77,8 @@ class Document:
 class Output:
     """Results below a folder. Leaving the `with` block in the midst of a run keeps what was written so far."""
 
-    def __init__(self, folder: Path, formats: Sequence[str], journal: Journal) -> None:
+    def __init__(self, folder: Path, formats: Sequence[str], journal: Journal, *, clock: bool = False) -> None:
+        self.clock = clock
         self.folder = folder
         self.formats = formats
         self.journal = journal
@@ -128,9 +137,17 @@ class Output:
 class Folder(Output):
     """A file for each recording and format."""
 
-    def __init__(self, folder: Path, formats: Sequence[str], journal: Journal, places: Mapping[str, PurePath]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        formats: Sequence[str],
+        journal: Journal,
+        places: Mapping[str, PurePath],
+        *,
+        clock: bool = False,
+    ) -> None:
         """`places` says where below the folder the files of a recording are, without the formats' suffixes."""
-        super().__init__(folder, formats, journal)
+        super().__init__(folder, formats, journal, clock=clock)
         self._places = places
 
     def kept(self, paths: Sequence[str]) -> list[Finished]:
@@ -161,7 +178,7 @@ class Folder(Output):
     def _begin(self, path: str, formats: Iterable[str]) -> None:
         place = self.folder / self._places[path]
         for name in formats:
-            self.open.append(Document(place, WRITERS[name]))
+            self.open.append(Document(place, WRITERS[name], clock=self.clock))
 
     def _there(self, entry: Finished) -> bool:
         """Whether the files of a recording are where they belong in this run, and as long as they were."""
@@ -187,7 +204,8 @@ class Combined(Output):
         for name in self.formats:
             writer = WRITERS[name]
             length, state = (last.files[f"{COMBINED}{writer.suffix}"], last.state[name]) if last else (0, None)
-            self.open.append(Document(self.folder / COMBINED, writer, length=length, state=state))
+            place = self.folder / COMBINED
+            self.open.append(Document(place, writer, clock=self.clock, length=length, state=state))
         return self.journal.finished
 
     def end(self, result: FileResult) -> None:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +24,16 @@ INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
 @dataclass(frozen=True)
 class Destination:
-    """Where results go, as the command line says it; raises BadParameter for what cannot be together."""
+    """What rows are written, and where they go, as the command line says it; raises BadParameter for what cannot be
+    together."""
 
     formats: Sequence[str]
     output: Path | None = None  # None: standard output
     combined: bool = False  # one file for each format
     resume: bool = False
     errors: Path | None = None  # a table of what failed
+    events: bool = False  # a row for each event, and not for each window
+    clock: bool = False  # with date and time
 
     def __post_init__(self) -> None:
         from sonopsis.writers import WRITERS
@@ -46,6 +49,8 @@ class Destination:
                 "arrays need a folder to go to, with a file for each recording: add --output DIR, without --combined",
                 param_hint="--format",
             )
+        if arrays and self.events:
+            raise typer.BadParameter("windows have embeddings, events have none", param_hint="--events")
         if len(self.formats) > 1 and self.output is None:
             raise typer.BadParameter("several formats need a folder to go to: add --output DIR", param_hint="--format")
         for option, given in (("--combined", self.combined), ("--resume", self.resume)):
@@ -79,7 +84,7 @@ class Run:
         from sonopsis.writers import follow
 
         with self._parts(self.inputs, errors) as parts:
-            follow(parts, self.destination.formats[0], sys.stdout)
+            follow(parts, self.destination.formats[0], sys.stdout, clock=self.destination.clock)
 
     def _write(self, folder: Path, settings: Mapping[str, Any], errors: ErrorList) -> None:
         from sonopsis.cli.journal import Journal, OtherRun
@@ -117,15 +122,18 @@ class Run:
     def _output(self, folder: Path, journal: Any) -> "Output":
         from sonopsis.cli.outputs import Combined, Folder
 
+        formats, clock = self.destination.formats, self.destination.clock
         if self.destination.combined:
-            return Combined(folder, self.destination.formats, journal)
-        return Folder(folder, self.destination.formats, journal, targets(self.inputs))
+            return Combined(folder, formats, journal, clock=clock)
+        return Folder(folder, formats, journal, targets(self.inputs), clock=clock)
 
     @contextmanager
     def _parts(self, inputs: Sequence[Input], errors: ErrorList) -> Iterator[Iterator["Part"]]:
         """The windows and the end of each input, in their order, also the end of names without a recording; errors are
         reported on the way."""
+        from sonopsis.events import join_parts
         from sonopsis.files import ModelError
+        from sonopsis.recorders import began
         from sonopsis.results import FileResult, Part
         from sonopsis.writers import WRITERS
 
@@ -150,13 +158,15 @@ class Run:
                     if item.problem is not None:
                         yield Part(FileResult(item.name, 0.0, self.model.name, error=item.problem), None)
                         continue
+                    moment = began(item.name) if self.destination.clock and item.name != STDIN else None
                     for part in found:
-                        yield stdin.named(part) if item.name == STDIN and stdin else part
+                        named = stdin.named(part) if item.name == STDIN and stdin else part
+                        yield named._replace(result=replace(named.result, began=moment)) if moment else named
                         if part.window is None:
                             break
 
             try:
-                yield _noted(parts(), errors, advance)
+                yield _noted(join_parts(parts()) if self.destination.events else parts(), errors, advance)
             except ModelError as error:
                 fail(str(error))
 

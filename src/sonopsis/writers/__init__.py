@@ -28,14 +28,14 @@ WRITERS: dict[str, type[Writer]] = {
 }
 
 
-def open_writer(format: str, stream: Any) -> Writer:
+def open_writer(format: str, stream: Any, *, clock: bool = False) -> Writer:
     """A writer to use in a `with` block, one per stream (of text, or of bytes for `binary` formats).
 
-    Raises ValueError for an unknown format.
+    `clock` adds the date and time of each row to tables. Raises ValueError for an unknown format.
     """
     if format not in WRITERS:
         raise ValueError(f"no format is called {format!r}; choose one of {', '.join(WRITERS)}")
-    return WRITERS[format](stream)
+    return WRITERS[format](stream, clock=clock)
 
 
 def write(results: Iterable[FileResult], format: str, stream: Any) -> None:
@@ -45,9 +45,9 @@ def write(results: Iterable[FileResult], format: str, stream: Any) -> None:
             writer.add(result)
 
 
-def follow(parts: Iterable[Part], format: str, stream: Any) -> None:
-    """Write the parts of a run as they come; the bytes are those of `write`. ValueError as `open_writer`."""
-    with open_writer(format, stream) as writer:
+def follow(parts: Iterable[Part], format: str, stream: Any, *, clock: bool = False) -> None:
+    """Write the parts of a run as they come; the bytes are those of `write`. The rest is as in `open_writer`."""
+    with open_writer(format, stream, clock=clock) as writer:
         for result, window in parts:
             if window is None:
                 writer.end(result)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -28,8 +29,10 @@ class Writer:
     embeddings: ClassVar[bool] = False  # whether results must hold embeddings
     memory: ClassVar[tuple[str, ...]] = ()  # the attributes that one file leaves to the next
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, *, clock: bool = False) -> None:
+        """`clock` adds columns with the date and time of each row, in tables and in Raven's."""
         self.stream = stream
+        self.clock = clock
         self._file: FileResult | None = None  # the file that has not ended, and its windows
         self._windows: list[WindowResult] = []
 
@@ -123,6 +126,16 @@ class StreamedWriter(Writer):
     def closing(self, result: FileResult) -> str:
         """What stands after a file's windows, or in place of them if the file failed."""
         return ""
+
+
+def clock_of(result: FileResult, seconds: float) -> tuple[str, str, str]:
+    """Date, time of day and time zone at so many seconds of a recording, `2024-05-01`, `05:30:00.000` and `+01:00`;
+    empty texts where they are not known."""
+    if result.began is None:
+        return "", "", ""
+    moment = result.began + timedelta(milliseconds=round(seconds * 1000))
+    day, time = moment.isoformat(timespec="milliseconds").split("T")
+    return day, time[:12], time[12:]
 
 
 def entries(window: WindowResult) -> list[tuple[str, float | None, str | None]]:

@@ -1,7 +1,7 @@
 """JSON for programs: one array of files, or one line per window. ASCII only: every terminal takes it."""
 
 import json
-from typing import TextIO
+from typing import Any
 
 from sonopsis.results import FileResult, WindowResult
 from sonopsis.writers.base import StreamedWriter, Writer
@@ -13,8 +13,8 @@ class JsonWriter(Writer):
     suffix = ".json"
     memory = ("separator",)
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: Any, *, clock: bool = False) -> None:
+        super().__init__(stream, clock=clock)
         self.separator = "\n"
 
     def header(self) -> str:

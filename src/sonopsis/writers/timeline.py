@@ -11,8 +11,8 @@ class TimelineWriter(StreamedWriter):
 
     memory = ("offset",)
 
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: Any, *, clock: bool = False) -> None:
+        super().__init__(stream, clock=clock)
         self.offset = 0.0  # seconds
         self._reached = 0.0  # seconds of the current file that are written
 

@@ -1,7 +1,7 @@
 """Label tracks of sound editors: Audacity labels and Raven selection tables, a line per tag or caption."""
 
 from sonopsis.results import FileResult, WindowResult
-from sonopsis.writers.base import decimal, entries, one_line
+from sonopsis.writers.base import clock_of, decimal, entries, one_line
 from sonopsis.writers.timeline import TimelineWriter
 
 HIGHEST = 8_000  # Hz, the top of what models hear at 16 kHz
@@ -18,6 +18,7 @@ RAVEN_COLUMNS = (
     "Begin Path",
     "File Offset (s)",
 )
+RAVEN_CLOCK_COLUMNS = ("Begin Date", "Begin Clock Time")
 
 
 class AudacityWriter(TimelineWriter):
@@ -40,12 +41,15 @@ class RavenWriter(TimelineWriter):
 
     def header(self) -> str:
         """The column names."""
-        return "\t".join(RAVEN_COLUMNS) + "\n"
+        return "\t".join(RAVEN_COLUMNS + (RAVEN_CLOCK_COLUMNS if self.clock else ())) + "\n"
 
     def lines(self, result: FileResult, window: WindowResult) -> str:
         """The window's selections."""
         begin, end = f"{self.offset + window.start:.6f}", f"{self.offset + window.end:.6f}"
         origin = f"{one_line(result.path)}\t{window.start:.6f}"
+        if self.clock:
+            day, time, _ = clock_of(result, window.start)
+            origin += f"\t{day.replace('-', '/')}\t{time}"
         rows = []
         for text, score, _ in entries(window):
             self.selection += 1
