@@ -57,6 +57,14 @@ def write_examples(place: Path) -> None:
     shutil.copytree(ROOT / "examples", place)
 
 
+def write_week(place: Path) -> None:
+    """Short recordings under the names that recorders give."""
+    for name in ("meadow/MEADOW_20240501_053000", "meadow/MEADOW_20240501_060000", "wood/20240501_053000"):
+        file = place / f"{name}.flac"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "examples" / "lock_gate.flac", file)
+
+
 def write_ast(place: Path) -> None:
     """A random AST of transformers with 8 bands x 6 times, in which attention is sharp."""
     transformers = pytest.importorskip("transformers")
@@ -99,6 +107,7 @@ def write_lm(place: Path, lm: Mamba2LM) -> None:
 PROPS: dict[str, Callable[[Path], None]] = {
     "street.wav": write_street,
     "examples": write_examples,
+    "week/": write_week,
     AST_NAME: write_ast,
     "audiomae.pth": write_audiomae,
     "best_model.pth": write_audiomae,

@@ -1,6 +1,7 @@
 """Windows joined into events, against rules that can be checked by eye and an oracle on a grid of time."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -81,7 +82,7 @@ def test_events_cover_what_the_windows_say(found: list[set[str]], hop: float) ->
         assert {label for label, start, end in events if start <= at < end} == expected
     for label in "abc":  # events of one label neither overlap nor touch, but at a gap between windows
         own = [event for event in events if event[0] == label]
-        assert all(first[2] < second[1] for first, second in zip(own, own[1:], strict=False))
+        assert all(first[2] < second[1] for first, second in pairwise(own))
 
 
 def test_recordings_of_a_run_are_joined_each_for_itself() -> None:

@@ -6,13 +6,14 @@ import dataclasses
 import io
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from sonopsis.data.manifest import Row
 from sonopsis.results import FileResult, LabelScore, WindowResult
-from sonopsis.writers import WRITERS, write
+from sonopsis.writers import WRITERS, open_writer, write
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "sonopsis"
@@ -88,7 +89,7 @@ def section(title: str) -> list[list[str]]:
 
 DOG = LabelScore("Dog", 0.5, distilled=True)
 WINDOW = WindowResult(0.0, 2.0, [DOG], "a dog barks", -1.0, guess=DOG, confidence=0.5)  # with every field there is
-RESULT = FileResult("a.wav", 2.0, "m", [WINDOW])
+RESULT = FileResult("a.wav", 2.0, "m", [WINDOW], began=datetime(2024, 5, 1, 5, 30))
 FAILED = FileResult("b.wav", 0.0, "m", error="b.wav: no such file; check the path")
 
 
@@ -127,6 +128,17 @@ def test_the_columns_of_label_tracks() -> None:
     assert section("raven") == [written("raven").rstrip("\n").split("\t")]
     (columns,) = section("audacity")
     assert len(columns) == len(written("audacity", RESULT).split("\t"))
+
+
+def test_the_columns_of_date_and_time() -> None:
+    (columns,) = section("Date and time")
+    found = []
+    for format, delimiter in (("csv", ","), ("raven", "\t")):
+        with open_writer(format, stream := io.StringIO(), clock=True):
+            pass
+        plain = written(format).rstrip("\n").split(delimiter)
+        found += [name for name in stream.getvalue().rstrip("\n").split(delimiter) if name not in plain]
+    assert columns == found
 
 
 def test_the_fields_of_a_manifest() -> None:

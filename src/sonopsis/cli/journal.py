@@ -77,9 +77,12 @@ class Journal:
     def _read(self, settings: Mapping[str, Any]) -> None:
         place = 0
         for line in self._path.read_bytes().splitlines(keepends=True):
-            if not line.endswith(b"\n"):
+            try:
+                found = json.loads(line)
+            except ValueError:
+                found = None
+            if found is None or not line.endswith(b"\n"):
                 break
-            found = json.loads(line)
             if place:
                 self.finished.append(Finished(**found))
             else:

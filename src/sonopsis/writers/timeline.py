@@ -1,6 +1,6 @@
 """Formats that know one timeline: files are laid end to end on it, each beginning where the one before it ended."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sonopsis.results import FileResult, WindowResult
 from sonopsis.writers.base import StreamedWriter
@@ -9,7 +9,7 @@ from sonopsis.writers.base import StreamedWriter
 class TimelineWriter(StreamedWriter):
     """Keeps the second at which the next file begins; files that failed before their first window take no time."""
 
-    memory = ("offset",)
+    memory: ClassVar[tuple[str, ...]] = ("offset",)
 
     def __init__(self, stream: Any, *, clock: bool = False) -> None:
         super().__init__(stream, clock=clock)
