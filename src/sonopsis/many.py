@@ -4,20 +4,21 @@ Threads are used and not processes: decoding, the Mel front end and every engine
 compute, and the model is in memory once.
 """
 
+import math
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Queue
 from typing import Any, TypeVar
 
+from sonopsis.audio import SAMPLE_RATE, LiveAudio, probe
 from sonopsis.files import ModelError
-from sonopsis.results import FileResult, Part
+from sonopsis.results import FileResult, Part, WindowResult
 
-Recording = str | os.PathLike[str]
-Source = TypeVar("Source")
+Recording = str | os.PathLike[str] | LiveAudio
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -30,30 +31,70 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def parts_of(
+    source: Recording, windows: Iterable[WindowResult], model: str, *, gaps: bool, declared: bool
+) -> Iterator[Part]:
+    """The parts of one recording, whose `windows` leave gaps or none, under a model's name.
+
+    With `declared`, windows come with the duration that the recording declares, those of a pipe that is given by its
+    path when it has ended. Raises AudioError.
+    """
+    live, path = isinstance(source, LiveAudio), _path(source)
+    whole = declared and not live and not os.path.isfile(path)  # a pipe can be read once
+    length = _declared(source, gaps) if declared and not whole else math.nan
+    head, held, end = FileResult(path, length, model), list[WindowResult](), 0.0
+    for window in windows:
+        end = window.end
+        if whole:
+            held.append(window)
+        else:
+            yield Part(head, window)
+    if gaps:  # windows without gaps end where the recording does
+        end = source.heard if isinstance(source, LiveAudio) else probe(source).duration
+    result = replace(head, duration=end)
+    yield from (Part(result, window) for window in held)
+    yield Part(result, None)
+
+
+def _path(source: Recording) -> str:
+    return source.path if isinstance(source, LiveAudio) else os.fspath(source)
+
+
+def _declared(source: Recording, gaps: bool) -> float:
+    """Seconds that a recording declares, as long as its windows will say it is; NaN if it does not declare it."""
+    if isinstance(source, LiveAudio):
+        rate, frames = source.rate, source.frames or math.nan
+    else:
+        info = probe(source)
+        rate, frames = info.sample_rate, round(info.duration * info.sample_rate)
+    if gaps or math.isnan(frames):
+        return frames / rate
+    return round(frames * SAMPLE_RATE / rate) / SAMPLE_RATE
+
+
 def follow_many(
-    follow: Callable[[Source], Iterator[Part]],
-    sources: Sequence[Source],
-    *,
-    name: Callable[[Source], str],
+    follow: Callable[[Recording], Iterator[Part]],
+    sources: Sequence[Recording],
     model: str,
     use_threads: Callable[[int], int],
+    *,
     workers: int | None = None,
     share: int | None = None,
 ) -> Iterator[Part]:
     """The parts of each source in turn, as they come; of one that fails, the last part has its error.
 
     `use_threads` sets the threads that one call of `follow` computes with, and returns their number before. The cores
-    are divided among as many sources as `share` says (None: these). ModelError, which would be the same for every
-    source, is raised.
+    are divided among as many sources as `share` says (None: these); results can depend on the division in the last
+    digits. ModelError, which would be the same for every source, is raised.
     """
 
-    def work(source: Source) -> Iterator[Part]:
+    def work(source: Recording) -> Iterator[Part]:
         try:
             yield from follow(source)
         except ModelError:
             raise
         except Exception as error:
-            path = name(source)
+            path = _path(source)
             yield Part(FileResult(path, 0.0, model, error=error_line(error, path)), None)
 
     if not sources:
@@ -64,6 +105,13 @@ def follow_many(
         yield from side_by_side(work, sources, min(wanted, len(sources)))
     finally:
         use_threads(threads)
+
+
+def counted(results: Iterator[FileResult], files: int, progress: Callable[[int, int], object]) -> Iterator[FileResult]:
+    """The results; `progress(done, files)` is called after each of them has been taken."""
+    for done, result in enumerate(results, 1):
+        yield result
+        progress(done, files)
 
 
 def error_line(error: Exception, name: str) -> str:

@@ -1,9 +1,9 @@
 """`sonopsis.load()`: a model with everything needed to go from a recording to labels and a sentence."""
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from sonopsis.audio import SAMPLE_RATE, AudioSource, LiveAudio, is_silent, iter_windows, probe
+from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows
 from sonopsis.calibration import Calibration, grounded
 from sonopsis.decoding.consensus import (
     TEMPERATURE,
@@ -33,7 +33,7 @@ from sonopsis.export import export
 from sonopsis.files import ModelError
 from sonopsis.folder import ModelFolder, describe
 from sonopsis.hub import locate
-from sonopsis.many import follow_many
+from sonopsis.many import Recording, counted, follow_many, parts_of
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
 from sonopsis.results import Caption, FileResult, LabelScore, Part, Tags, WindowResult, gathered
@@ -211,60 +211,31 @@ class Model:
         (result,) = gathered(self.follow(path, request))
         return result
 
-    def follow(
-        self, source: str | os.PathLike[str] | LiveAudio, request: Request | None = None, *, declared: bool = False
-    ) -> Iterator[Part]:
+    def follow(self, source: Recording, request: Request | None = None, *, declared: bool = False) -> Iterator[Part]:
         """The windows of one file or stream as they are described, and its end; memory does not grow with its length.
 
-        `declared` looks up the duration that the recording declares, so that the windows come with it; those of a pipe
-        that is given by its path then come when it has ended. Raises AudioError for what cannot be read, when it is
-        reached.
+        `declared` looks up the duration that the recording declares, so that the windows come with it. Raises
+        AudioError for what cannot be read, when it is reached.
         """
         request = Request() if request is None else request
-        live = isinstance(source, LiveAudio)
-        path = source.path if isinstance(source, LiveAudio) else os.fspath(source)
         gaps = request.hop is not None and request.hop > (self.window if request.window is None else request.window)
-        whole = declared and not live and not os.path.isfile(path)  # a pipe can be read once
-        length = _declared(source, gaps) if declared and not whole else math.nan
-        head, held, end = FileResult(path, length, self.name), list[WindowResult](), 0.0
-        for window in self._windows(source, request, None):
-            end = window.end
-            if whole:
-                held.append(window)
-            else:
-                yield Part(head, window)
-        if gaps:  # windows without gaps end where the recording does
-            end = source.heard if isinstance(source, LiveAudio) else probe(source).duration
-        result = replace(head, duration=end)
-        yield from (Part(result, window) for window in held)
-        yield Part(result, None)
+        return parts_of(source, self._windows(source, request, None), self.name, gaps=gaps, declared=declared)
 
     def follow_many(
         self,
-        sources: Sequence[str | os.PathLike[str] | LiveAudio],
+        sources: Sequence[Recording],
         request: Request | None = None,
         *,
         declared: bool = False,
         workers: int | None = None,
         share: int | None = None,
     ) -> Iterator[Part]:
-        """`follow` of each source in turn, `workers` at once (None: one for each core); of one that cannot be
-        described, the last part has the error.
-
-        The cores are divided among `share` sources (None: these); results can depend on the division in the last
-        digits. Raises ModelError and ValueError as `describe_many`.
-        """
+        """`follow` of each source in turn, `workers` at once; of one that cannot be described, the last part has the
+        error. The cores are divided among `share` sources (None: these). The rest is as in `describe_many`."""
         request = Request() if request is None else request
         self._check(request)
-        return follow_many(
-            lambda source: self.follow(source, request, declared=declared),
-            sources,
-            name=lambda source: source.path if isinstance(source, LiveAudio) else os.fspath(source),
-            model=self.name,
-            use_threads=self.engine.use_threads,
-            workers=workers,
-            share=share,
-        )
+        follow = partial(self.follow, request=request, declared=declared)
+        return follow_many(follow, sources, self.name, self.engine.use_threads, workers=workers, share=share)
 
     def describe_many(
         self,
@@ -290,7 +261,7 @@ class Model:
         request = Request(captions, top_k, threshold, window, hop, beams, keep_rate, embeddings)
         self._check(request)
         results = gathered(self.follow_many(paths, request, workers=workers))
-        return results if progress is None else _counted(results, len(paths), progress)
+        return results if progress is None else counted(results, len(paths), progress)
 
     def describe_samples(self, samples: NDArray[np.float32], request: Request | None = None) -> WindowResult:
         """All that is asked about one window's samples (S,) at 16 kHz; silence is called silence.
@@ -415,24 +386,6 @@ class Model:
     def _check_labels(self) -> None:
         if not self.labels:
             raise ModelError(f"{self.name} has no classifier to tag with; only its encoder can be used (encode)")
-
-
-def _declared(source: str | os.PathLike[str] | LiveAudio, gaps: bool) -> float:
-    """Seconds that a recording declares, as long as its windows will say it is; NaN if it does not declare it."""
-    if isinstance(source, LiveAudio):
-        rate, frames = source.rate, source.frames or math.nan
-    else:
-        info = probe(source)
-        rate, frames = info.sample_rate, round(info.duration * info.sample_rate)
-    if gaps or math.isnan(frames):
-        return frames / rate
-    return round(frames * SAMPLE_RATE / rate) / SAMPLE_RATE
-
-
-def _counted(results: Iterator[FileResult], files: int, progress: Callable[[int, int], object]) -> Iterator[FileResult]:
-    for done, result in enumerate(results, 1):
-        yield result
-        progress(done, files)
 
 
 def _tokenizer(folder: ModelFolder) -> Tokenizer | None:

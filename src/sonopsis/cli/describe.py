@@ -55,7 +55,11 @@ def describe(
             report(f"keep rate {request.keep_rate:g} takes at most {latency:g} ms for a window here")
     if kernels:
         loaded.prepare()
-    settings: dict[str, Any] = {"sonopsis": sonopsis.__version__, "model": _identity(loaded), "engine": loaded.engine.name}
+    settings: dict[str, Any] = {
+        "sonopsis": sonopsis.__version__,
+        "model": _identity(loaded),
+        "engine": loaded.engine.name,
+    }
     settings |= {"precision": precision, "formats": list(destination.formats), "combined": destination.combined}
     settings |= {"events": destination.events, "clock": destination.clock}
     Run(loaded, inputs, request, destination, workers, quiet).go(settings | asdict(request))

@@ -44,11 +44,10 @@ class Destination:
                     f"{name!r} is unknown; choose from {', '.join(WRITERS)}", param_hint="--format"
                 )
         arrays = any(WRITERS[name].binary for name in self.formats)
-        if arrays and (self.output is None or self.combined):
-            raise typer.BadParameter(
-                "arrays need a folder to go to, with a file for each recording: add --output DIR, without --combined",
-                param_hint="--format",
-            )
+        if arrays and self.output is None:
+            raise typer.BadParameter("arrays need a folder to go to: add --output DIR", param_hint="--format")
+        if arrays and self.combined:
+            raise typer.BadParameter("arrays are of one recording each: leave out --combined", param_hint="--format")
         if arrays and self.events:
             raise typer.BadParameter("windows have embeddings, events have none", param_hint="--events")
         if len(self.formats) > 1 and self.output is None:
