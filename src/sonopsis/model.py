@@ -208,34 +208,26 @@ class Model:
 
     def describe(self, path: str | os.PathLike[str], request: Request | None = None) -> FileResult:
         """All that is asked about one file, in a single pass; raises AudioError when it cannot be read."""
-        (result,) = gathered(self.follow(path, request))
-        return result
+        return next(gathered(self.follow(path, request)))
 
     def follow(self, source: Recording, request: Request | None = None, *, declared: bool = False) -> Iterator[Part]:
         """The windows of one file or stream as they are described, and its end; memory does not grow with its length.
 
-        `declared` looks up the duration that the recording declares, so that the windows come with it. Raises
-        AudioError for what cannot be read, when it is reached.
+        `declared` gives the windows the duration that the recording declares. Raises AudioError.
         """
         request = Request() if request is None else request
         gaps = request.hop is not None and request.hop > (self.window if request.window is None else request.window)
         return parts_of(source, self._windows(source, request, None), self.name, gaps=gaps, declared=declared)
 
     def follow_many(
-        self,
-        sources: Sequence[Recording],
-        request: Request | None = None,
-        *,
-        declared: bool = False,
-        workers: int | None = None,
-        share: int | None = None,
+        self, sources: Sequence[Recording], request: Request | None = None, *, declared: bool = False, **how: int | None
     ) -> Iterator[Part]:
-        """`follow` of each source in turn, `workers` at once; of one that cannot be described, the last part has the
-        error. The cores are divided among `share` sources (None: these). The rest is as in `describe_many`."""
+        """`follow` of each source in turn; of one that cannot be described, the last part has the error. `workers` and
+        `share` are those of `sonopsis.many.follow_many`. Raises ModelError and ValueError at once."""
         request = Request() if request is None else request
         self._check(request)
         follow = partial(self.follow, request=request, declared=declared)
-        return follow_many(follow, sources, self.name, self.engine.use_threads, workers=workers, share=share)
+        return follow_many(follow, sources, self.name, self.engine.use_threads, **how)
 
     def describe_many(
         self,
@@ -259,7 +251,6 @@ class Model:
         only tags, and ValueError for a wrong option, both at once.
         """
         request = Request(captions, top_k, threshold, window, hop, beams, keep_rate, embeddings)
-        self._check(request)
         results = gathered(self.follow_many(paths, request, workers=workers))
         return results if progress is None else counted(results, len(paths), progress)
 
