@@ -199,3 +199,61 @@ def child_handler() -> Iterator[None]:
     before = signal.getsignal(signal.SIGCHLD)
     yield
     signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+
+
+WORDS = ("yes", "no", "up")
+
+
+@pytest.fixture
+def published() -> Callable[[str, Path], Path]:
+    """A data set's layout and a folder -> the folder, with a few clips of noise and the lists exactly as published."""
+    return write_published
+
+
+def write_published(layout: str, root: Path) -> Path:
+    """The clips are WAV files of their data set's length, each with noise of its own."""
+    lists: dict[str, str] = {}
+    clips: dict[str, float] = {}  # path: seconds
+    if layout == "audioset-20k":
+        lists["class_labels_indices.csv"] = (
+            'index,mid,display_name\n0,/m/09x0r,"Speech"\n1,/m/05zppz,"Male speech, man speaking"\n2,/m/0bt9lr,"Dog"\n'
+        )
+        rows = {"balanced_train": [], "eval": []}  # type: dict[str, list[str]]
+        for number in range(8):
+            video, start = f"-_video{number:04d}", 10 * number
+            part = "balanced_train" if number < 6 else "eval"
+            classes = "/m/0bt9lr" if number % 2 else "/m/09x0r,/m/05zppz"
+            rows[part].append(f'{video}, {start}.000, {start + 10}.000, "{classes}"')
+            clips[f"{part}_segments/{video}.wav"] = 10.0
+        for part, lines in rows.items():
+            head = ["# Segments csv created Sun Mar  5 10:54:25 2017", f"# num_ytids={len(lines)}"]
+            head.append("# YTID, start_seconds, end_seconds, positive_labels")
+            lists[f"{part}_segments.csv"] = "\n".join([*head, *lines]) + "\n"
+    elif layout == "esc50":
+        lines = ["filename,fold,target,category,esc10,src_file,take"]
+        for fold in range(1, 6):
+            for target, name in ((0, "dog"), (14, "chirping_birds")):
+                file = f"{fold}-1000{fold}{target}-A-{target}.wav"
+                lines.append(f"{file},{fold},{target},{name},{name == 'dog'},1000{fold}{target},A")
+                clips[f"audio/{file}"] = 5.0
+        lists["meta/esc50.csv"] = "\n".join(lines) + "\n"
+    elif layout == "speech-commands":
+        for word in WORDS:
+            clips |= {f"{word}/{speaker}_nohash_0.wav": 1.0 for speaker in ("004ae714", "0132a06d", "c1d39ce8")}
+        clips["_background_noise_/white_noise.wav"] = 2.0
+        lists["validation_list.txt"] = "".join(f"{word}/0132a06d_nohash_0.wav\n" for word in WORDS)
+        lists["testing_list.txt"] = "".join(f"{word}/c1d39ce8_nohash_0.wav\n" for word in WORDS)
+    elif layout == "voxceleb1":
+        paths = [(part, f"id1000{who}/video{part}/00001.wav") for who in (1, 2) for part in (1, 2, 3)]
+        clips = {f"wav/{path}": 4.0 for _, path in paths}
+        lists["iden_split.txt"] = "".join(f"{part} {path}\n" for part, path in paths)
+    else:
+        raise ValueError(layout)
+    for name, text in lists.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    for number, (name, seconds) in enumerate(clips.items()):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).uniform(-0.1, 0.1, round(seconds * 16_000))
+        soundfile.write(root / name, noise, 16_000)
+    return root

@@ -75,3 +75,30 @@ def test_the_benchmark_needs_its_own_recordings_and_its_own_settings(sonopsis: R
     result = sonopsis(*arguments, "--seed", "3")
     assert result.exit_code == 2 and "leave out --split, --count and" in result.stderr
     assert not (tmp_path / "scenes.jsonl.gz").exists()
+
+
+def test_import_writes_a_manifest_and_counts_what_is_missing(
+    sonopsis: Run, published: Callable[[str, Path], Path], tmp_path: Path
+) -> None:
+    published("esc50", tmp_path)
+    next((tmp_path / "audio").iterdir()).unlink()
+    result = sonopsis("data", "import", "esc50", tmp_path, "--fold", "2", "--validation", "0")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'manifest.jsonl'}\n")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("9 of 10 clips, 2 labels: ") and line.endswith("1 are missing and 0 cannot be read")
+    assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 9
+
+
+@pytest.mark.parametrize("arguments", [["birds"], ["esc50"], ["vggsound"]])
+def test_import_says_in_one_line_what_is_wrong(sonopsis: Run, tmp_path: Path, arguments: list[str]) -> None:
+    result = sonopsis("data", "import", *arguments, tmp_path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ") and not (tmp_path / "manifest.jsonl").exists()
+
+
+def test_import_knows_the_layouts_that_there_are() -> None:
+    from sonopsis.cli import data
+    from sonopsis.data.published import layouts
+
+    assert set(data.LAYOUTS) == set(layouts.LAYOUTS)

@@ -146,6 +146,13 @@ def test_two_clips_at_a_ratio_have_the_loudness_of_the_quieter_as_target(root: P
     assert len(quieter) > 16 and len(quieter.unique()) > 16
 
 
+def test_the_share_of_examples_with_two_clips_is_as_asked(root: Path) -> None:
+    single = Mixtures(bank(root), NAMES, MEL, DataConfig(mixing=0), 32, seed=0).batch(0).labels
+    double = Mixtures(bank(root), NAMES, MEL, DataConfig(mixing=1), 32, seed=0).batch(0).labels
+    assert bool((single.sum(1) == 1).all())
+    assert int((double.sum(1) == 2).sum()) > 16  # the others have the same label twice
+
+
 def test_labels_are_drawn_by_a_power_of_their_clips(root: Path) -> None:
     clips = bank(root)
     rows = [*clips.rows, *(row for row in clips.rows if row.labels == clips.rows[0].labels)]  # one label twice as often

@@ -149,3 +149,23 @@ def test_a_rate_of_nought_is_a_frozen_encoder(tmp_path: Path, encoder: dict[str,
 @pytest.mark.parametrize(("pruning", "rate"), [("{}", 0.5), ("{schedule: none}", 1.0), ("{model_keep_rate: 0.7}", 0.7)])
 def test_the_keep_rate_of_the_saved_model(tmp_path: Path, pruning: str, rate: float) -> None:
     assert load_config(written(tmp_path, f"pruning: {pruning}")).pruning.used_rate == rate
+
+
+def test_a_file_lies_over_its_base_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "lowest.yaml").write_text("stage: tagging\noutput: out\nsteps: 5\ndata: {speed: 0, reverb: 0}\n")
+    (tmp_path / "deep" / "middle.yaml").write_text("base: ../lowest.yaml\nsteps: 6\ndata: {speed: 0.1}\n")
+    (tmp_path / "top.yaml").write_text("base: deep/middle.yaml\nlabels: [Dog]\nbatch_size: 3\n")
+    config = load_config(tmp_path / "top.yaml", ["batch_size=4", "data.codec=0.5"])
+    assert (config.steps, config.batch_size, config.labels, config.output) == (6, 4, ["Dog"], "out")
+    assert (config.data.speed, config.data.reverb, config.data.codec) == (0.1, 0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("base", "says"),
+    [("none.yaml", "`base` must be the path"), ("[a]", "`base` must"), ("a.yaml", "back to this file")],
+)
+def test_a_wrong_base_is_one_line(base: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=says) as raised:
+        load_config(written(tmp_path, f"base: {base}\n"))
+    assert "\n" not in str(raised.value)

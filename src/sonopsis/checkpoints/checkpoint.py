@@ -143,15 +143,23 @@ def _check_asked(config: EncoderConfig, heads: int | None, stride: int | None) -
 def _shorten(
     config: EncoderConfig, state: dict[str, Tensor], frames: int, crop: audiomae.Crop
 ) -> tuple[EncoderConfig, dict[str, Tensor]]:
-    config.grid(frames)  # raises for what is longer, or no whole number of patches
     if config.family == "whisper":  # its table is computed
+        config.grid(frames)  # raises for what is longer, or no whole number of patches
         return replace(config, frames=frames), state
-    positions = state["encoder.positions"]
-    if config.family == "ast":
-        positions = ast.crop_centre(positions, config, frames)
-    else:
-        positions = audiomae.crop_table(positions, config, frames, crop)
+    positions = crop_positions(state["encoder.positions"], config, frames, crop)
     return replace(config, frames=frames), state | {"encoder.positions": positions}
+
+
+def crop_positions(positions: Tensor, config: EncoderConfig, frames: int, crop: audiomae.Crop = "reference") -> Tensor:
+    """A learned position table (1, P + N, D) for input of so many Mel frames, as the code of its family cuts it.
+
+    AST keeps the middle of the time axis; `crop` is for AudioMAE. Raises ValueError for longer input than the table is
+    made for, and for what is no whole number of patches.
+    """
+    config.grid(frames)
+    if config.family == "ast":
+        return ast.crop_centre(positions, config, frames)
+    return audiomae.crop_table(positions, config, frames, crop)
 
 
 def _check(config: EncoderConfig, state: dict[str, Tensor]) -> None:

@@ -24,6 +24,9 @@ Root = Annotated[
     typer.Option("--root", metavar="DIR", file_okay=False, show_default="$SONOPSIS_DATA or ~/.cache/sonopsis"),
 ]
 PROFILES = ("tiny", "small", "full", "test")  # as in sonopsis.data.catalogue, which `--help` does not wait for
+LAYOUTS = (  # as in sonopsis.data.published.layouts, for the same reason
+    "audioset-20k", "audioset-2m", "esc50", "speech-commands", "voxceleb1", "fsd50k", "vggsound", "ast", "eat",
+)  # fmt: skip
 
 
 @app.command("list")
@@ -113,6 +116,57 @@ def manifest(
     for reason in reasons:
         report(f"left out, {reason}: {left_out.total(reason)}")
     report(f"{len(others)} recordings without labels are listed in {output.with_name(FILE)}")
+    typer.echo(output)
+
+
+@app.command("import")
+def import_dataset(
+    layout: Annotated[str, typer.Argument(help=f"How the data set is laid out: {', '.join(LAYOUTS)}.")],
+    folder: Annotated[Path, typer.Argument(help="The folder that the data set was unpacked to.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", show_default="manifest.jsonl in the folder")
+    ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(help="The fold that is held out for test (esc50: 1 to 5; ast: of numbered files)."),
+    ] = None,
+    validation: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=0.99,
+            help="Share of the training clips, in whole sources, that become validation clips "
+            "where the data set has none of its own.",
+        ),
+    ] = 0.1,
+) -> None:
+    """Write the manifest of a public data set that lies in a folder, so that models are trained and measured on it.
+
+    Clips that are listed and not there are counted, and left out. To train on it: data.root=FOLDER.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from sonopsis.data.manifest import write
+    from sonopsis.data.published.layouts import build_rows, find_items
+
+    output = output or folder / "manifest.jsonl"
+    try:
+        items = find_items(layout, folder, fold)
+        console = Console(stderr=True)
+        shown = track(items, "clips", console=console, transient=True, disable=not console.is_terminal)
+        found = build_rows(shown, layout, folder, validation)
+        write(found.rows, output)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    groups = Counter(row.split for row in found.rows)
+    labels = {label for row in found.rows for label in row.labels}
+    drawn = "" if found.own_validation or not groups["validation"] else " (drawn from the training clips)"
+    report(
+        f"{len(found.rows)} of {len(items)} clips, {len(labels)} labels: {groups['train']} train, "
+        f"{groups['validation']} validation{drawn}, {groups['test']} test; "
+        f"{found.missing} are missing and {found.unreadable} cannot be read"
+    )
     typer.echo(output)
 
 

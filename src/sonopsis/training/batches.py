@@ -125,7 +125,7 @@ class Mixtures:
     def _mixture(self, rng: np.random.Generator, target: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:
         length = round(seconds * SAMPLE_RATE) + 240  # 240: the frames of the last 10 ms need a whole window
         mixed = (rng.standard_normal(length) * 10 ** (rng.uniform(-75, -45) / 20)).astype(np.float32)
-        events = 1 if rng.random() < 0.6 else 2
+        events = 1 if rng.random() < 1 - self.data.mixing else 2
         share = None  # of the second sound in what is heard
         if self.data.ratio_mixing and rng.random() < self.data.ratio_mixing:
             events, share = 2, rng.uniform(0.02, 0.5)

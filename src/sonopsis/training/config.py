@@ -36,6 +36,7 @@ class DataConfig:
     quieter_db: float = 0.0  # examples are made quieter by up to this
     filter_db: float = 0.0  # FilterAugment: random gains of random bands, up to this in either direction
     mixstyle: float = 0.0  # Freq-MixStyle: share of examples that take up the style of another one
+    mixing: float = 0.4  # share of examples with two clips, whose labels are both the target
     ratio_mixing: float = 0.0  # share of examples with two clips at a random ratio of loudness, which is the target
     scenes: int | None = None  # a frozen encoder hears so many scenes once, for all steps; null: each step's are new
     feature_noise: float = 0.0  # with `scenes`: noise on what was heard, as a share of each channel's deviation
@@ -43,7 +44,7 @@ class DataConfig:
     label_power: float = 0.0  # labels are drawn by this power of their number of clips; 0: evenly, 1: as clips are
 
     def __post_init__(self) -> None:
-        for name in ("reverb", "band_limit", "device", "codec", "mixstyle", "ratio_mixing", "feature_drop"):
+        for name in ("reverb", "band_limit", "device", "codec", "mixstyle", "mixing", "ratio_mixing", "feature_drop"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share, from 0 to 1, not {getattr(self, name)}")
         for name in ("equaliser_db", "quieter_db", "filter_db", "feature_noise"):
@@ -70,7 +71,7 @@ class EncoderTraining:
     heads: int | None = None
     stem: Literal["patch", "conv"] | None = None
     pooling: Literal["mean", "attention", "layers"] | None = None  # null: as in the model, which may be CLS
-    window: float | None = None  # seconds that the model hears at once, where positions are computed; null: as it does
+    window: float | None = None  # seconds that the model hears at once; null: as it does
 
     def __post_init__(self) -> None:
         if isinstance(self.train, int) and self.train < 0:
@@ -84,6 +85,15 @@ class EncoderTraining:
     def frozen(self) -> bool:
         """Whether nothing of the encoder changes."""
         return self.train == "frozen" or self.learning_rate == 0
+
+
+@dataclass(frozen=True)
+class FrontEndSettings:
+    """What of the model's front end (log-Mel) is set anew; its mean and deviation belong to a data set."""
+
+    mean: float | None = None  # null: the model's
+    std: float | None = None
+    padding: Literal["zero", "clip_min"] | None = None
 
 
 @dataclass(frozen=True)
@@ -199,6 +209,7 @@ class TrainConfig:
     model: str = "small"  # a preset (from scratch), a model folder, or whatever `sonopsis.load` reads
     labels: Literal["manifest", "inherit"] | list[str] = "manifest"
     encoder: EncoderTraining = field(default_factory=EncoderTraining)
+    front_end: FrontEndSettings = field(default_factory=FrontEndSettings)
     connector: ConnectorSettings | None = None  # null: that of a model that captions, or the defaults
     language_model: str | LanguageModelSizes | None = None  # a folder, or sizes; null: as for `connector`
     lora: LoRASettings | None = None  # null: the whole language model is trained

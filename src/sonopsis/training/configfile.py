@@ -14,16 +14,11 @@ T = TypeVar("T")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a run's YAML file and apply `a.b=value` overrides.
+    """Read a run's YAML file, with the one that its key `base` names below it, and apply `a.b=value` overrides.
 
     Raises ValueError, in one line that names file and key, for what is no key, of a wrong type or out of range.
     """
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: this is not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: a run is described by keys and values, as in configs/")
+    found = _keys(Path(path))
     for override in overrides:
         _set(found, override)
     return _read(TrainConfig, found, str(path), "")
@@ -32,6 +27,34 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
 def dump_config(config: TrainConfig, path: Path) -> None:
     """Save the resolved configuration beside a run's results."""
     path.write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
+
+
+def _keys(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The keys of a file over those of its base, which is a path from the file's own folder."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: this is not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: a run is described by keys and values, as in configs/")
+    if (base := found.pop("base", None)) is None:
+        return found
+    if not isinstance(base, str) or not (path.parent / base).is_file():
+        raise ValueError(f"{path}: `base` must be the path of a YAML file from this one, not {base!r}")
+    other = (path.parent / base).resolve()
+    if other in (path.resolve(), *below):
+        raise ValueError(f"{path}: `base` leads back to this file")
+    return _over(_keys(other, (*below, path.resolve())), found)
+
+
+def _over(base: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a base with those of a file in their place; sections are merged."""
+    both = {
+        key: _over(base[key], found[key])
+        for key in found
+        if isinstance(base.get(key), dict) and isinstance(found[key], dict)
+    }
+    return base | found | both
 
 
 def _set(found: dict[str, Any], override: str) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
+from torch import nn
 
 from sonopsis.captioning.captioner import Captioner
+from sonopsis.checkpoints import crop_positions
 from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import Row
 from sonopsis.encoder import PRESETS, EncoderConfig
@@ -53,7 +55,7 @@ def open_start(config: TrainConfig) -> Start:
     changes = _changes(config.encoder)
     if config.model in PRESETS and not Path(config.model).exists():
         encoder = replace(PRESETS[config.model], **changes)
-        return _with_window(Start(config.model, encoder, _front_end(config.model, encoder)), config.encoder.window)
+        return _with_input(Start(config.model, encoder, _front_end(config.model, encoder)), config)
     if sizes := [name for name in SIZES if name in changes]:
         raise ValueError(
             f"encoder.{sizes[0]} is for presets ({', '.join(PRESETS)}); {config.model} has sizes of its own: "
@@ -75,18 +77,25 @@ def open_start(config: TrainConfig) -> Start:
         model.folder.config.distilled_labels,
         model.folder.config.training,
     )
-    return _with_window(replace(start, encoder=replace(start.encoder, **changes)), config.encoder.window)
+    return _with_input(replace(start, encoder=replace(start.encoder, **changes)), config)
 
 
-def _with_window(start: Start, seconds: float | None) -> Start:
-    """The start with an encoder and a front end that hear so many seconds at once; None: as they do."""
-    if seconds is None:
-        return start
-    if start.encoder.position == "learned":
-        raise ValueError("encoder.window: this encoder has learned positions, which fit its own window alone")
-    frames = round(seconds * FRAME_RATE)
+def _with_input(start: Start, config: TrainConfig) -> Start:
+    """The start with the front end that a run sets anew, and with what is heard at once where it says how long."""
+    changes = {name: value for name, value in vars(config.front_end).items() if value is not None}
     try:
-        return replace(start, encoder=replace(start.encoder, frames=frames), mel=replace(start.mel, frames=frames))
+        start = replace(start, mel=replace(start.mel, **changes))
+    except ValueError as error:
+        raise ValueError(f"front_end: {error}") from error
+    if config.encoder.window is None:
+        return start
+    frames = round(config.encoder.window * FRAME_RATE)
+    try:
+        encoder = replace(start.encoder, frames=frames)
+        if start.tagger is not None and start.encoder.position == "learned":
+            trained = start.tagger.encoder
+            trained.positions = nn.Parameter(crop_positions(trained.positions.detach(), start.encoder, frames))
+        return replace(start, encoder=encoder, mel=replace(start.mel, frames=frames))
     except ValueError as error:
         raise ValueError(f"encoder.window: {error}") from error
 
