@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,7 +152,14 @@ def test_tagging_starts_from_the_encoder_that_was_saved(
 def test_pretraining_learns_to_fill_in_and_a_tagger_is_trained_from_it(
     write_run: Callable[..., Path], whole_root: Path, tmp_path: Path
 ) -> None:
-    long = {"steps": 240, "batch_size": 16, "warmup_steps": 20, "log_every": 40, "save_every": 240, "ema": 0.9}
+    long: dict[str, Any] = {
+        "steps": 240,
+        "batch_size": 16,
+        "warmup_steps": 20,
+        "log_every": 40,
+        "save_every": 240,
+        "ema": 0.9,
+    }
     long |= {"validate_every": 40, "learning_rate": 3e-3}
     data = {"root": str(whole_root), "seconds": 1.28, "workers": 1}
     masked = {"decoder_width": 32, "decoder_depth": 1, "decoder_heads": 2}
@@ -160,7 +168,9 @@ def test_pretraining_learns_to_fill_in_and_a_tagger_is_trained_from_it(
     records = [json.loads(line) for line in (tmp_path / "masked" / "log.jsonl").read_text().splitlines()]
     explained = [record["val_explained"] for record in records if "val_explained" in record]
     assert explained[-1] > explained[0] + 0.05 and explained[-1] > 0.1
-    tagger = train(write_run("tagging", "tagger", model=str(folder), data=data, **(long | {"steps": 80})))
+    still = {"speed": 0, "reverb": 0, "band_limit": 0, "time_masks": 0, "frequency_masks": 0}
+    keys = long | {"steps": 160, "model": str(folder), "data": data | still}
+    tagger = train(write_run("tagging", "tagger", **keys))
     records = [json.loads(line) for line in (tmp_path / "tagger" / "log.jsonl").read_text().splitlines()]
     assert records[-1]["val_map"] > 0.5  # of six labels; chance is about 1/6
     assert len(sonopsis.load(tagger, engine="torch").labels) == 6
