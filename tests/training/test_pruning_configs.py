@@ -64,4 +64,4 @@ def test_a_run_starts_on_the_published_layout(
     labels = {label for row in found.rows if row.split == "train" for label in row.labels}
     assert saved["labels"] == sorted(labels) and saved["keep_rate"] == 0.7
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert any(line.get("clips", 0) > 0 for line in lines)
+    assert any(line.get("val_clips", 0) > 0 for line in lines)
