@@ -70,6 +70,7 @@ MODULES = {
     "llama-cpp-python": "llama_cpp",
     "pillow": "PIL",
     "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
 }
 
 

@@ -83,6 +83,24 @@ def test_the_report_of_the_trade_off(tradeoff: Path) -> None:
     assert page.text.count("executed MACs saved") >= 2  # the plots' text is text
 
 
+@pytest.fixture(scope="module")
+def importance(tiny_model: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "importance.html"
+    command = ["study", "importance", tiny_model, root / "manifest.jsonl", "-o", path, "--limit", "5"]
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 0 and result.stdout == "", result.output
+    return path
+
+
+def test_the_report_of_importance(importance: Path) -> None:
+    page = check(importance)
+    report = json.loads(importance.with_suffix(".json").read_text())
+    assert sum(address.startswith("data:image/png") for address in page.addresses) >= 4 * 3
+    for row in report["ablations"]:
+        assert row["ablation"] in page.text and points(row["accuracy_difference"]) in page.text
+    assert "rank correlation" in page.text and "times the uniform share" in page.text
+
+
 def test_numbers_are_written_for_readers() -> None:
     assert points(-0.0123) == "\N{MINUS SIGN}1.2" and points(0.004) == "+0.4"
     assert interval([-0.05, 0.1]) == "\N{MINUS SIGN}5.0 to 10.0" and interval(None) == "not known"

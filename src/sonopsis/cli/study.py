@@ -1,4 +1,4 @@
-"""`sonopsis study`: what pruning costs a model on recordings, as a report."""
+"""`sonopsis study`: what pruning costs a model on recordings, and what the dropped patches are, as reports."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -59,12 +59,37 @@ def pruning(
     report(f"wrote {output} and {output.with_suffix('.json').name}")
 
 
+@app.command()
+def importance(
+    model: ModelName,
+    source: Source,
+    output: Output = Path("importance.html"),
+    split: SplitName = "test",
+    limit: Limit = None,
+    keep_rate: Annotated[
+        float, typer.Option(min=0.01, max=0.99, help="Share of the patches that each pruning block keeps.")
+    ] = 0.5,
+    device: Device = None,
+) -> None:
+    """What the patches are that pruning drops, and whether the model needs them."""
+    with _ready(model, source, split, limit, device) as (loaded, clips):
+        from sonopsis.study.importance import overlays, study
+        from sonopsis.study.page import write_importance
+
+        predictions = output.with_suffix(".predictions.jsonl")
+        with _progress(len(clips.clips)) as progress:
+            found = study(loaded, clips, predictions, keep_rate=keep_rate, progress=progress)
+        write_importance(found, overlays(loaded, clips, keep_rate), output)
+    report(f"wrote {output} and {output.with_suffix('.json').name}")
+
+
 @contextmanager
 def _ready(
     model: str, source: Path, split: str, limit: int | None, device: str | None
 ) -> "Iterator[tuple[Model, Clips]]":
     """The model and the clips; what is wrong with them, or is found wrong later, ends the program in one line."""
     try:
+        import sonopsis.study.importance
         import sonopsis.study.page  # noqa: F401 - before the work, so that a missing package is known at once
         from sonopsis.study.clips import find_clips
     except ModuleNotFoundError as error:

@@ -179,6 +179,11 @@ class Block(HasFastForm):
         x = self._add_attention(x, out)  # (B, P + N, D)
         return Pruned(self._feed_forward(choice.reduced(x, prefix)), choice, x[:, prefix:])
 
+    def weights(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attention weights (B, H, P + N, P + N) float32 of what enters the block (B, P + N, D), to look at them."""
+        y = self._attention_input(x)
+        return attention_weights(self.attn.queries(y), self.attn.keys_values(y)[0], bias)
+
     def hidden(self, y: Tensor) -> Tensor:
         """The inside of the MLP: (B, T, D) -> (B, T, 4 D)."""
         return F.gelu(self.fc1(y)) if self.fast is None else self.fast.hidden(y)

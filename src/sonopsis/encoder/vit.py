@@ -1,6 +1,6 @@
 """The encoder: log-Mel -> patches -> transformer blocks, some of which drop patches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +28,11 @@ class _Tokens:
     blocks: list[Tensor] = field(default_factory=list)  # what the head reads of each block so far (B, 2 * D)
     stages: list[Tensor] = field(default_factory=list)  # per pruning block: grid cells of its survivors (B, K)
     dropped: Tensor | None = None  # (B, N + 1, D) last states of patches, if they are collected; last row: padding
+    watch: "Watch | None" = None
+
+
+# Looks on before each block: its number, what enters it (B, P + K, D), what the patches are, the bias of attention.
+Watch = Callable[[int, Tensor, Survivors, Tensor | None], None]
 
 
 class Encoder(nn.Module):
@@ -65,19 +70,21 @@ class Encoder(nn.Module):
         *,
         collect_dropped: bool = False,
         pooled_only: bool = False,
+        watch: Watch | None = None,
     ) -> Encoded[Tensor]:
         """Normalised log-Mel (B, T, M) -> the surviving tokens of every clip.
 
         With `collect_dropped` the last state of each dropped patch comes along. With `pooled_only` only `pool` of the
         result is meaningful: the last block computes the prefix tokens alone and `tokens` is empty, or, with mean
-        pooling, the mean alone, as one token (grid cell -1).
+        pooling, the mean alone, as one token (grid cell -1). `watch` is called before each block, or, with
+        `pooled_only`, each but the last.
         Raises ValueError when the input or the pruning blocks do not fit this encoder.
         """
         if collect_dropped and pooled_only:
             raise ValueError("pooled_only computes no tokens to collect; give collect_dropped or pooled_only, not both")
         pruning = self._checked(pruning)
         x, grid = self.embed(mel)  # (B, P + N, D)
-        state = _Tokens(x, Survivors.all(grid, x.shape[0], x.device))
+        state = _Tokens(x, Survivors.all(grid, x.shape[0], x.device), watch=watch)
         if collect_dropped:
             state.dropped = x.new_zeros(x.shape[0], state.left.patches + 1, self.config.width)
         if self.layer_weights is not None:
@@ -92,6 +99,8 @@ class Encoder(nn.Module):
     def _run_block(self, number: int, state: "_Tokens", pruning: Pruning, mel: Tensor) -> None:
         """One block for all tokens; fewer are left where it prunes."""
         block, left, prefix = self.blocks[number], state.left, self.config.prefix_tokens
+        if state.watch is not None:
+            state.watch(number, state.x, left, state.bias)
         if not pruning.prunes(number, left.patches, left.grid):
             state.x = block(state.x, state.bias)
         else:

@@ -44,6 +44,39 @@ def write_tradeoff(report: dict[str, Any], page: Path) -> None:
     write(report, page, {"arms": dict(arms), "curves": curves, "best": best, "random": random, "base": base})
 
 
+def write_importance(report: dict[str, Any], overlays: list[dict[str, Any]], page: Path) -> None:
+    """The page of `sonopsis study importance`."""
+    kendall, clusters = report["kendall"], report["clusters"]
+    blocks = [str(number) for number in range(len(kendall["mean"]))]
+    words = {"mean": "intensity", "std": "variation"}
+    correlation = {
+        f"{words[statistic]}, {label}": [block[key] for block in kendall[statistic]]
+        for statistic in words
+        for key, label in (("tau_b", "tau-b"), ("paper", "as in the paper"))
+    }
+    stages = ["input", *(f"after block {block}" for block in report["blocks"])]
+    retained = {
+        statistic: {
+            f"C{number + 1} (around {signed(centre)})": [stage[number] for stage in report["retained"][statistic]]
+            for number, centre in enumerate(clusters["centres"][statistic])
+        }
+        for statistic in words
+    }
+    attention = {kind: [block[kind] for block in report["attention"]] for kind in ("kept", "dropped")}
+    pictures = {
+        "correlation": plots.lines("kendall", correlation, blocks, ("block", "rank correlation")),
+        "retained": {
+            words[statistic]: plots.lines(f"retained-{statistic}", found, stages, ("stage", "share that is left"))
+            for statistic, found in retained.items()
+        },
+        "attention": plots.lines("attention", attention, blocks, ("block", "times the uniform share")),
+        "maps": plots.heat_maps("maps", report["maps"], [clusters["mean_range"], clusters["std_range"]]),
+    }
+    found = {(row["ablation"], row["against"]): row for row in report["ablations"]}
+    contrast = found["drop low mean", "drop high mean"]
+    write(report, page, {"pictures": pictures, "overlays": overlays, "stages": stages, "contrast": contrast})
+
+
 def percent(share: float, digits: int = 1) -> str:
     """A share in percent, without the sign."""
     return f"{100 * share:.{digits}f}"

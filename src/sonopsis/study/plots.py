@@ -87,6 +87,36 @@ def curves(
     return out[0]
 
 
+def lines(name: str, series: Mapping[str, Sequence[float | None]], x: Sequence[str], labels: tuple[str, str]) -> str:
+    """One line for each series over the places `x`; `labels` are those of the axes. None leaves a gap."""
+    with drawing(name, 7.2, 3.2) as (_, (axes,), out):
+        for number, (label, values) in enumerate(series.items()):
+            heights = [np.nan if value is None else value for value in values]
+            style: dict[str, Any] = {"color": COLOURS[number], "marker": MARKERS[number], "markersize": 4.5}
+            axes.plot(range(len(heights)), heights, label=label, **style)
+        axes.set_xticks(range(len(x)), x)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        axes.legend(fontsize=9, ncols=2)
+    return out[0]
+
+
+def heat_maps(name: str, maps: Mapping[str, Sequence[int]], bounds: Sequence[Sequence[float]]) -> str:
+    """How often patches have which mean (across) and variation (up), as log(1 + share of the most frequent, in %)."""
+    with drawing(name, 7.2, 3.2, columns=len(maps)) as (_, panels, out):
+        for axes, (title, counts) in zip(panels, maps.items(), strict=True):
+            side = round(len(counts) ** 0.5)
+            grid = np.asarray(counts, dtype=float).reshape(side, side).T
+            extent = (bounds[0][0], bounds[0][1], bounds[1][0], bounds[1][1])
+            shown = np.log1p(100 * grid / max(grid.max(), 1))
+            axes.imshow(shown, origin="lower", aspect="auto", extent=extent, cmap="viridis", interpolation="nearest")
+            axes.grid(False)
+            axes.set_title(title, fontsize=10)
+            axes.set_xlabel("mean (intensity)")
+            axes.set_ylabel("standard deviation (variation)")
+    return out[0]
+
+
 def png(image: NDArray[np.uint8]) -> str:
     """An image (rows, columns, 3) as the address of an <img>, its bytes inside."""
     stream = io.BytesIO()

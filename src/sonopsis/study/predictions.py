@@ -30,7 +30,7 @@ class Lines:
         if path.exists() and path.stat().st_size:
             self.header = self._continued(identity)
         else:
-            self.header = {**identity, **settings()}
+            self.header = json.loads(json.dumps({**identity, **settings()}))  # as it will be read again
             path.parent.mkdir(parents=True, exist_ok=True)
             self.append(self.header)
         self.done = {line["clip"] for line in self}
@@ -96,7 +96,7 @@ class Table:
         for i, clip in enumerate(heard):
             self.targets[i, [place[label] for label in clip["labels"]]] = True
         self.top = {name: np.empty(len(heard), dtype=np.int64) for name in variants}
-        self.reference = {name: np.empty(len(heard)) for name in variants}  # G of a clip
+        self.reference = {name: np.empty(len(heard)) for name in variants}  # G of a clip, NaN where not counted
         self.executed = {name: np.empty(len(heard)) for name in variants}
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the table
         shape = (len(variants), len(heard), len(labels))
@@ -106,7 +106,7 @@ class Table:
             for name in variants:
                 said = line["variants"][name]
                 self.top[name][i] = said["top"]
-                self.reference[name][i], self.executed[name][i] = said["macs"]
+                self.reference[name][i], self.executed[name][i] = said.get("macs", (np.nan, np.nan))
                 self._scores[self._number[name], i] = unpacked(said["scores"])
 
     def scores(self, variant: str) -> NDArray[np.float32]:
