@@ -4,6 +4,7 @@
 # make lint     ruff and mypy
 # make docs     the pages of docs/ as a site in site/; a broken link fails
 # make pretrained   the weights of others that training can start from or learn from (220 MB, docs/training.md)
+# make model    the default model from nothing: recordings, training, figures; carries on where it was stopped (docs/training.md)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow explore test-all lint format docs check pretrained clean
+.PHONY: demo test test-slow explore test-all lint format docs check pretrained model clean
 .DEFAULT_GOAL := test
 
 # The stamps stand for "installed": pip runs again only when the requirements have changed.
@@ -62,6 +63,9 @@ docs: $(VENV)/.docs
 
 pretrained: $(VENV)/.core
 	$(BIN)/python scripts/fetch_pretrained.py
+
+model: $(VENV)/.dev
+	$(BIN)/python scripts/make_model.py
 
 clean:
 	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
