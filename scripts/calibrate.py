@@ -7,6 +7,7 @@ python scripts/calibrate.py FOLDER MANIFEST      # writes into FOLDER/config.jso
 - Of a captioner whose labels are in the built-in vocabulary, `grounding` is the share with the highest event F1 on
   composed validation scenes among those with which at most `MOST_ABSENT` of the captions name an absent sound (if there
   is none: the share with the fewest such captions). The confidence of sentences is made a probability on these scenes.
+  The threshold of the tag template beside which `sonopsis eval` puts captions is the one with its highest event F1.
 """
 
 import sys
@@ -22,7 +23,7 @@ from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import read
 from sonopsis.folder import ModelConfig, write_description
 from sonopsis.metrics.calibration import platt
-from sonopsis.metrics.evaluate import choose_thresholds, tag_scores
+from sonopsis.metrics.evaluate import choose_threshold, choose_thresholds, tag_scores
 from sonopsis.metrics.events import event_f1, hallucination_rate
 from sonopsis.model import Model
 from sonopsis.results import Caption
@@ -52,6 +53,9 @@ def main(folder: Path, manifest: Path, scenes: int = SCENES) -> ModelConfig:
     if config.lm is not None and set(config.labels) - set(config.distilled_labels) <= set(LEAVES):
         bank = ClipBank(rows, manifest.parent)
         config = _grounded(loaded, config, list(compose(bank.rows, seed=4, count=scenes, split="validation")), bank)
+        known = list(compose(bank.rows, seed=1, count=2 * scenes, split="validation"))
+        threshold = choose_threshold(_with(loaded, config), known, bank.read)
+        config = replace(config, training={**config.training, "tag_threshold": threshold})
     write_description(folder, config, loaded.folder.mel)
     return config
 

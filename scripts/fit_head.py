@@ -3,9 +3,10 @@
 python scripts/fit_head.py FOLDER MANIFEST OUT     # a tagger's folder -> another folder
 
 The second head is a logistic regression of each label on mean and maximum of the tokens after each block, and on what
-the first head reads, over the training clips as they are. Labels have equal weight. The joint head is a weighted mean
-of both on one scale; the share of the second one is that with the highest sum of mAP and balanced accuracy on
-validation clips. Labels without training clips, which only a teacher knows, keep their first head.
+the first head reads, over the training clips as they are and composed training scenes. Labels have equal weight. The
+joint head is a weighted mean of both on one scale; the share of the second one is that with the highest sum of mAP and
+balanced accuracy on validation clips and mAP on composed validation scenes. Labels without training clips, which only
+a teacher knows, keep their first head.
 """
 
 import sys
@@ -23,19 +24,24 @@ from sonopsis.data.activity import Samples
 from sonopsis.data.clips import Clip, ClipBank
 from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import read
+from sonopsis.data.splits import Split
 from sonopsis.encoder.pooling import LayerStatistics
 from sonopsis.encoder.tagger import Head, Tagger
 from sonopsis.mel import FRAME_RATE, MelConfig, mel_input
 from sonopsis.metrics.tagging import balanced_accuracy, mean_average_precision
 from sonopsis.modules import save
 from sonopsis.pruning import uniform
+from sonopsis.scenes.compose import compose
+from sonopsis.scenes.render import render
 
 SHORTEST = 0.05  # seconds; of less, a token says nothing
 LONGEST = 5.0  # seconds heard of a training clip
 MOST = 300  # training clips of each label, so that speech and drums take no hours
-RATES = (1.0, 0.8, 0.7, 0.5)  # keep rates at which training clips are heard in turn
+SCENES, HELD_OUT = 1200, 240  # composed scenes of training and of validation
+RATES = (1.0, 0.8, 0.7, 0.5)  # keep rates at which training clips and scenes are heard in turn
 DECAY = 5e-3  # of the squares of the weights, of inputs with a deviation of 1
 ITERATIONS = 200
+SEEDS = {"train": 7, "validation": 1}  # of the scenes
 SHARES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8)  # of the second head in the joint one
 
 
@@ -51,51 +57,82 @@ def main(folder: Path, manifest: Path, out: Path) -> float:
     banks = {split: ClipBank(read(manifest, split), default_root()) for split in ("train", "validation")}
     taught = {name for row in banks["train"].rows for name in row.labels}
     labels = [name for name in config.labels if name in taught]
-    examples = list(heard(tagger, model.folder.mel, banks["train"], labels))
-    pooled, targets = (torch.cat(parts) for parts in zip(*examples, strict=True))
-    # The statistics have no scale before they are fitted to what was heard of the training clips.
-    held_out = list(heard(tagger, model.folder.mel, banks["validation"], labels, most=None, rate=model.keep_rate))
-    width = config.encoder.width
-    tagger.encoder.statistics.fit(pooled[:, width:])
-    inputs = Inputs(first.head, tagger.encoder.statistics)
-    print(f"{len(targets)} training examples", flush=True)
-    second = regression(inputs.of(pooled), targets)
-    pooled, targets = (torch.cat(parts) for parts in zip(*held_out, strict=True))
-    own = torch.tensor([config.labels.index(name) for name in labels])
-    heads = {share: joined(first.head.linear, second, own, inputs.of(pooled), share) for share in SHARES}
-    figures = {share: quality(targets, head(inputs.of(pooled))[:, own]) for share, head in heads.items()}
-    for share, (precision, right) in figures.items():
-        print(f"share {share:g} of the second head: mAP {precision:.3f}, balanced accuracy {right:.3f}", flush=True)
-    best = max(figures, key=lambda share: sum(figures[share]))
-    with torch.no_grad():
-        tagger.head.norm.load_state_dict(first.head.norm.state_dict())
-        tagger.head.linear.load_state_dict(heads[best].state_dict())
+    ear, rate = Ear(tagger, model.folder.mel, labels), model.keep_rate
+    train = [*ear.clips(banks["train"]), *ear.scenes(banks["train"], "train", SCENES)]
+    clips = list(ear.clips(banks["validation"], most=None, rate=rate))
+    scenes = list(ear.scenes(banks["validation"], "validation", HELD_OUT, rate=rate))
+    own = [config.labels.index(name) for name in labels]
+    share = fit(tagger, first.head, own, together(train), together(clips), together(scenes))
     save(tagger, out, replace(config, encoder=tagger.encoder.config, thresholds={}, calibration=None), model.folder.mel)
+    return share
+
+
+Examples = tuple[Tensor, Tensor]  # what heads read (C, pooled_width), before it is on one scale, and labels (C, labels)
+
+
+class Ear:
+    """What heads read of sounds, and the labels of these."""
+
+    def __init__(self, tagger: Tagger, mel: MelConfig, labels: Sequence[str]) -> None:
+        self.tagger, self.mel, self.labels = tagger, mel, labels
+
+    def clips(self, bank: ClipBank, *, most: int | None = MOST, rate: float | None = None) -> Iterator[Examples]:
+        """Clips one by one: of training clips `most` of each label, at most LONGEST seconds of each."""
+        taken: dict[str, int] = {}
+        for number, clip in enumerate(sorted(bank.rows, key=lambda clip: (clip.sha256, clip.start))):
+            samples = _samples(bank, clip, self.mel.frames / FRAME_RATE if most is None else LONGEST)
+            name = clip.labels[0] if clip.labels else ""
+            taken[name] = taken.get(name, 0) + 1
+            known = set(clip.labels) & set(self.labels)
+            if known and len(samples) >= SHORTEST * SAMPLE_RATE and (most is None or taken[name] <= most):
+                yield self._heard(samples, known, number, rate)
+
+    def scenes(self, bank: ClipBank, split: Split, count: int, *, rate: float | None = None) -> Iterator[Examples]:
+        """So many composed scenes of a split."""
+        for number, scene in enumerate(compose(bank.rows, seed=SEEDS[split], count=count, split=split)):
+            yield self._heard(render(scene, bank.read), set(scene.labels) & set(self.labels), number, rate)
+
+    @torch.inference_mode()
+    def _heard(self, samples: Samples, labels: set[str], number: int, rate: float | None) -> Examples:
+        target = torch.zeros(1, len(self.labels))
+        target[0, [self.labels.index(name) for name in labels]] = 1.0
+        encoder = self.tagger.encoder
+        pruning = uniform(encoder.config.depth, RATES[number % len(RATES)] if rate is None else rate)
+        return encoder.pool(encoder(torch.from_numpy(mel_input(samples, self.mel)), pruning)), target
+
+
+def together(examples: Sequence[Examples]) -> Examples:
+    """Examples as one."""
+    pooled, targets = zip(*examples, strict=True)
+    return torch.cat(pooled), torch.cat(targets)
+
+
+def fit(
+    tagger: Tagger, first: Head, own: Sequence[int], train: Examples, clips: Examples, scenes: Examples
+) -> float:  # fmt: skip
+    """Give the tagger, whose statistics have no scale yet, the joint head, whose rows `own` are those of the examples'
+    labels; returns the share of the second head that is best on clips and scenes of validation."""
+    assert tagger.encoder.statistics is not None and tagger.head is not None
+    tagger.encoder.statistics.fit(train[0][:, first.width :])
+    inputs, rows = Inputs(first, tagger.encoder.statistics), torch.tensor(own)
+    print(f"{len(train[0])} training examples", flush=True)
+    second = regression(inputs.of(train[0]), train[1])
+    of_clips, of_scenes = inputs.of(clips[0]), inputs.of(scenes[0])
+    heads = {s: joined(first.linear, second, rows, torch.cat([of_clips, of_scenes]), s) for s in SHARES}
+    figures = {}
+    for share, head in heads.items():
+        precision, right = quality(clips[1], head(of_clips)[:, rows])
+        among = quality(scenes[1], head(of_scenes)[:, rows])[0]
+        figures[share] = precision + right + among
+        print(
+            f"share {share:g} of the second head: mAP {precision:.3f}, balanced accuracy {right:.3f}, "
+            f"mAP of scenes {among:.3f}",
+            flush=True,
+        )
+    best = max(figures, key=lambda share: figures[share])
+    tagger.head.norm.load_state_dict(first.norm.state_dict())
+    tagger.head.linear.load_state_dict(heads[best].state_dict())
     return best
-
-
-@torch.inference_mode()
-def heard(
-    tagger: Tagger, mel: MelConfig, bank: ClipBank, labels: Sequence[str], *, most: int | None = MOST,
-    rate: float | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
-    """What a head reads of each clip (1, pooled_width), before it is on one scale, and its labels (1, labels).
-
-    Of training clips `most` of each label, at most LONGEST seconds, at changing keep rates; of others all.
-    """
-    taken: dict[str, int] = {}
-    for number, clip in enumerate(sorted(bank.rows, key=lambda clip: (clip.sha256, clip.start))):
-        known = [labels.index(name) for name in clip.labels if name in labels]
-        samples = _samples(bank, clip, mel.frames / FRAME_RATE if most is None else LONGEST)
-        name = clip.labels[0] if clip.labels else ""
-        taken[name] = taken.get(name, 0) + 1
-        if not known or len(samples) < SHORTEST * SAMPLE_RATE or (most is not None and taken[name] > most):
-            continue
-        target = torch.zeros(1, len(labels))
-        target[0, known] = 1.0
-        pruning = uniform(tagger.encoder.config.depth, RATES[number % len(RATES)] if rate is None else rate)
-        inputs = torch.from_numpy(mel_input(samples, mel))
-        yield tagger.encoder.pool(tagger.encoder(inputs, pruning)), target
 
 
 def regression(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

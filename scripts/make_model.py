@@ -30,6 +30,7 @@ def plan(root: Path) -> list[Stage]:
     tables = (data / "catalogue.toml", data / "rules.tsv", data / "splits.json", PACKAGE / "ontology.tsv")
     lists = (manifest, root / "unlabelled.jsonl")
     trained = [RUNS / f"ear-{name}" for name in ("tagger", "words", "captioner")]
+    joint = RUNS / "ear-joint"  # as in configs/ear-words.yaml
     kept, calibrated, model, figures = (WORK / name for name in ("kept", "calibrated", "model", "figures"))
     scripts = Path("scripts")
 
@@ -68,7 +69,13 @@ def plan(root: Path) -> list[Stage]:
             kept,
             copies=trained[0] / "model",
         ),
-        train(trained[1], kept, (kept, manifest)),
+        Stage(
+            "second head",
+            (python, str(scripts / "fit_head.py"), str(kept), str(manifest), "{result}"),
+            (kept, scripts / "fit_head.py", manifest),
+            joint,
+        ),
+        train(trained[1], joint, (joint, manifest)),
         train(trained[2], trained[1] / "model", (trained[1] / "model", manifest)),
         Stage(
             "calibration",

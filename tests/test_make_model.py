@@ -32,7 +32,7 @@ def test_the_runs_are_those_of_the_configurations_and_fit_together(tmp_path: Pat
     for stage, config in zip(runs, configs, strict=True):
         assert Path(config.output) == stage.begun and stage.result == Path(config.output) / "model"
     assert configs[0].model == load_config(runs[0].command[4]).model
-    assert configs[1].model == "runs/default/kept"  # the tagger, without the labels that nobody confirmed
+    assert configs[1].model == load_config(runs[1].command[4]).model == "runs/ear-joint"
     assert configs[2].model == load_config(runs[2].command[4]).model == str(runs[1].result)
 
 
