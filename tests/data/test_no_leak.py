@@ -18,6 +18,7 @@ from sonopsis.data.manifest import Row
 from sonopsis.data.splits import STRICTNESS, Split, load_splits
 from sonopsis.training import run
 from sonopsis.training.config import TrainConfig
+from sonopsis.training.crops import Crops
 from sonopsis.training.loop import Task
 
 GROUPS = tuple(STRICTNESS)
@@ -61,7 +62,8 @@ def test_no_stage_of_training_is_given_a_held_out_recording(
             sha256 = hashlib.sha256((tmp_path / path).read_bytes()).hexdigest()
             row = {"path": path, "start": 0.0, "end": 0.5, "labels": [label], "captions": [], "sha256": sha256}
             rows.append(row | {"split": copy, "source": copy, "family": f"{copy}:{number}", "licence": "CC0-1.0"})
-    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("manifest.jsonl", "unlabelled.jsonl"):  # the second one is heard by stages that need no labels
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = tmp_path / "config.yaml"
     tiny = "encoder: {width: 16, depth: 1, heads: 2, stem: patch}\n"
     tiny += "language_model: {width: 16, depth: 1, state: 8, head_dim: 8, vocabulary: 300}"
@@ -71,8 +73,9 @@ def test_no_stage_of_training_is_given_a_held_out_recording(
         pass
 
     def stop(task: Task, config: TrainConfig) -> Path:  # what would be fitted is complete here: nothing has to be
-        given = {name: bank for name, bank in vars(task).items() if isinstance(bank, ClipBank)}
-        hashes = {name: {row.sha256 for row in bank.rows} for name, bank in given.items()}
+        given = {name: bank.rows for name, bank in vars(task).items() if isinstance(bank, ClipBank)}
+        given |= {name: [row for _, row in some.clips] for name, some in vars(task).items() if isinstance(some, Crops)}
+        hashes = {name: {row.sha256 for row in heard} for name, heard in given.items()}
         held_out = {split: {row["sha256"] for row in rows if row["split"] == split} for split in GROUPS}
         assert len(hashes["train"]) == len(hashes["validation"]) == len(LABELS)
         assert not hashes["train"] & (held_out["validation"] | held_out["test"])
