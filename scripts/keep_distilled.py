@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 import sonopsis
-from sonopsis.audio import AudioError, iter_windows
+from sonopsis.audio import SUFFIXES, AudioError, iter_windows
 from sonopsis.data.activity import Samples
 from sonopsis.data.fetch import default_root
-from sonopsis.data.manifest import SUFFIXES, package_folders
+from sonopsis.data.manifest import package_folders
 from sonopsis.data.splits import load_splits
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.mel import mel_input

@@ -317,8 +317,9 @@ def test_samples_that_are_not_numbers(tmp_path: Path, bad: float) -> None:
     samples = tone(20)
     samples[16_000 * 18] = bad
     soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
-    assert f"a.wav: the sample at 18.000 s is {bad:g};" in refusal(tmp_path / "a.wav")
-    assert "repair it" in refusal(samples)
+    warned = load_audio(tmp_path / "a.wav")
+    assert len(warned) == 320_000
+    assert load_audio(samples)[288_000] == 0
     assert "repair it" in refusal(np.full(100, bad))
 
 

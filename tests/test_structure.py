@@ -20,13 +20,12 @@ LONGEST = 400  # lines of a file
 # From the lowest floor to the highest, as data flows in docs/design.md. A room imports rooms of lower floors alone, so
 # there are no circles, and rooms of one floor do not know each other.
 FLOORS = (
-    ("ontology",),
+    ("installed", "ontology"),
     (
         "audio",
         "calibration",
         "decoding",
         "files",
-        "installed",
         "processor",
         "pruning",
         "recorders",

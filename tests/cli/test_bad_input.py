@@ -50,7 +50,7 @@ def write_recordings(folder: Path) -> None:
     (folder / "empty.wav").touch()
     write("header_only.wav", np.zeros(0))
     (folder / "text.wav").write_text("this is not a recording\n" * 100)
-    write("nan.wav", np.where(np.arange(16_000) == 8_000, np.nan, second), subtype="FLOAT")
+    write("nan.wav", np.where(np.arange(16_000) >= 8_000, np.nan, second), subtype="FLOAT")
     write("infinite.wav", np.full(16_000, np.inf), subtype="FLOAT")
     write("one_sample_at_384_khz.wav", np.full(1, 0.5), 384_000)
     write("integers_as_floats.wav", second * 32_768, subtype="FLOAT")

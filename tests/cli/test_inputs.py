@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonopsis.cli.inputs import Input, collect, targets
+from sonopsis.cli.inputs import Input, LeftOut, collect, targets
 
 
 def names(arguments: list[object]) -> list[str]:
@@ -18,6 +18,32 @@ def test_a_folder_is_searched_by_suffix_in_sorted_order_without_hidden_files(tmp
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert names([tmp_path]) == [str(tmp_path / name) for name in ("a.OGG", "b.wav", "sub/c.Mp3")]
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_what_a_search_leaves_out_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    monkeypatch.setattr("sonopsis.cli.inputs.reads_media", lambda: installed)
+    names_left = ("notes.txt", "b.txt", "cover.jpg", "LICENSE", ".DS_Store", ".git/x.wav", "sub/._a.wav", "sub/.b.wav")
+    for name in (*names_left, "a.wav", "a.m4a", "sub/film.MP4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    left_out = LeftOut()
+    found = [Path(item.name).name for item in collect([str(tmp_path)], left_out)]
+    others = "4 of other types (.txt, no suffix, .jpg), 3 hidden, 1 AppleDouble (._*)"
+    if installed:
+        assert found == ["a.m4a", "a.wav", "film.MP4"]
+        assert str(left_out) == f"files left out of the search: {others}"
+    else:
+        assert found == ["a.wav"]
+        needs = "2 (.m4a, .mp4; needs PyAV: pip install 'sonopsis[media]')"
+        assert str(left_out) == f"files left out of the search: {needs}, {others}"
+
+
+def test_a_search_that_takes_everything_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    left_out = LeftOut()
+    collect([str(tmp_path), str(tmp_path / "named.txt")], left_out)
+    assert str(left_out) == ""
 
 
 def test_a_named_file_needs_no_suffix_of_audio_and_no_existence(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 
 import sonopsis
 from sonopsis.cli.console import fail, report
-from sonopsis.cli.inputs import collect
+from sonopsis.cli.inputs import LeftOut, collect
 from sonopsis.cli.journal import stamp
 from sonopsis.cli.lists import named
 from sonopsis.cli.run import Destination, Run
@@ -45,7 +45,10 @@ def describe(
         )
     if verbose:
         logging.getLogger("sonopsis").setLevel(logging.INFO)
-    inputs = collect(named(paths or (), files_from))
+    left_out = LeftOut()
+    inputs = collect(named(paths or (), files_from), left_out)
+    if str(left_out) and not quiet:
+        report(str(left_out))
     loaded = _load(model, engine, precision, request)
     if macs is not None:
         request = replace(request, keep_rate=_affordable(loaded, macs))

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from sonopsis.audio import MEDIA_SUFFIXES, NEEDS_MEDIA, SUFFIXES, reads_media
+
 STDIN = "-"
-# What libsndfile opens; only in folders does the suffix matter.
-SUFFIXES = frozenset(
-    (".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav")
-)
+SUFFIXES_NAMED = 5  # of the files that a search left out
 
 
 @dataclass(frozen=True)
@@ -23,34 +22,81 @@ class Input:
     problem: str | None = None
 
 
-def collect(arguments: Sequence[str]) -> list[Input]:
-    """The recordings meant by the arguments, each once, in order; names without a recording come with their problem."""
+class LeftOut:
+    """What searches of folders found and did not take, counted."""
+
+    def __init__(self) -> None:
+        self.hidden = 0  # files and folders
+        self.apple_double = 0
+        self.media: Counter[str] = Counter()  # by suffix, where PyAV is not there to read them
+        self.other: Counter[str] = Counter()
+
+    def __str__(self) -> str:
+        """One line for the person who started the search; empty when nothing was left out."""
+        groups = []
+        if self.media:
+            groups.append(f"{self.media.total()} ({_suffixes(self.media)}; {NEEDS_MEDIA})")
+        if self.other:
+            groups.append(f"{self.other.total()} of other types ({_suffixes(self.other)})")
+        if self.hidden:
+            groups.append(f"{self.hidden} hidden")
+        if self.apple_double:
+            groups.append(f"{self.apple_double} AppleDouble (._*)")
+        return f"files left out of the search: {', '.join(groups)}" if groups else ""
+
+
+def _suffixes(counted: Counter[str]) -> str:
+    """The most frequent suffixes, ties in the order of the alphabet."""
+    names = [name or "no suffix" for name, _ in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))]
+    return ", ".join(names[:SUFFIXES_NAMED]) + (", ..." if len(names) > SUFFIXES_NAMED else "")
+
+
+def collect(arguments: Sequence[str], left_out: LeftOut | None = None) -> list[Input]:
+    """The recordings meant by the arguments, each once, in order; names without a recording come with their problem.
+
+    `left_out` counts what was found in folders and not taken.
+    """
+    left_out = LeftOut() if left_out is None else left_out
     found: dict[str, Input] = {}
     for argument in arguments:
-        for item in _expand(argument):
+        for item in _expand(argument, left_out):
             found.setdefault(item.name, item)
     return list(found.values())
 
 
-def _expand(argument: str) -> list[Input]:
+def _expand(argument: str, left_out: LeftOut) -> list[Input]:
     if argument == STDIN:
         return [Input(STDIN, PurePath("stdin"))]
     if os.path.isdir(argument):
-        return _search(argument)
+        return _search(argument, left_out)
     if os.path.lexists(argument) or not glob.has_magic(argument):
         return [_file(argument)]
     matches = sorted(glob.glob(argument, recursive=True))
-    files = [item for match in matches for item in (_search(match) if os.path.isdir(match) else [_file(match)])]
+    files: list[Input] = []
+    for match in matches:
+        files += _search(match, left_out) if os.path.isdir(match) else [_file(match)]
     return files or [_nothing(argument, "no file matches; check the pattern")]
 
 
-def _search(folder: str) -> list[Input]:
-    """Every file below a folder with a suffix of audio, sorted; hidden files and folders are left alone."""
+def _search(folder: str, left_out: LeftOut) -> list[Input]:
+    """Every file below a folder with a suffix of audio, sorted; hidden files and folders are left alone.
+
+    Suffixes of videos and of audio that PyAV reads count where it is installed.
+    """
+    wanted = SUFFIXES | MEDIA_SUFFIXES if reads_media() else SUFFIXES
     found = []
     for where, folders, files in os.walk(folder):
+        left_out.hidden += sum(name.startswith(".") for name in folders)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in sorted(files):
-            if not file.startswith(".") and Path(file).suffix.lower() in SUFFIXES:
+            suffix = Path(file).suffix.lower()
+            if file.startswith("._"):
+                left_out.apple_double += 1
+            elif file.startswith("."):
+                left_out.hidden += 1
+            elif suffix not in wanted:
+                (left_out.media if suffix in MEDIA_SUFFIXES else left_out.other)[suffix] += 1
+            else:
                 path = os.path.join(where, file)
                 found.append(Input(path, PurePath(os.path.relpath(path, folder))))
     return found or [_nothing(folder, "no recordings in this folder; name the files if their suffix is unusual")]

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import soundfile
 
+from sonopsis.audio import SUFFIXES
 from sonopsis.data.catalogue import DataError
 from sonopsis.data.manifest import Row
 from sonopsis.data.splits import Split
 
-SUFFIXES = frozenset({".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff"})
 DIVISIONS: dict[str, Split] = {
     "train": "train",
     "test": "test",

@@ -15,13 +15,13 @@ from typing import Any, get_args
 import numpy as np
 import soundfile
 
+from sonopsis.audio import SUFFIXES
 from sonopsis.data.catalogue import DataError, get_source, list_sources
 from sonopsis.data.naming import Named, name_clip
 from sonopsis.data.records import decode, encode, read_lines
 from sonopsis.data.splits import STRICTNESS, Split, Splits, load_splits
 from sonopsis.ontology import current
 
-SUFFIXES = frozenset({".wav", ".ogg", ".oga", ".flac", ".mp3", ".gsm", ".aif", ".aiff"})
 SHORTEST = 0.02  # s
 SILENT_PEAK = 10.0 ** (-60 / 20)  # of full scale
 SPEECH_PER_FAMILY = 60  # voices and languages of one package

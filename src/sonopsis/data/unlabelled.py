@@ -9,8 +9,9 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from sonopsis.audio import SUFFIXES
 from sonopsis.data.catalogue import get_source
-from sonopsis.data.manifest import SUFFIXES, Row, duration_of, package_folders
+from sonopsis.data.manifest import Row, duration_of, package_folders
 from sonopsis.data.naming import family_stem, says_nothing
 from sonopsis.data.splits import Splits, load_splits
 

@@ -14,11 +14,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
+from sonopsis.audio import SUFFIXES
 from sonopsis.data.catalogue import DataError, Source
 from sonopsis.data.containers import read_ar, read_cat, read_rcc, read_tar, read_zip
 from sonopsis.data.sample_banks import read_pat, read_res, read_soundfont, read_wad
 
-AUDIO_SUFFIXES = frozenset((".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".gsm", ".aif", ".aiff"))
 MARKER = ".unpacked.json"
 
 # What systems say about a name that is too long or not allowed, or that another file of the archive rules out.
@@ -45,7 +45,7 @@ class _Target:
         self.audio = self.bytes = self.texts = 0
 
     def offer(self, path: str, content: IO[bytes]) -> None:
-        audio = PurePosixPath(path).suffix.lower() in AUDIO_SUFFIXES
+        audio = PurePosixPath(path).suffix.lower() in SUFFIXES
         if audio or any(fnmatchcase(path, pattern) for pattern in self.keep):
             self.write(path, content, audio=audio)
 

@@ -1,0 +1,127 @@
+"""The sound of everything else that FFmpeg decodes (M4A, MP4, AAC, WebM, MKV, WMA, AMR, AC-3, videos), through PyAV.
+
+Times are those of the container: sound that begins after the picture has silence before it, and a gap between two
+time stamps is a gap in what is heard. Files are opened by their bytes, and only as one of FORMATS, so a playlist cannot
+make FFmpeg open other files or addresses.
+"""
+
+import logging
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonopsis.audio.formats import NEEDS_MEDIA, begins_like_media, reads_media
+from sonopsis.audio.mono import BLOCK
+from sonopsis.audio.source import AudioError, as_float
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.container import InputContainer
+
+# Demultiplexers, by FFmpeg's names.
+FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,loas,matroska,mlp,mov,mp3,mpeg,mpegts,nut,ogg,rm,tak,truehd"
+    ",tta,voc,w64,wav,wv"
+)
+GAP = 0.25  # s between the end of one frame and the time of the next, below which it is rounding or padding
+LATE = 0.5  # s by which decoded sound may be shorter than the container says
+
+Kind = tuple[int, int]  # Hz, channels
+
+_log = logging.getLogger(__name__)
+
+
+def media_parts(file: BinaryIO, name: str) -> Iterator[tuple[str, Kind, Iterator[NDArray[np.float32]]]]:
+    """Format, (rate, channels) and blocks (n, channels) float32 of each stretch of one kind; AudioError when there is
+    no sound that FFmpeg reads, or no PyAV."""
+    file.seek(0)
+    if not reads_media():
+        if begins_like_media(file.read(16)):
+            raise AudioError(f"{name}: {NEEDS_MEDIA}; or convert it (for example: ffmpeg -i INPUT output.wav)")
+        raise _unreadable(name)
+    import av
+
+    try:
+        container = av.open(file, options={"format_whitelist": FORMATS})
+    except (av.FFmpegError, ValueError) as error:
+        raise _unreadable(name) from error
+    with container:
+        if not container.streams.audio:
+            raise AudioError(f"{name}: holds no sound, only pictures; give a recording with sound")
+        if len(container.streams.audio) > 1:
+            _log.warning("%s: has %d sound tracks; only one is heard", name, len(container.streams.audio))
+        label = container.format.name.split(",")[0].upper()
+        for kind, frames in groupby(_on_time(container, name), key=lambda pair: pair[0]):
+            yield label, kind, _blocks(samples for _, samples in frames)
+
+
+def _on_time(container: "InputContainer", name: str) -> Iterator[tuple[Kind, NDArray[np.float32]]]:
+    """Kind and samples (n, channels) of every frame, and of silence where the container has none."""
+    origin = (container.start_time or 0) / 1e6
+    length = (container.duration or 0) / 1e6  # s; 0 where it is not known
+    heard = 0.0  # s
+    for frame in _decoded(container, name):
+        kind = (frame.sample_rate, frame.layout.nb_channels)
+        if frame.pts is not None and frame.time_base is not None:
+            gap = float(frame.pts * frame.time_base) - origin - heard
+            if gap > GAP and heard + gap < length:
+                missing = round(gap * kind[0])
+                heard += missing / kind[0]
+                for first in range(0, missing, BLOCK):
+                    yield kind, np.zeros((min(BLOCK, missing - first), kind[1]), np.float32)
+        samples = as_float(frame.to_ndarray())
+        heard += frame.samples / kind[0]
+        yield kind, samples.T if frame.format.is_planar else samples.reshape(-1, kind[1])
+    if heard and length - heard > LATE:
+        _log.warning("%s: decodes for %.2f s of the %.2f s in its header; using those", name, heard, length)
+
+
+def _decoded(container: "InputContainer", name: str) -> Iterator["AudioFrame"]:
+    """The frames of the best stream of sound; packets that do not decode are left out, with a warning at the end."""
+    import av
+
+    stream = container.streams.best("audio")
+    assert stream is not None  # there is sound
+    damaged = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            _log.debug("%s: %s", name, error)
+            break
+        if packet is None:
+            break
+        try:
+            yield from packet.decode()  # type: ignore[misc]  # of a stream of sound
+        except av.FFmpegError as error:
+            _log.debug("%s: %s", name, error)
+            damaged += 1
+    if damaged:
+        _log.warning("%s: %d damaged packet(s) are left out", name, damaged)
+
+
+def _blocks(frames: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """The same samples BLOCK frames at a time, the last block shorter."""
+    waiting: list[NDArray[np.float32]] = []
+    held = 0
+    for samples in frames:
+        waiting.append(samples)
+        held += len(samples)
+        if held >= BLOCK:
+            ahead = np.concatenate(waiting)
+            whole = held - held % BLOCK
+            yield from np.split(ahead[:whole], whole // BLOCK)
+            waiting, held = [ahead[whole:]], held - whole
+    if held:
+        yield np.concatenate(waiting)
+
+
+def _unreadable(name: str) -> AudioError:
+    return AudioError(
+        f"{name}: not a recording that can be read, or cut off in its header; "
+        "convert it to WAV, FLAC, OGG or MP3 (for example: ffmpeg -i INPUT output.wav)"
+    )

@@ -1,0 +1,115 @@
+"""A recording as its parts: blocks of frames of one rate and number of channels, from an array or an open file."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BufferedReader
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from sonopsis.audio.excerpt import Excerpt, Piece
+from sonopsis.audio.joined import pieces
+from sonopsis.audio.media import media_parts
+from sonopsis.audio.mono import BLOCK
+from sonopsis.audio.source import AudioError, LiveAudio, as_float
+
+LOWEST_RATE = 1_000  # Hz; below it a header is wrong more often than a recording is that dull
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a recording that was stored as one: its rate in Hz, channels, and blocks (n, channels) float32.
+
+    `frames` is what its header declares, None where it does not. `blocks` are read once. `reaches_end` tells whether
+    the last declared frame is surely there; it moves the read position. `note` is what the listener must be told.
+    """
+
+    rate: int
+    channels: int
+    format: str
+    frames: int | None
+    blocks: Iterator[NDArray[np.float32]]
+    reaches_end: Callable[[], bool]
+    note: str = ""
+
+
+def open_parts(source: Any, name: str, sample_rate: int | None) -> Iterator[Part]:
+    """The parts of what `reopenable` returned, in order, each to be read before the next is asked for.
+
+    Files are closed at the end, or with the generator. Raises AudioError.
+    """
+    if isinstance(source, np.ndarray):
+        rate = 16_000 if sample_rate is None else sample_rate
+        blocks = (as_float(source[first : first + BLOCK]) for first in range(0, len(source), BLOCK))
+        yield Part(_checked_rate(rate, name), source.shape[1], "array", len(source), blocks, lambda: True)
+        return
+    if isinstance(source, LiveAudio):
+        rate = _checked_rate(source.rate, name)
+        yield Part(rate, source.channels, "live", source.frames or None, source.read(), lambda: False)
+        return
+    with ExitStack() as stack:
+        file = stack.enter_context(open(source, "rb")) if isinstance(source, bytes | str) else source
+        found = pieces(file)
+        for number, piece in enumerate(found):
+            content = source
+            if len(found) > 1 or piece.head:
+                content = BufferedReader(Excerpt(file, piece), BLOCK)
+            elif content is file:
+                file.seek(0)
+            try:
+                sound = soundfile.SoundFile(content)
+            except (soundfile.SoundFileError, TypeError):  # TypeError: a headerless .raw file
+                if number:
+                    _log.warning("%s: what follows byte %d cannot be read, and is left out", name, piece.start)
+                    return
+                yield from _media(file, name)
+                return
+            with sound:
+                yield _sound_part(sound, piece, name)
+
+
+def _media(file: Any, name: str) -> Iterator[Part]:
+    for label, (rate, channels), blocks in media_parts(file, name):
+        yield Part(_checked_rate(rate, name), channels, label, None, blocks, lambda: False)
+
+
+def _sound_part(sound: soundfile.SoundFile, piece: Piece, name: str) -> Part:
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        """Frames until the end, or until the first that does not decode."""
+        while True:
+            space = np.full((BLOCK, sound.channels), np.nan, np.float32)
+            try:
+                block = sound.read(out=space, always_2d=True)
+            except soundfile.LibsndfileError as error:  # what it decoded before the error is in `space`
+                _log.debug("%s: %s", name, error)
+                written = np.flatnonzero(~np.isnan(space[:, 0]))
+                yield space[: written[-1] + 1 if len(written) else 0]
+                return
+            if not len(block):
+                return
+            yield block
+
+    def reaches_end() -> bool:
+        if sound.format == "MP3":  # its frames lean on earlier ones: after a jump, the decoder complains on stderr
+            return False
+        try:
+            sound.seek(sound.frames - 1)
+            return len(sound.read(1)) == 1
+        except soundfile.LibsndfileError:
+            return False
+
+    rate = _checked_rate(sound.samplerate, name)
+    frames = sound.frames if piece.frames_known else None
+    return Part(rate, sound.channels, sound.format, frames, blocks(), reaches_end, piece.note)
+
+
+def _checked_rate(rate: int, name: str) -> int:
+    if not rate >= LOWEST_RATE:
+        raise AudioError(f"{name}: a sample rate of {rate} Hz is too low to hear anything; correct it")
+    return rate

@@ -1,0 +1,161 @@
+"""`load_audio`, `probe` and `iter_windows`: parts of a recording, mixed to one channel, resampled, cut into windows."""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from sonopsis.audio.mono import Mixer
+from sonopsis.audio.parts import Part, open_parts
+from sonopsis.audio.source import AudioError, AudioSource, nothing_decoded, reopenable, source_name
+
+SAMPLE_RATE = 16_000  # Hz, what every model here hears
+SHORTEST = 0.1  # seconds; a last window with less than this of new sound joins the one before
+SILENCE = 10 ** (-70 / 20)  # peak, relative to full scale
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a recording is, before resampling: seconds, Hz, channel count, container ("WAV", ..., or "array")."""
+
+    duration: float
+    sample_rate: int
+    channels: int
+    format: str
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A stretch of a recording: start and end in seconds, samples (S,) float32 at 16 kHz."""
+
+    start: float
+    end: float
+    samples: NDArray[np.float32]
+
+
+def load_audio(source: AudioSource, *, sample_rate: int | None = None) -> NDArray[np.float32]:
+    """A whole recording as mono float32 samples (S,) at 16 kHz, S = round(frames * 16000 / rate).
+
+    Files (WAV, FLAC, OGG, MP3 and whatever else libsndfile reads) know their own rate; `sample_rate` (Hz, None: 16 kHz)
+    is that of an array or tensor of shape (S,), (channels, S) or (S, channels). Floats are taken as [-1, 1], integers
+    are scaled by their type. A seekable file object is read from its beginning. Of a truncated file, the part that
+    decodes is used, with a warning in the log. Raises AudioError.
+    """
+    return np.concatenate(list(_resampled(source, sample_rate)))
+
+
+def probe(source: AudioSource, *, sample_rate: int | None = None) -> AudioInfo:
+    """Duration, rate, channels and format of a recording, without decoding it unless it is MP3 or damaged.
+
+    The arguments are those of `load_audio`. Raises AudioError.
+    """
+    name, opened = source_name(source), reopenable(source)
+    with closing(open_parts(opened, name, sample_rate)) as parts:
+        found = [(part, part.frames if part.frames and part.reaches_end() else None) for part in parts]
+    if not all(frames for _, frames in found):
+        with closing(open_parts(opened, name, sample_rate)) as parts:
+            found = [(part, sum(map(len, part.blocks))) for part in parts]
+    if not any(frames for _, frames in found):
+        raise nothing_decoded(name)
+    first = found[0][0]
+    duration = sum((frames or 0) / part.rate for part, frames in found)
+    return AudioInfo(duration, first.rate, first.channels, first.format)
+
+
+def iter_windows(
+    source: AudioSource, *, window: float, hop: float | None = None, sample_rate: int | None = None
+) -> Iterator[Window]:
+    """Windows of `window` seconds every `hop` seconds (None: no overlap), decoded as they are asked for.
+
+    Memory does not grow with the recording. The last window ends where the recording does: it may be short, and a
+    rest of less than 0.1 s is appended to the window before it. Raises ValueError for a bad window or hop at once, and
+    AudioError (arguments as in `load_audio`) while iterating.
+    """
+    hop = window if hop is None else hop
+    if not (math.isfinite(window) and window >= SHORTEST):
+        raise ValueError(f"window must be at least {SHORTEST} s, not {window!r}")
+    if not (math.isfinite(hop) and hop * SAMPLE_RATE >= 1):
+        raise ValueError(f"hop must be a positive number of seconds, not {hop!r}")
+    return _windows(source, round(window * SAMPLE_RATE), round(hop * SAMPLE_RATE), sample_rate)
+
+
+def is_silent(samples: NDArray[np.floating]) -> bool:
+    """Whether samples (S,) in [-1, 1] never leave 70 dB below full scale, a constant offset apart."""
+    return samples.size == 0 or float(np.ptp(samples)) / 2 < SILENCE
+
+
+# ---- windows over 16 kHz chunks
+
+
+def _windows(source: AudioSource, window: int, hop: int, sample_rate: int | None) -> Iterator[Window]:
+    """`iter_windows` in samples: a window is let go once the next one is known to bring enough new sound."""
+    enough = max(window, hop) + round(SHORTEST * SAMPLE_RATE)
+    start, held, waiting = 0, 0, list[NDArray[np.float32]]()
+    for chunk in _resampled(source, sample_rate):
+        waiting.append(chunk)
+        held += len(chunk)
+        if held < enough:
+            continue
+        ahead = np.concatenate(waiting)
+        while len(ahead) >= enough:
+            yield _window(start, ahead[:window])
+            start, ahead = start + hop, ahead[hop:]
+        waiting, held = [ahead], len(ahead)
+    rest = np.concatenate(waiting)
+    yield _window(start, rest if hop <= window else rest[:window])
+
+
+def _window(start: int, samples: NDArray[np.float32]) -> Window:
+    return Window(start / SAMPLE_RATE, (start + len(samples)) / SAMPLE_RATE, samples.copy())
+
+
+def _resampled(source: AudioSource, sample_rate: int | None) -> Iterator[NDArray[np.float32]]:
+    """A recording as 16 kHz mono chunks, round(frames * 16000 / rate) samples of each part."""
+    name = source_name(source)
+    seconds = 0.0
+    samples = 0
+    with closing(open_parts(reopenable(source), name, sample_rate)) as parts:
+        for part in parts:
+            mixer = Mixer(name, part.rate, part.channels, seconds)
+            for chunk in _at_16_khz(part, mixer):
+                samples += len(chunk)
+                yield chunk
+            _say(part, mixer)
+            seconds += mixer.frames / part.rate
+    if not seconds:
+        raise nothing_decoded(name)
+    if not samples:
+        raise AudioError(f"{name}: {seconds:.6f} s is too short; use a longer recording")
+
+
+def _at_16_khz(part: Part, mixer: Mixer) -> Iterator[NDArray[np.float32]]:
+    stream = None
+    if part.rate != SAMPLE_RATE:
+        stream = soxr.ResampleStream(part.rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    samples = 0
+    for block in part.blocks:
+        mono = mixer(block)
+        chunk = stream.resample_chunk(mono) if stream else mono
+        samples += len(chunk)
+        yield chunk
+    if stream:
+        missing = round(mixer.frames * SAMPLE_RATE / part.rate) - samples
+        last = stream.resample_chunk(np.empty(0, np.float32), last=True)[:missing]
+        yield np.pad(last, (0, missing - len(last)))
+
+
+def _say(part: Part, mixer: Mixer) -> None:
+    """What the listener must be told of a part that has been read."""
+    mixer.report()
+    if part.note:
+        _log.warning("%s: %s", mixer.name, part.note)
+    if part.frames is not None and part.frames - mixer.frames > SHORTEST * part.rate:
+        has, said = mixer.frames / part.rate, part.frames / part.rate
+        _log.warning("%s: decodes for %.2f s of the %.2f s in its header; using those", mixer.name, has, said)
