@@ -45,7 +45,7 @@ def media_parts(file: BinaryIO, name: str) -> Iterator[tuple[str, Kind, Iterator
     import av
 
     try:
-        container = av.open(file, options={"format_whitelist": FORMATS})
+        container = av.open(file, mode="r", options={"format_whitelist": FORMATS})
     except (av.FFmpegError, ValueError) as error:
         raise _unreadable(name) from error
     with container:
