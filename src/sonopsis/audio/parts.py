@@ -1,7 +1,7 @@
 """A recording as its parts: blocks of frames of one rate and number of channels, from an array or an open file."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BufferedReader
@@ -39,7 +39,7 @@ class Part:
     note: str = ""
 
 
-def open_parts(source: Any, name: str, sample_rate: int | None) -> Iterator[Part]:
+def open_parts(source: Any, name: str, sample_rate: int | None) -> Generator[Part, None, None]:
     """The parts of what `reopenable` returned, in order, each to be read before the next is asked for.
 
     Files are closed at the end, or with the generator. Raises AudioError.
@@ -74,7 +74,7 @@ def open_parts(source: Any, name: str, sample_rate: int | None) -> Iterator[Part
                 yield _sound_part(sound, piece, name)
 
 
-def _media(file: Any, name: str) -> Iterator[Part]:
+def _media(file: Any, name: str) -> Generator[Part, None, None]:
     for label, (rate, channels), blocks in media_parts(file, name):
         yield Part(_checked_rate(rate, name), channels, label, None, blocks, lambda: False)
 

@@ -8,9 +8,9 @@ import os
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
+from sonopsis.audio import SUFFIXES
 from sonopsis.data.catalogue import DataError
 
-SUFFIXES = frozenset({".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff"})
 CACHE = "cache"  # decoded clips of earlier runs
 
 
