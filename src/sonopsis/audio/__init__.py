@@ -5,11 +5,18 @@
 Decoding and resampling run block by block, so a day-long file needs no more memory than a short one. What cannot be
 used raises AudioError, in one line that names the source and says how to fix it. What is left out or mended is said in
 a warning.
+
+Which files can be read is known at once; what reads them is imported when it is first asked for.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from sonopsis.audio.formats import MEDIA_SUFFIXES, NEEDS_MEDIA, SUFFIXES, reads_media
-from sonopsis.audio.read import SAMPLE_RATE, AudioInfo, Window, is_silent, iter_windows, load_audio, probe
-from sonopsis.audio.source import AudioError, AudioSource, LiveAudio
+
+if TYPE_CHECKING:
+    from sonopsis.audio.read import SAMPLE_RATE, AudioInfo, Window, is_silent, iter_windows, load_audio, probe
+    from sonopsis.audio.source import AudioError, AudioSource, LiveAudio
 
 __all__ = [
     "MEDIA_SUFFIXES",
@@ -27,3 +34,11 @@ __all__ = [
     "probe",
     "reads_media",
 ]
+
+_OF_SOURCE = ("AudioError", "AudioSource", "LiveAudio")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("sonopsis.audio.source" if name in _OF_SOURCE else "sonopsis.audio.read"), name)
