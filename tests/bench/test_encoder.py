@@ -147,6 +147,6 @@ def test_work_of_other_lengths(tiny: Subject, tmp_path: Path) -> None:
 def test_subjects(tiny: Subject, tmp_path: Path) -> None:
     found = find_subject(str(tiny.path), tmp_path)
     assert (found.config, found.mel, found.labels) == (tiny.config, tiny.mel, tiny.labels)
-    assert find_subject("default", tmp_path).config.family == "sonopsis"
+    assert find_subject("default", tmp_path).config.family == "whisper"
     with pytest.raises(ValueError, match="no such model folder"):
         find_subject("nowhere", tmp_path)

@@ -46,7 +46,7 @@ def test_what_cannot_be_met_is_said_with_what_can(clock: Clock) -> None:
 def test_a_real_model_is_asked_for_its_keep_rates(clock: Clock) -> None:
     """The model runs; what a run takes is made up, so that no real clock decides."""
     model = sonopsis.load(engine="onnx")
-    mel = np.zeros((1, 256, 128), np.float32)
+    mel = np.zeros((1, 256, model.folder.mel.mels), np.float32)
 
     def run(keep_rate: float) -> None:
         assert model.logits(mel, keep_rate=keep_rate).shape == (1, len(model.labels))
