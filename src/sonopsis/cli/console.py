@@ -9,8 +9,11 @@ import typer
 
 
 def report(line: str) -> None:
-    """One line on standard error (`print` and not rich: a path must come out as it is, and so must a long line)."""
-    print(line, file=sys.stderr)
+    """One line on standard error (not by rich: a path must come out as it is, and so must a long line).
+
+    It is written as a whole: `print` writes its end apart, and warnings come from several threads.
+    """
+    sys.stderr.write(f"{line}\n")
 
 
 def fail(message: str) -> NoReturn:

@@ -5,13 +5,13 @@ a file, a model or a run failed, 2 when the command line makes no sense.
 """
 
 import logging
-import sys
 from typing import Annotated
 
 import typer
 
 import sonopsis
 from sonopsis.cli import bench, caption, data, eval, export, info, study, tag, train
+from sonopsis.cli.console import report
 
 app = typer.Typer(
     name="sonopsis",
@@ -44,7 +44,7 @@ class _ToStandardError(logging.Handler):
     """Log records as one line each: `warning: street.wav: ...`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+        report(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 app.command("tag")(tag.tag)
