@@ -107,9 +107,7 @@ def together(examples: Sequence[Examples]) -> Examples:
     return torch.cat(pooled), torch.cat(targets)
 
 
-def fit(
-    tagger: Tagger, first: Head, own: Sequence[int], train: Examples, clips: Examples, scenes: Examples
-) -> float:  # fmt: skip
+def fit(tagger: Tagger, first: Head, own: Sequence[int], train: Examples, clips: Examples, scenes: Examples) -> float:
     """Give the tagger, whose statistics have no scale yet, the joint head, whose rows `own` are those of the examples'
     labels; returns the share of the second head that is best on clips and scenes of validation."""
     assert tagger.encoder.statistics is not None and tagger.head is not None

@@ -17,7 +17,7 @@ from sonopsis.study import plots
 from sonopsis.study.bootstrap import draws, interval, mean_average_precisions, means
 from sonopsis.study.clips import Clip, Clips, groups_of
 from sonopsis.study.kendall import Pairs, count_pairs
-from sonopsis.study.passes import Mel, Passes, Progress, about, each_clip
+from sonopsis.study.passes import Mel, Passes, Progress, about, each_clip, heading
 from sonopsis.study.patches import (
     CLUSTERS,
     LOW,
@@ -83,17 +83,9 @@ def study(
 
     each_clip(model, clips, lines, make, progress)
     table = Table(lines, [UNPRUNED, *dict.fromkeys(name for name, _ in COMPARED)], present)
-    level, groups = groups_of(table.clips)
+    _, groups = groups_of(table.clips)
     return {
-        "study": "importance",
-        "model": model.name,
-        "encoder": passes.config.to_dict(),
-        "split": clips.split,
-        "clips": len(table.clips),
-        "unread": table.unread,
-        "left_out": clips.left_out,
-        "labels": [model.labels[label] for label in present],
-        "groups": {"level": level, "count": len(set(groups))},
+        **heading("importance", model, clips, table),
         "notes": clips.notes,
         "keep_rate": keep_rate,
         "blocks": list(default_blocks(passes.config.depth)),

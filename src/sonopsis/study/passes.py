@@ -13,8 +13,8 @@ from sonopsis.audio import AudioError
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.model import Model
 from sonopsis.pruning.config import Pruning
-from sonopsis.study.clips import Clip, Clips
-from sonopsis.study.predictions import Lines, packed
+from sonopsis.study.clips import Clip, Clips, groups_of
+from sonopsis.study.predictions import Lines, Table, packed
 from sonopsis.study.variants import Costs, Variant
 
 Mel = NDArray[np.float32]
@@ -119,3 +119,19 @@ def sample_windows(model: Model, clips: Clips, count: int) -> list[Mel]:
     if not found:
         raise ValueError("none of the first clips that were tried could be read; check the paths of the manifest")
     return found
+
+
+def heading(study: str, model: Model, clips: Clips, table: Table) -> dict[str, Any]:
+    """What a report says first, as JSON values: which study of which model, on what."""
+    level, groups = groups_of(table.clips)
+    return {
+        "study": study,
+        "model": model.name,
+        "encoder": model.engine.config.to_dict(),
+        "split": clips.split,
+        "clips": len(table.clips),
+        "unread": table.unread,
+        "left_out": clips.left_out,
+        "labels": [model.labels[label] for label in clips.present],
+        "groups": {"level": level, "count": len(set(groups))},
+    }

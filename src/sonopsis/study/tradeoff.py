@@ -13,7 +13,7 @@ from sonopsis.bench.timing import measure
 from sonopsis.model import Model
 from sonopsis.study.bootstrap import draws, interval, mean_average_precisions, means
 from sonopsis.study.clips import Clips, groups_of
-from sonopsis.study.passes import Mel, Passes, Progress, each_clip, sample_windows
+from sonopsis.study.passes import Mel, Passes, Progress, each_clip, heading, sample_windows
 from sonopsis.study.predictions import Lines, Table
 from sonopsis.study.variants import ARMS, NO_PRUNING, RATES, UNPRUNED, Variant, plan
 
@@ -53,17 +53,9 @@ def study(
     present = clips.present
     each_clip(model, clips, lines, lambda clip, mels: passes.clip(clip, mels, variants, present), progress)
     table = Table(lines, [variant.name for variant in variants], present)
-    level, groups = groups_of(table.clips)
+    _, groups = groups_of(table.clips)
     return {
-        "study": "pruning",
-        "model": model.name,
-        "encoder": passes.config.to_dict(),
-        "split": clips.split,
-        "clips": len(table.clips),
-        "unread": table.unread,
-        "left_out": clips.left_out,
-        "labels": [model.labels[label] for label in present],
-        "groups": {"level": level, "count": len(set(groups))},
+        **heading("pruning", model, clips, table),
         "notes": [*clips.notes, *lines.header["notes"]],
         "arms": {arm.name: arm.text for arm in ARMS},
         "rows": rows(table, variants, groups),
