@@ -33,9 +33,8 @@ def build_tagger(start: Start, labels: list[str]) -> Tagger:
         pairs = [(new, start.labels.index(label)) for new, label in enumerate(labels) if label in start.labels]
         if pairs:
             new, old = (torch.tensor(rows) for rows in zip(*pairs, strict=True))
-            known = min(
-                tagger.head.linear.in_features, trained.head.linear.in_features
-            )  # the rest is of further blocks
+            # A head that reads all blocks begins with what the other one read; the rest has no weight yet.
+            known = min(tagger.head.linear.in_features, trained.head.linear.in_features)
             with torch.no_grad():
                 tagger.head.norm.load_state_dict(trained.head.norm.state_dict())
                 tagger.head.linear.weight[new] = 0.0
