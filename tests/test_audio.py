@@ -185,18 +185,18 @@ def test_windows_are_the_whole_file_in_order(tmp_path: Path) -> None:
     total=st.integers(1, 80_000),
     window=st.integers(1_600, 40_000),
     hop=st.integers(100, 60_000),
+    beyond=st.sampled_from([0, 240, 1_600]),
 )
 @settings(max_examples=150, deadline=None)
-def test_window_geometry(total: int, window: int, hop: int) -> None:
+def test_window_geometry(total: int, window: int, hop: int, beyond: int) -> None:
     samples = np.arange(total, dtype=np.float32) / total * (-1) ** np.arange(total)  # no offset, no two alike
-    windows = list(iter_windows(samples, window=window / SAMPLE_RATE, hop=hop / SAMPLE_RATE))
+    windows = list(iter_windows(samples, window=window / SAMPLE_RATE, hop=hop / SAMPLE_RATE, beyond=beyond))
     for position, found in enumerate(windows):
-        first = position * hop
-        assert found.start == first / SAMPLE_RATE
-        assert found.end == (first + len(found.samples)) / SAMPLE_RATE
-        np.testing.assert_array_equal(found.samples, samples[first : first + len(found.samples)])
-        assert len(found.samples) == window or found is windows[-1]
-    assert len(windows[-1].samples) < window + 1_600
+        first, last = position * hop, round(found.end * SAMPLE_RATE)
+        assert (found.start, found.end) == (first / SAMPLE_RATE, last / SAMPLE_RATE)
+        np.testing.assert_array_equal(found.samples, samples[first : last + beyond])
+        assert last - first == window or found is windows[-1]
+    assert (windows[-1].end - windows[-1].start) * SAMPLE_RATE < window + 1_600
     if hop <= window:
         assert windows[-1].end == total / SAMPLE_RATE
     if len(windows) > 1:  # the last brings at least 0.1 s of new sound
@@ -207,6 +207,12 @@ def test_window_geometry(total: int, window: int, hop: int) -> None:
 def test_a_short_rest_joins_the_window_before() -> None:
     assert [w.end for w in iter_windows(np.zeros(32_000 + 1_599), window=1.0)] == [1.0, 33_599 / SAMPLE_RATE]
     assert [w.end for w in iter_windows(np.zeros(32_000 + 1_600), window=1.0)] == [1.0, 2.0, 2.1]
+
+
+@pytest.mark.parametrize("beyond", [-1, 1_601])
+def test_more_than_a_tenth_of_a_second_behind_a_window_is_refused(beyond: int) -> None:
+    with pytest.raises(ValueError, match="beyond must be from 0 to 1600 samples"):
+        iter_windows(tone(1), window=1.0, beyond=beyond)
 
 
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
@@ -222,7 +228,7 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert windows == 6 * minutes
-    assert peaks[1] < 1.2 * peaks[0]
+    assert peaks[1] < 2 * peaks[0]  # a thread decodes ahead, more or less of it by chance
     assert peaks[1] < 10 * 160_000 * 4  # the ten minutes alone would be 38 MB
 
 

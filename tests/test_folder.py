@@ -104,6 +104,24 @@ def test_tags_are_those_of_transformers_with_its_own_features(ast: tuple[Path, A
     assert model.name == "tiny-ast" and model.window == 1.28
 
 
+@pytest.mark.filterwarnings("ignore:At least one mel filter")
+def test_windows_of_a_longer_recording_are_heard_to_their_end(ast: tuple[Path, Any]) -> None:
+    """The last frames of a window reach into what follows, as where transformers cuts the spectrogram."""
+    folder, theirs = ast
+    noise = 0.1 * np.random.default_rng(1).standard_normal(3 * 16_000).astype(np.float32)  # windows of 1.28 s
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    model = sonopsis.load(folder)
+    for place, tags in enumerate(model.tag(noise, threshold=0.0)):
+        rest = noise[place * 20_480 :]
+        features = extractor(rest, sampling_rate=16_000, return_tensors="pt")["input_values"]
+        np.testing.assert_allclose(model.mel(rest), features.numpy(), atol=1e-3)
+        with torch.inference_mode():
+            expected = model.probabilities(theirs(features).logits.numpy())[0]
+        found = dict(tags.labels)
+        np.testing.assert_allclose([found[name] for name in NAMES], expected, atol=1e-3)
+        assert (tags.start, tags.end) == (1.28 * place, min(1.28 * (place + 1), 3.0))
+
+
 def test_pruning_a_checkpoint_is_an_argument(ast: tuple[Path, Any]) -> None:
     model = sonopsis.load(ast[0], keep_rate=0.5)
     assert [stage.shape[1] for stage in model.encode(model.mel(NOISE)).stages] == [72, 36, 18]  # of 12 x 12 patches

@@ -60,6 +60,11 @@ class MelConfig:
         if self.mels not in bands:
             raise ValueError(f"mels of kind {self.kind!r} must be one of {bands}, not {self.mels}")
 
+    @property
+    def beyond(self) -> int:
+        """Samples behind the end of a window that its last frames reach into."""
+        return FRAME - SHIFT if self.kind == "kaldi" else 0
+
     def length(self, samples: int) -> int:
         """Frames of the input that a clip of so many samples is made into."""
         if self.multiple is None:

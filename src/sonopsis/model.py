@@ -144,7 +144,7 @@ class Model:
 
     def mel(self, audio: AudioSource, *, sample_rate: int | None = None) -> NDArray[np.float32]:
         """A recording's first window as normalised log-Mel (1, T, M) float32."""
-        first = next(iter_windows(audio, window=self.window, sample_rate=sample_rate))
+        first = next(iter_windows(audio, window=self.window, sample_rate=sample_rate, beyond=self.folder.mel.beyond))
         return mel_input(first.samples, self.folder.mel)
 
     def logits(self, mel: Any, *, keep_rate: float | None = None) -> NDArray[np.float32]:
@@ -290,7 +290,8 @@ class Model:
         """`describe_samples` of each window, at its place in the recording."""
         self._check(request)
         length = self.window if request.window is None else request.window
-        for piece in iter_windows(audio, window=length, hop=request.hop, sample_rate=sample_rate):
+        beyond = self.folder.mel.beyond
+        for piece in iter_windows(audio, window=length, hop=request.hop, sample_rate=sample_rate, beyond=beyond):
             yield replace(self.describe_samples(piece.samples, request), start=piece.start, end=piece.end)
 
     def _decoding(self, beams: int) -> DecodingOptions:

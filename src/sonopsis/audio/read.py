@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -10,13 +10,15 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from sonopsis.audio.ahead import read_ahead
 from sonopsis.audio.mono import Mixer
 from sonopsis.audio.parts import Part, open_parts
-from sonopsis.audio.source import AudioError, AudioSource, nothing_decoded, reopenable, source_name
+from sonopsis.audio.source import AudioError, AudioSource, LiveAudio, nothing_decoded, reopenable, source_name
 
 SAMPLE_RATE = 16_000  # Hz, what every model here hears
 SHORTEST = 0.1  # seconds; a last window with less than this of new sound joins the one before
 SILENCE = 10 ** (-70 / 20)  # peak, relative to full scale
+AHEAD = 2  # windows that are decoded before they are asked for
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +35,10 @@ class AudioInfo:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A stretch of a recording: start and end in seconds, samples (S,) float32 at 16 kHz."""
+    """A stretch of a recording: start and end in seconds, samples (S,) float32 at 16 kHz.
+
+    There may be samples beyond the end, if they were asked for.
+    """
 
     start: float
     end: float
@@ -70,11 +75,17 @@ def probe(source: AudioSource, *, sample_rate: int | None = None) -> AudioInfo:
 
 
 def iter_windows(
-    source: AudioSource, *, window: float, hop: float | None = None, sample_rate: int | None = None
+    source: AudioSource,
+    *,
+    window: float,
+    hop: float | None = None,
+    sample_rate: int | None = None,
+    beyond: int = 0,
 ) -> Iterator[Window]:
     """Windows of `window` seconds every `hop` seconds (None: no overlap), decoded as they are asked for.
 
-    Memory does not grow with the recording. The last window ends where the recording does: it may be short, and a
+    Memory does not grow with the recording. A thread decodes ahead, unless the source is live. Windows have `beyond` more
+    samples behind their end, at most 0.1 s, as far as the recording has them. The last window ends where the recording does: it may be short, and a
     rest of less than 0.1 s is appended to the window before it. Raises ValueError for a bad window or hop at once, and
     AudioError (arguments as in `load_audio`) while iterating.
     """
@@ -83,7 +94,10 @@ def iter_windows(
         raise ValueError(f"window must be at least {SHORTEST} s, not {window!r}")
     if not (math.isfinite(hop) and hop * SAMPLE_RATE >= 1):
         raise ValueError(f"hop must be a positive number of seconds, not {hop!r}")
-    return _windows(source, round(window * SAMPLE_RATE), round(hop * SAMPLE_RATE), sample_rate)
+    if not 0 <= beyond <= SHORTEST * SAMPLE_RATE:
+        raise ValueError(f"beyond must be from 0 to {round(SHORTEST * SAMPLE_RATE)} samples, not {beyond!r}")
+    windows = _windows(source, round(window * SAMPLE_RATE), round(hop * SAMPLE_RATE), sample_rate, beyond)
+    return windows if isinstance(source, LiveAudio) else read_ahead(windows, AHEAD)
 
 
 def is_silent(samples: NDArray[np.floating]) -> bool:
@@ -94,7 +108,9 @@ def is_silent(samples: NDArray[np.floating]) -> bool:
 # ---- windows over 16 kHz chunks
 
 
-def _windows(source: AudioSource, window: int, hop: int, sample_rate: int | None) -> Iterator[Window]:
+def _windows(
+    source: AudioSource, window: int, hop: int, sample_rate: int | None, beyond: int
+) -> Generator[Window, None, None]:
     """`iter_windows` in samples: a window is let go once the next one is known to bring enough new sound."""
     enough = max(window, hop) + round(SHORTEST * SAMPLE_RATE)
     start, held, waiting = 0, 0, list[NDArray[np.float32]]()
@@ -105,15 +121,16 @@ def _windows(source: AudioSource, window: int, hop: int, sample_rate: int | None
             continue
         ahead = np.concatenate(waiting)
         while len(ahead) >= enough:
-            yield _window(start, ahead[:window])
+            yield _window(start, ahead[: window + beyond], window)
             start, ahead = start + hop, ahead[hop:]
         waiting, held = [ahead], len(ahead)
     rest = np.concatenate(waiting)
-    yield _window(start, rest if hop <= window else rest[:window])
+    length = len(rest) if hop <= window else min(len(rest), window)
+    yield _window(start, rest[: length + beyond], length)
 
 
-def _window(start: int, samples: NDArray[np.float32]) -> Window:
-    return Window(start / SAMPLE_RATE, (start + len(samples)) / SAMPLE_RATE, samples.copy())
+def _window(start: int, samples: NDArray[np.float32], length: int) -> Window:
+    return Window(start / SAMPLE_RATE, (start + length) / SAMPLE_RATE, samples.copy())
 
 
 def _resampled(source: AudioSource, sample_rate: int | None) -> Iterator[NDArray[np.float32]]:
