@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import soundfile
 from click.testing import Result
 
 from sonopsis.data.catalogue import list_sources
@@ -102,3 +103,14 @@ def test_import_knows_the_layouts_that_there_are() -> None:
     from sonopsis.data.published import layouts
 
     assert set(data.LAYOUTS) == set(layouts.LAYOUTS)
+
+
+def test_import_says_how_many_captions_there_are_and_what_is_missing(sonopsis: Run, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", [0.1] * 100, 16_000)
+    (tmp_path / "captions.csv").write_text(
+        "audio,caption,split\na.wav,A dog,test\na.wav,A bark,test\nb.wav,A cat,test\n"
+    )
+    result = sonopsis("data", "import", "captions", tmp_path)
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'manifest.jsonl'}\n")
+    (line,) = result.stderr.splitlines()
+    assert line == "1 of 2 clips, 2 captions: 0 train, 0 validation, 1 test; 1 are missing and 0 cannot be read"

@@ -26,6 +26,7 @@ Root = Annotated[
 PROFILES = ("tiny", "small", "full", "test")  # as in sonopsis.data.catalogue, which `--help` does not wait for
 LAYOUTS = (  # as in sonopsis.data.published.layouts, for the same reason
     "audioset-20k", "audioset-2m", "esc50", "speech-commands", "voxceleb1", "fsd50k", "vggsound", "ast", "eat",
+    "audiocaps", "clotho", "slam", "captions", "openaqa", "reasonaqa",
 )  # fmt: skip
 
 
@@ -161,9 +162,14 @@ def import_dataset(
         fail(str(error))
     groups = Counter(row.split for row in found.rows)
     labels = {label for row in found.rows for label in row.labels}
+    said = (
+        f"{len(labels)} labels" if labels else "",
+        f"{captions} captions" if (captions := sum(len(row.captions) for row in found.rows)) else "",
+        f"{questions} questions" if (questions := sum(len(row.questions) for row in found.rows)) else "",
+    )
     drawn = "" if found.own_validation or not groups["validation"] else " (drawn from the training clips)"
     report(
-        f"{len(found.rows)} of {len(items)} clips, {len(labels)} labels: {groups['train']} train, "
+        f"{len(found.rows)} of {len(items)} clips, {', '.join(filter(None, said))}: {groups['train']} train, "
         f"{groups['validation']} validation{drawn}, {groups['test']} test; "
         f"{found.missing} are missing and {found.unreadable} cannot be read"
     )

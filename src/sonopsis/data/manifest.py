@@ -1,6 +1,8 @@
 """The manifest: one JSON line for each recording that is used, with its labels, captions, family, licence and group.
 
 {"path", "start", "end", "labels", "captions", "source", "family", "licence", "split", "sha256"}
+
+and "questions", a list of {"text", "answer", "kind"}, where there are any.
 """
 
 import hashlib
@@ -8,7 +10,7 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,12 +31,21 @@ SPEECH_PER_SOURCE = 150
 
 
 @dataclass(frozen=True)
+class Question:
+    """A question about a recording, its answer, and the kind of question, as its data set calls it."""
+
+    text: str
+    answer: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
 class Row:
     """One recording of a manifest.
 
     path is relative to the data root; start and end are the used part of the file, in seconds; labels are leaf labels;
-    captions are true of the recording; source is its package and family its group of takes; sha256 is that of the
-    file's bytes.
+    captions are true of the recording, and so are the answers to questions; source is its package and family its group
+    of takes; sha256 is that of the file's bytes.
     """
 
     path: str
@@ -47,6 +58,7 @@ class Row:
     licence: str
     split: Split
     sha256: str
+    questions: tuple[Question, ...] = field(default=(), kw_only=True)
 
     @classmethod
     def from_dict(cls, value: object) -> "Row":
@@ -54,8 +66,9 @@ class Row:
         return decode(cls, value)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object of the row, its keys in the order of the file."""
-        return encode(self)
+        """The JSON object of the row, its keys in the order of the file; without "questions" when there are none."""
+        found = encode(self)
+        return found if self.questions else {key: value for key, value in found.items() if key != "questions"}
 
 
 @dataclass(frozen=True)

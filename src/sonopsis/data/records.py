@@ -21,18 +21,20 @@ _NAMES = {str: "text", float: "a finite number", bool: "true or false"}
 def decode(kind: type[T], value: object) -> T:
     """The dataclass `kind` that a JSON object describes.
 
-    Fields may be str, bool, float, Literal, `tuple[X, ...]`, other dataclasses, and any of these or None.  ValueError
-    for a field that is missing, unknown or of another type; the dataclass itself may refuse values as well.
+    Fields may be str, bool, float, Literal, `tuple[X, ...]`, other dataclasses, and any of these or None; those with a
+    default may be left out.  ValueError for a field that is missing, unknown or of another type; the dataclass itself
+    may refuse values as well.
     """
     if not isinstance(value, dict):
         raise ValueError(f"{value!r} is not a JSON object")
     hints = _hints(kind)  # type: ignore[arg-type]  # mypy doubts that a class can be hashed
-    missing, unknown = [name for name in hints if name not in value], [name for name in value if name not in hints]
+    missing = [name for name in _required(kind) if name not in value]  # type: ignore[arg-type]
+    unknown = [name for name in value if name not in hints]
     if missing:
         raise ValueError(f"the field {missing[0]!r} is missing")
     if unknown:
         raise ValueError(f"the field {unknown[0]!r} is unknown; the fields are {', '.join(hints)}")
-    return kind(**{name: _decoded(hint, value[name], name) for name, hint in hints.items()})
+    return kind(**{name: _decoded(hint, value[name], name) for name, hint in hints.items() if name in value})
 
 
 def encode(record: Any) -> dict[str, Any]:
@@ -60,6 +62,11 @@ def read_lines(path: Path, stream: Iterable[bytes], parse: Callable[[object], T]
 def _hints(kind: type[Any]) -> dict[str, Any]:
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+@cache
+def _required(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING)
 
 
 def _decoded(hint: Any, value: Any, name: str) -> Any:

@@ -69,6 +69,12 @@ class ClipFolder:
                 return found
         return None
 
+    def locate(self, path: str) -> Path | None:
+        """The clip where a list says it is, from the folder or from the root, if that is a file; otherwise the one in
+        the folder that ends like it."""
+        listed = self.root / path  # an absolute path stays as it is
+        return listed if listed.is_file() else self.find_longest(path)
+
 
 def _end(path: str, parts: int) -> str:
     end = "/".join(path.replace("\\", "/").split("/")[-parts:])

@@ -117,6 +117,6 @@ def _descriptor(line: str) -> tuple[str, str]:
 
 def _item(folder: ClipFolder, clip: str, path: Path, labels: tuple[str, ...], split: Split) -> Item:
     """The clip where the list says it is, if that is a file; otherwise what ends like it in the folder."""
-    listed = path if path.is_absolute() else folder.root / path
+    listed = folder.root / path
     file = listed if listed.is_file() else folder.find_longest(clip)
     return Item(file, labels, split, Path(clip).stem)

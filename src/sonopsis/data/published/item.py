@@ -1,8 +1,10 @@
-"""One entry of a published data set: which clip, its labels, its group, and what it has in common with others."""
+"""One entry of a published data set: its clip, what is said of it, its group, what it has in common with others."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sonopsis.data.manifest import Question
 from sonopsis.data.splits import Split
 
 
@@ -14,3 +16,19 @@ class Item:
     labels: tuple[str, ...]
     split: Split
     source: str
+    captions: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+
+
+def join(items: Iterable[Item]) -> Iterator[Item]:
+    """One entry for each clip of a group, with the captions and questions of all its entries in their order.
+
+    Entries without a clip are the same one when they have the same source.
+    """
+    joined: dict[tuple[Path | str, Split], tuple[Item, list[str], list[Question]]] = {}
+    for item in items:
+        _, captions, questions = joined.setdefault((item.file or item.source, item.split), (item, [], []))
+        captions += item.captions
+        questions += item.questions
+    for item, captions, questions in joined.values():
+        yield Item(item.file, item.labels, item.split, item.source, tuple(captions), tuple(questions))

@@ -12,10 +12,12 @@ import soundfile
 
 from sonopsis.data.catalogue import DataError
 from sonopsis.data.manifest import Row
+from sonopsis.data.published.captions import read_audiocaps, read_captions, read_clotho, read_slam
 from sonopsis.data.published.clip_folder import ClipFolder
 from sonopsis.data.published.datafiles import read_ast, read_eat
 from sonopsis.data.published.freesound import read_esc50, read_fsd50k
 from sonopsis.data.published.item import Item
+from sonopsis.data.published.questions import read_openaqa, read_reasonaqa
 from sonopsis.data.published.speech import read_speech_commands, read_voxceleb1
 from sonopsis.data.published.youtube import ALL, BALANCED, read_audioset, read_vggsound
 
@@ -27,6 +29,12 @@ READERS: dict[str, Callable[[ClipFolder], Iterator[Item]]] = {
     "fsd50k": read_fsd50k,
     "vggsound": read_vggsound,
     "eat": read_eat,
+    "audiocaps": read_audiocaps,
+    "clotho": read_clotho,
+    "slam": read_slam,
+    "captions": read_captions,
+    "openaqa": read_openaqa,
+    "reasonaqa": read_reasonaqa,
 }
 LAYOUTS = (*READERS, "esc50", "ast")
 
@@ -121,10 +129,11 @@ def _row(item: Item, file: Path, layout: str, folder: Path) -> Row | None:
         start=0.0,
         end=round(info.frames / info.samplerate, 6),
         labels=item.labels,
-        captions=(),
+        captions=item.captions,
         source=layout,
         family=item.source,
         licence="",
         split=item.split,
         sha256=digest,
+        questions=item.questions,
     )

@@ -31,7 +31,7 @@ def read_audioset(folder: ClipFolder, lists: dict[str, Split]) -> Iterator[Item]
         if line.startswith("#"):
             return None
         video, start, end, classes = split_fields(line, 4)
-        return _item(folder, video, _seconds(start), _seconds(end), names_of(classes, names), split)
+        return _item(folder, video, read_seconds(start), read_seconds(end), names_of(classes, names), split)
 
     for name, split in lists.items():
         yield from read_text_lines(folder.list_named(name), partial(read, split=split))
@@ -46,7 +46,7 @@ def read_vggsound(folder: ClipFolder) -> Iterator[Item]:
             raise ValueError(f"the last field must be train or test, not {split!r}")
         if not label:
             raise ValueError("there is no label")
-        first = _seconds(start)
+        first = read_seconds(start)
         return _item(folder, video, first, first + SECONDS, (label,), "train" if split == "train" else "test")
 
     yield from read_text_lines(folder.list_named("vggsound.csv"), read)
@@ -59,7 +59,8 @@ def _item(folder: ClipFolder, video: str, start: float, end: float, labels: tupl
     return Item(next((file for file in found if file is not None), None), labels, split, video)
 
 
-def _seconds(text: str) -> float:
+def read_seconds(text: str) -> float:
+    """A time in seconds, at least 0; ValueError for another text."""
     try:
         seconds = float(text)
     except ValueError:
