@@ -1,5 +1,7 @@
 """Captions against reference captions: BLEU-1 to BLEU-4, ROUGE-L and CIDEr-D, in plain Python.
 
+The values are those of pycocoevalcap, of the same words.
+
 Each function takes one caption and a list of references per clip. Published tools split words with a Java tokenizer;
 here words are what is left of lower-case text without punctuation, which is the same for the captions of this project.
 """
@@ -12,6 +14,8 @@ from collections.abc import Sequence
 Words = list[str]
 Grams = Counter[tuple[str, ...]]
 
+TINY, SMALL = 1e-15, 1e-9  # what pycocoevalcap adds to counts of matches and of n-grams
+
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
 
 
@@ -22,25 +26,40 @@ def tokenize(text: str) -> Words:
 
 def bleu(captions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, float, float, float]:
     """BLEU-1 ... BLEU-4 of the whole corpus, 0-1 (Papineni et al. 2002): clipped matches, closest reference length."""
+    counts = bleu_counts(captions, references)
+    return bleu_of([sum(column) for column in zip(*counts, strict=True)])
+
+
+def bleu_counts(captions: Sequence[str], references: Sequence[Sequence[str]]) -> list[list[int]]:
+    """What BLEU is made of, for each caption: n-grams that match (n = 1 ... 4), n-grams, words, and words of the
+    reference of the closest length."""
     _check(captions, references)
-    matched, possible = [0] * 4, [0] * 4
-    length = reference_length = 0
+    counts = []
     for caption, others in zip(captions, references, strict=True):
         words, reference_words = tokenize(caption), [tokenize(other) for other in others]
-        length += len(words)
-        reference_length += min((abs(len(other) - len(words)), len(other)) for other in reference_words)[1]
+        matched, possible = [], []
         for n in range(1, 5):
             most: Grams = Counter()
             for other in reference_words:
                 most |= _grams(other, n)
             grams = _grams(words, n)
-            matched[n - 1] += (grams & most).total()
-            possible[n - 1] += grams.total()
-    brevity = 1.0 if length >= reference_length else math.exp(1 - reference_length / length) if length else 0.0
-    scores, log_sum = [], 0.0
+            matched.append((grams & most).total())
+            possible.append(grams.total())
+        closest = min((abs(len(other) - len(words)), len(other)) for other in reference_words)[1]
+        counts.append([*matched, *possible, len(words), closest])
+    return counts
+
+
+def bleu_of(counts: Sequence[float]) -> tuple[float, float, float, float]:
+    """BLEU-1 ... BLEU-4 of sums of `bleu_counts`. As in pycocoevalcap, a little more than nothing always matches, so
+    that a score without a match of four words is small and not 0."""
+    matched, possible, (length, closest) = counts[:4], counts[4:8], counts[8:]
+    ratio = (length + TINY) / (closest + SMALL)
+    brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
+    scores, product = [], 1.0
     for n in range(4):
-        log_sum += math.log(matched[n] / possible[n]) if matched[n] else -math.inf
-        scores.append(brevity * math.exp(log_sum / (n + 1)))
+        product *= (matched[n] + TINY) / (possible[n] + SMALL)
+        scores.append(brevity * product ** (1 / (n + 1)))
     return scores[0], scores[1], scores[2], scores[3]
 
 
