@@ -45,6 +45,7 @@ FLOORS = (
     ("training",),
     ("bench",),
     ("study",),
+    ("serve",),
     ("cli",),
     ("__main__",),
 )
@@ -80,6 +81,7 @@ TORCH_FREE = (
     "engines.exported",
     "engines.runners",
     "graphs.names",
+    "serve",
     "cli",
 )
 

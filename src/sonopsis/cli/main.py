@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import sonopsis
-from sonopsis.cli import bench, caption, data, eval, export, info, study, tag, train
+from sonopsis.cli import bench, caption, data, eval, export, info, serve, study, tag, train
 from sonopsis.cli.console import report
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ app.command("caption")(caption.caption)
 app.command("info")(info.info)
 app.command("eval")(eval.evaluate)
 app.command("export")(export.export)
+app.command("serve")(serve.serve)
 app.command("train")(train.train)
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")

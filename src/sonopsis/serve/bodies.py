@@ -1,0 +1,192 @@
+"""The recording of a request, raw or in the field `file` of a form, into a temporary file of limited size."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import NamedTemporaryFile
+from typing import IO, Protocol
+
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
+
+from sonopsis.serve.errors import ServiceError
+from sonopsis.serve.settings import Settings
+
+FIELD = b"file"  # of a form
+UNNAMED = "upload"  # what results call a recording that came without a name
+LONGEST_NAME = 200  # characters
+FRAME = 65_536  # bytes that a form may have besides the recording
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A recording that was sent: the file that holds it, and the name that the client gave it."""
+
+    path: Path
+    name: str
+
+    def named(self, text: str) -> str:
+        """A message about the file, about the name instead."""
+        return text.replace(str(self.path), self.name)
+
+
+@asynccontextmanager
+async def received(request: Request, folder: Path, settings: Settings) -> AsyncIterator[Upload]:
+    """The recording of a request in a file of `folder` that is gone afterwards; raises ServiceError."""
+    limit = settings.max_bytes
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit + FRAME:
+        raise _too_large(limit)
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    with NamedTemporaryFile(dir=folder, prefix="upload-") as file:
+        sink: _Sink
+        if kind == b"multipart/form-data":
+            sink = _Form(file, limit, options.get(b"boundary", b""))
+        else:
+            sink = _Raw(file, limit, request.query_params.get("name", ""))
+        async for chunk in _chunks(request, settings.timeout):
+            sink.write(chunk)
+        sink.finish()
+        file.flush()
+        yield Upload(Path(file.name), safe_name(sink.name))
+
+
+def safe_name(given: str) -> str:
+    """The last part of a client's path, as one printable line."""
+    name = PurePosixPath(given.replace("\\", "/")).name
+    name = "".join(letter if letter.isprintable() else "_" for letter in name).strip()
+    return name[-LONGEST_NAME:] or UNNAMED
+
+
+async def _chunks(request: Request, patience: float) -> AsyncIterator[bytes]:
+    """The body as it comes; raises ServiceError when nothing comes for `patience` seconds, or no more."""
+    stream = request.stream()
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(stream, None), patience)
+        except TimeoutError as error:
+            message = f"nothing came for {patience:g} s; send the recording without pauses"
+            raise ServiceError(408, "upload_stalled", message, {"Connection": "close"}) from error
+        except ClientDisconnect as error:  # nobody reads the answer
+            raise ServiceError(400, "upload_cut_off", "the upload was cut off; send it again") from error
+        if chunk is None:
+            return
+        yield chunk
+
+
+class _Sink(Protocol):
+    name: str
+
+    def write(self, chunk: bytes) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class _Raw:
+    """A body that is the recording."""
+
+    def __init__(self, file: IO[bytes], limit: int, name: str) -> None:
+        self.name = name
+        self._file, self._limit, self._size = file, limit, 0
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes of the recording."""
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise _too_large(self._limit)
+        self._file.write(chunk)
+
+    def finish(self) -> None:
+        """Raise ServiceError where nothing came."""
+        if not self._size:
+            raise ServiceError(422, "empty_upload", "the body is empty; send the bytes of a recording")
+
+
+class _Form:
+    """A form whose field `file` is the recording; other fields are refused, because options belong into the query."""
+
+    def __init__(self, file: IO[bytes], limit: int, boundary: bytes) -> None:
+        self.name = ""
+        self._recording = _Raw(file, limit, "")
+        self._limit, self._beside = limit, 0
+        self._header, self._value, self._found, self._whole = b"", b"", False, False
+        with _form_errors():
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._on_part_begin,
+                    "on_header_field": self._on_header_field,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_end": self._on_end,
+                },
+            )
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes of the form."""
+        self._beside += len(chunk)
+        if self._beside > self._limit + FRAME:
+            raise _too_large(self._limit)
+        with _form_errors():
+            self._parser.write(chunk)
+
+    def finish(self) -> None:
+        """Raise ServiceError where the form has no end or no recording."""
+        if not self._whole:
+            raise _bad_form("it has no end")
+        if not self._found:
+            raise _bad_form("it has no field 'file'")
+        self._recording.finish()
+
+    def _on_part_begin(self) -> None:
+        self._disposition = b""
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header, self._value = b"", b""
+
+    def _on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        field = options.get(b"name", b"").decode(errors="replace")
+        if field.encode() != FIELD:
+            raise _bad_form(f"it has a field {field!r}; send the recording as 'file', and options in the query")
+        if self._found:
+            raise _bad_form("it has several recordings; send one in each request")
+        self._found = True
+        self.name = options.get(b"filename", b"").decode(errors="replace")
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._recording.write(data[start:end])
+
+    def _on_end(self) -> None:
+        self._whole = True
+
+
+@contextmanager
+def _form_errors() -> Iterator[None]:
+    try:
+        yield
+    except FormParserError as error:
+        raise _bad_form(" ".join(str(error).split())) from error
+
+
+def _bad_form(why: str) -> ServiceError:
+    return ServiceError(400, "bad_form", f"the form cannot be read: {why}")
+
+
+def _too_large(limit: int) -> ServiceError:
+    message = f"the recording has more than {limit:,} bytes; send a shorter or a compressed one"
+    return ServiceError(413, "too_large", message)

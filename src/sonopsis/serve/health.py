@@ -1,0 +1,20 @@
+"""GET /healthz: whether the service is up."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from sonopsis.serve.service import Serving
+
+router = APIRouter()
+
+
+@router.get("/healthz")
+async def healthz(service: Serving) -> dict[str, Any]:
+    """Whether the service is up, with which model, and how many of its places are taken."""
+    return {
+        "status": "ok",
+        "model": service.model.name,
+        "engine": service.model.engine.name,
+        "places": {"taken": service.desk.taken, "all": service.desk.places},
+    }

@@ -1,0 +1,57 @@
+"""What a recording must be to be described here, and what is answered for one that is not."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from sonopsis.audio import AudioError
+from sonopsis.audio.parts import open_parts
+from sonopsis.audio.source import reopenable
+from sonopsis.files import ModelError
+from sonopsis.many import error_line
+from sonopsis.serve.bodies import Upload
+from sonopsis.serve.errors import ServiceError, internal
+
+
+class NotARecording(AudioError):
+    """A file of no kind that can be read."""
+
+
+def check(upload: Upload, longest: float) -> None:
+    """Raise NotARecording for a file of an unknown kind, ServiceError for one that says that it lasts over `longest` s.
+
+    Nothing is decoded: what a header says can be wrong.
+    """
+    name = str(upload.path)
+    try:
+        with closing(open_parts(reopenable(upload.path), name, None)) as parts:
+            part = next(parts)
+    except AudioError as error:
+        raise NotARecording(str(error)) from error
+    if part.frames is not None and part.frames > longest * part.rate:
+        raise too_long(longest)
+
+
+def too_long(longest: float) -> ServiceError:
+    """What is answered for a recording of more than `longest` seconds."""
+    return ServiceError(413, "too_long", f"the recording lasts more than {longest:g} s; send it in shorter pieces")
+
+
+@contextmanager
+def errors_of(upload: Upload) -> Iterator[None]:
+    """Raise what goes wrong with an upload as ServiceError, with its name in place of the file's."""
+    try:
+        yield
+    except ServiceError:
+        raise
+    except NotARecording as error:
+        raise ServiceError(415, "not_a_recording", _message(error, upload)) from error
+    except AudioError as error:
+        raise ServiceError(422, "bad_audio", _message(error, upload)) from error
+    except (ModelError, ValueError) as error:
+        raise ServiceError(422, "bad_parameter", " ".join(str(error).split())) from error
+    except Exception as error:
+        raise internal(error, upload.name) from error
+
+
+def _message(error: Exception, upload: Upload) -> str:
+    return upload.named(error_line(error, str(upload.path)))

@@ -1,0 +1,27 @@
+"""The HTTP server of the service: uvicorn, which at SIGTERM or Ctrl-C finishes what it has accepted, then ends."""
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, started: Callable[[str], object]) -> None:
+        super().__init__(config)
+        self._started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and say where."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def run(app: FastAPI, host: str, port: int, started: Callable[[str], object]) -> bool:
+    """Serve until a signal ends it; `started` is told the address. Whether the server came up."""
+    server = _Server(uvicorn.Config(app, host, port, log_config=None, access_log=False), started)
+    server.run()
+    return server.started

@@ -1,0 +1,95 @@
+"""What the routes share: the model, the limits, and the way of a recording from a request to its parts."""
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+
+from sonopsis.model import Model
+from sonopsis.model import Request as Question
+from sonopsis.results import Part
+from sonopsis.serve.bodies import Upload, received
+from sonopsis.serve.desk import Desk
+from sonopsis.serve.errors import ServiceError
+from sonopsis.serve.limits import check, errors_of, too_long
+from sonopsis.serve.settings import Settings
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Service:
+    """The one model, its desk, and the folder of temporary files."""
+
+    model: Model
+    settings: Settings
+    desk: Desk
+    folder: Path
+
+    @asynccontextmanager
+    async def upload(self, request: Request) -> AsyncIterator[Upload]:
+        """The recording of a request that has the key and a place, until it is answered; raises ServiceError."""
+        self.authorise(request)
+        with self.desk.place():
+            async with received(request, self.folder, self.settings) as upload:
+                yield upload
+
+    def authorise(self, request: Request) -> None:
+        """Raise ServiceError for a request without the key, where there is one."""
+        key = self.settings.api_key
+        if key is None:
+            return
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        given = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+        if not hmac.compare_digest(given.encode(), key.encode()):
+            message = "send the key of this service as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
+            raise ServiceError(401, "unauthorised", message, {"WWW-Authenticate": "Bearer"})
+
+    async def parts(self, upload: Upload, question: Question, *, declared: bool = False) -> AsyncIterator[Part]:
+        """The windows of an upload as they are described, and its end; raises ServiceError."""
+        with errors_of(upload):
+            async for part in self.desk.steps(self._parts(upload, question, declared)):
+                yield part._replace(result=replace(part.result, path=upload.name))
+
+    async def compute(self, upload: Upload, function: Callable[[], Result]) -> Result:
+        """What a function returns about an upload, computed by a worker within the limits; raises ServiceError."""
+
+        def work() -> Result:
+            check(upload, self.settings.max_seconds)
+            return function()
+
+        with errors_of(upload):
+            async with self.in_time():
+                return await self.desk.result(work)
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Raise ServiceError for a block that takes longer than the limit."""
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                yield
+        except TimeoutError as error:
+            message = f"no answer within {self.settings.timeout:g} s; send a shorter recording, or try again later"
+            raise ServiceError(504, "timeout", message) from error
+
+    def _parts(self, upload: Upload, question: Question, declared: bool) -> Generator[Part, None, None]:
+        longest = self.settings.max_seconds
+        check(upload, longest)
+        for part in self.model.follow(upload.path, question, declared=declared):
+            if part.window is not None and part.window.end > longest:  # a header can say anything
+                raise too_long(longest)
+            yield part
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    service: Service = request.app.state.service
+    return service
+
+
+Serving = Annotated[Service, Depends(service_of)]
