@@ -4,6 +4,7 @@
 # make lint     ruff and mypy
 # make docs     the pages of docs/ as a site in site/; a broken link fails
 # make pretrained   the weights of others that training can start from or learn from (220 MB, docs/training.md)
+# make minilm   the text embedder of `sonopsis eval --embedder minilm` (90 MB, docs/metrics.md)
 # make model    the default model from nothing: recordings, training, figures; carries on where it was stopped (docs/training.md)
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow explore test-all lint format docs check pretrained model clean
+.PHONY: demo test test-slow explore test-all lint format docs check pretrained minilm model clean
 .DEFAULT_GOAL := test
 
 # The stamps stand for "installed": pip runs again only when the requirements have changed.
@@ -63,6 +64,9 @@ docs: $(VENV)/.docs
 
 pretrained: $(VENV)/.core
 	$(BIN)/python scripts/fetch_pretrained.py
+
+minilm: $(VENV)/.core
+	$(BIN)/python scripts/fetch_pretrained.py minilm
 
 model: $(VENV)/.dev
 	$(BIN)/python scripts/make_model.py

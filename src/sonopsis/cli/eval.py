@@ -30,10 +30,24 @@ def evaluate(
     ] = None,
     engine: Annotated[str, typer.Option(help="The program that computes: torch, onnx or openvino.")] = "torch",
     precision: options.Precision = None,
+    embedder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="minilm|DIR",
+            help="Also compare captions with references, and with labels, by their meaning: text embeddings of "
+            "all-MiniLM-L6-v2 (`make minilm`), or of the sentence-transformers model in a folder.",
+            show_default="no text embeddings",
+        ),
+    ] = None,
+    elsewhere: Annotated[
+        bool,
+        typer.Option("--elsewhere", help="Also METEOR, SPICE, SPIDEr and FENSE, where their programs are installed."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a model on held-out recordings."""
     try:
+        from sonopsis.metrics.embedding import open_embedder
         from sonopsis.metrics.evaluate import evaluate as run
     except ModuleNotFoundError as error:
         fail(f"evaluation needs {error.name}; install it with: pip install 'sonopsis[train]'")
@@ -41,7 +55,9 @@ def evaluate(
 
     group: Any = None if split == "all" else split  # checked by the reader of the manifest
     try:
-        figures = run(load(model, engine=engine, dtype=precision, keep_rate=keep_rate), manifest, split=group)
+        embed = None if embedder is None else open_embedder(embedder)
+        loaded = load(model, engine=engine, dtype=precision, keep_rate=keep_rate)
+        figures = run(loaded, manifest, split=group, embed=embed, elsewhere=elsewhere)
     except (ValueError, OSError) as error:
         fail(str(error))
     if as_json:

@@ -1,7 +1,8 @@
 """`sonopsis eval MODEL MANIFEST`: the figures of a model card, beside the baselines they must be read against.
 
 A manifest of clips gives tagging figures. Captioning figures come from scenes: those of a scene file, or, when a clip
-manifest holds all its recordings, the frozen benchmark of the package.
+manifest holds all its recordings, the frozen benchmark of the package. Otherwise they come from the clips that have
+captions (`sonopsis.metrics.described`).
 """
 
 import random
@@ -20,6 +21,8 @@ from sonopsis.data.manifest import Row, read
 from sonopsis.data.splits import Split
 from sonopsis.mel import mel_input
 from sonopsis.metrics.calibration import best_thresholds, f1_at, reliability
+from sonopsis.metrics.described import evaluate_described, evaluate_through_captions
+from sonopsis.metrics.embedding import Embed
 from sonopsis.metrics.events import RESAMPLES, event_f1, score_captions
 from sonopsis.metrics.tagging import accuracy, average_precision, balanced_accuracy, mean_average_precision
 from sonopsis.model import Model, Request
@@ -35,24 +38,43 @@ TAG_THRESHOLD = 0.2  # of the baseline made of tags, for models whose training c
 
 
 def evaluate(
-    model: Model, manifest: str | Path, *, split: Split | None = "test", root: Path | None = None
+    model: Model,
+    manifest: str | Path,
+    *,
+    split: Split | None = "test",
+    root: Path | None = None,
+    embed: Embed | None = None,
+    elsewhere: bool = False,
 ) -> dict[str, Any]:
     """All figures of a model on a manifest's rows of one split (None: all rows), or on a file of scenes.
 
-    Paths are looked up beside the manifest, then under the data root. Raises ValueError when nothing can be evaluated.
+    Paths are looked up beside the manifest, then under the data root. With `embed`, captions are also compared with
+    references and labels by their meaning; with `elsewhere`, other programs score them too
+    (`sonopsis.metrics.external`). Raises ValueError when nothing can be evaluated.
     """
     path = Path(manifest)
     folders = [path.parent, root or default_root()]
     if ".jsonl.gz" in path.name:
         return {"model": model.name, "captions": evaluate_captions(model, read_scenes(path), folders)}
     rows = read(path, split)
-    targets, scores, unread = tag_scores(model, rows, folders)
-    tagging = tag_figures(model.labels, targets, scores) | {"unread": unread} | calibration(model, targets, scores)
-    figures: dict[str, Any] = {"model": model.name, "tagging": tagging}
+    figures: dict[str, Any] = {"model": model.name}
+    described = model.tokenizer is not None and any(row.captions for row in rows)
+    if not described or any(current(label) in model.labels for row in rows for label in row.labels):
+        targets, scores, unread = tag_scores(model, rows, folders)
+        tagging = tag_figures(model.labels, targets, scores) | {"unread": unread} | calibration(model, targets, scores)
+        figures["tagging"] = tagging
     benchmark = load_benchmark()
     missing = missing_clips(benchmark, rows)
+
+    def read_row(row: Row) -> NDArray[np.float32]:
+        return read_samples(folders, row.path, row.start, row.end)
+
+    if embed is not None and model.tokenizer is not None and any(row.labels for row in rows):
+        figures["through_captions"] = evaluate_through_captions(model, rows, read_row, embed)
     if model.tokenizer is None:
         figures["captions"] = "this model only tags"
+    elif missing and described:
+        figures["captions"] = evaluate_described(model, rows, read_row, embed=embed, elsewhere=elsewhere)
     elif missing:
         figures["captions"] = f"not evaluated: {len(missing)} recordings of the scene benchmark are not in {path.name}"
     else:
