@@ -23,8 +23,9 @@ class Missing(ValueError):
 def score_elsewhere(
     captions: Sequence[str], references: Sequence[Sequence[str]], cider_d: float
 ) -> dict[str, float | str]:
-    """The values "meteor", "spice", "spider" and "fense" of one caption for each clip, 0-1 (SPIDEr is the mean of SPICE and
-    CIDEr-D), or what is missing for them."""
+    """The values "meteor", "spice", "spider" and "fense" of one caption for each clip, or what is missing for them.
+
+    SPIDEr is the mean of SPICE, 0-1, and CIDEr-D."""
     found: dict[str, float | str] = {}
     for name, compute in (("meteor", meteor), ("spice", spice), ("fense", fense)):
         found[name] = _value(compute, captions, references)

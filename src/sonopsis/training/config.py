@@ -41,6 +41,7 @@ class DataConfig:
     scenes: int | None = None  # a frozen encoder hears so many scenes once, for all steps; null: each step's are new
     feature_noise: float = 0.0  # with `scenes`: noise on what was heard, as a share of each channel's deviation
     feature_drop: float = 0.0  # with `scenes`: share of time steps that are not heard
+    captions: Literal["scenes", "manifest"] = "scenes"  # those of composed scenes, or those of the manifest's clips
     label_power: float = 0.0  # labels are drawn by this power of their number of clips; 0: evenly, 1: as clips are
 
     def __post_init__(self) -> None:
@@ -238,6 +239,10 @@ class TrainConfig:
         for name in ("steps", "batch_size", "log_every", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.data.captions == "manifest" and (self.stage != "captioning" or self.data.scenes is not None):
+            raise ValueError(
+                "data.captions: those of the manifest are for stage captioning, without data.scenes; leave one out"
+            )
         if self.data.scenes is not None and not (self.stage == "captioning" and self.encoder.frozen):
             raise ValueError(
                 "data.scenes: only what a frozen encoder hears can be kept for all steps; use stage captioning with "

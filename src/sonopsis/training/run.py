@@ -17,6 +17,7 @@ from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training.captioning import VALIDATION_SCENES, Captioning, training_captions
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.configfile import load_config
+from sonopsis.training.described import Described, frequent_caption
 from sonopsis.training.loop import fit
 from sonopsis.training.masked import Masked
 from sonopsis.training.recordings import open_clips
@@ -49,7 +50,8 @@ def run(config: TrainConfig) -> Path:
     start = open_start(config)
     clips, validation = open_clips(config)
     set_seed(config.seed)  # before the task makes its weights
-    folder = fit(TASKS[config.stage](config, start, clips, validation), config)
+    task = Described if config.data.captions == "manifest" else TASKS[config.stage]
+    folder = fit(task(config, start, clips, validation), config)
     conclude(folder, config, start, clips, validation)
     return folder
 
@@ -57,13 +59,15 @@ def run(config: TrainConfig) -> Path:
 def conclude(path: Path, config: TrainConfig, start: Start, clips: ClipBank, validation: ClipBank) -> None:
     """Write into a trained model's folder what it was trained on.
 
-    A captioner of the built-in vocabulary also gets what the baselines of `sonopsis eval` need: the most frequent
-    training caption, and the tag threshold that validation scenes choose.
+    A captioner also gets what the baselines of `sonopsis eval` need: the most frequent training caption, and, if it
+    learned from scenes, the tag threshold that validation scenes choose.
     """
     model = load(path, engine="torch")
     facts = training_facts(config, start, clips, validation)
     taught = set(model.labels) - set(model.folder.config.distilled_labels)
-    if config.stage == "captioning" and taught <= set(LEAVES):
+    if config.data.captions == "manifest":
+        facts["most_frequent_caption"] = frequent_caption(clips)
+    elif config.stage == "captioning" and taught <= set(LEAVES):
         scenes = list(compose(validation.rows, seed=2, count=VALIDATION_SCENES, split="validation"))
         facts["most_frequent_caption"] = Counter(training_captions(clips)).most_common(1)[0][0]
         facts["tag_threshold"] = choose_threshold(model, scenes, validation.read)

@@ -35,7 +35,7 @@ GROUP = 8  # batches whose scenes are drawn together and sorted by length, so th
 REPORT = 32  # files after which one line says how many there are
 VERSION = 1  # of the files
 # Settings that do not decide what is heard.
-ELSEWHERE = ("root", "manifest", "folder", "cache", "workers", "scenes", "feature_noise", "feature_drop")
+ELSEWHERE = ("root", "manifest", "folder", "cache", "captions", "workers", "scenes", "feature_noise", "feature_drop")
 
 
 def features_folder(captioner: Captioner, source: Scenes, config: TrainConfig) -> Path:

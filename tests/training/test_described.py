@@ -1,0 +1,147 @@
+"""Captioners learn from clips that people described, from the published list to the figures of `sonopsis eval`."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from accelerate.utils import set_seed
+
+import sonopsis
+from sonopsis.data.clips import ClipBank
+from sonopsis.data.manifest import read, write
+from sonopsis.data.published.layouts import build_rows, find_items
+from sonopsis.metrics.evaluate import evaluate
+from sonopsis.training.config import TrainConfig
+from sonopsis.training.configfile import load_config
+from sonopsis.training.described import Described, DescribedClips
+from sonopsis.training.run import train
+from sonopsis.training.start import open_start
+from sonopsis.training.tokens import PADDING, train_tokenizer
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LM = {"width": 32, "depth": 1, "state": 16, "head_dim": 16, "vocabulary": 320}
+# Real recordings, and what people would say of them, in the published layout of Clotho.
+SAID = {
+    "development": {
+        "cow.ogg": ("A cow moos", "A cow is mooing", "Cattle moo", "A cow lows in a field", "A cow"),
+        "duck.ogg": ("A duck quacks", "A duck is quacking", "Quacking", "A duck calls", "Ducks"),
+        "horse.ogg": ("A horse neighs", "A horse is neighing", "Neighing", "A horse calls", "A horse"),
+        "helicopter.ogg": ("A helicopter flies", "A rotor turns", "A machine", "A helicopter hovers", "An aircraft"),
+    },
+    "validation": {"footsteps_on_ice.mp3": ("Steps on ice", "Someone walks", "Walking", "A walk", "Feet crunch")},
+    "evaluation": {
+        "car_passing.mp3": ("A car passes", "A car drives by", "A vehicle", "Traffic", "A car goes past"),
+        "arrow.wav": ("An arrow hits wood", "An arrow is shot", "A shot", "A hit", "Archery"),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def clotho(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clotho")
+    for part, clips in SAID.items():
+        (folder / part).mkdir()
+        lines = ["file_name,caption_1,caption_2,caption_3,caption_4,caption_5"]
+        for name, captions in clips.items():
+            shutil.copy(EXAMPLES / name, folder / part / name)
+            lines.append(",".join((name, *captions)))
+        (folder / f"clotho_captions_{part}.csv").write_text("\n".join(lines) + "\n")
+    write(build_rows(find_items("clotho", folder), "clotho", folder).rows, folder / "manifest.jsonl")
+    return folder
+
+
+@pytest.fixture
+def make_run(clotho: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Keys -> the YAML file of a tiny run on the clips with captions."""
+
+    def make(**keys: Any) -> Path:
+        data = {"root": str(clotho), "captions": "manifest", "workers": 0, "time_masks": 0, "frequency_masks": 0}
+        fields: dict[str, Any] = {
+            "stage": "captioning", "output": str(tmp_path / "run"), "precision": "no", "labels": ["Dog"],
+            "tag_weight": 0, "encoder": {"width": 16, "depth": 4, "heads": 2, "stem": "patch"},
+            "connector": {"labels": 0}, "language_model": LM, "steps": 2,
+            "batch_size": 2, "warmup_steps": 1, "log_every": 1, "validate_every": 2,
+            "save_every": 2, **keys, "data": {**data, **keys.get("data", {})},
+        }  # fmt: skip
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(fields))
+        return tmp_path / "run.yaml"
+
+    return make
+
+
+def test_a_captioner_is_trained_on_described_clips_and_evaluated_on_them(
+    make_run: Callable[..., Path], clotho: Path, tmp_path: Path
+) -> None:
+    folder = train(make_run(keep="best"))
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    assert '"val_cider_d"' in log and '"val_bleu_4"' in log
+    model = sonopsis.load(folder, engine="torch")
+    assert model.folder.config.caption_samples == 0
+    figures = evaluate(model, clotho / "manifest.jsonl")["captions"]
+    assert (figures["unread"], figures["model"]["clips"]) == (0, 2)
+    said = model.folder.config.training["most_frequent_caption"]
+    assert said in {caption for captions in SAID["development"].values() for caption in captions}
+    assert figures["most_frequent_caption"]["clips"] == 2
+
+
+def banks(clotho: Path) -> tuple[ClipBank, ClipBank]:
+    train_bank, held_out = (
+        ClipBank(read(clotho / "manifest.jsonl", split), clotho) for split in ("train", "validation")
+    )  # type: ignore[arg-type]
+    return train_bank, held_out
+
+
+def test_every_epoch_has_each_clip_once_with_one_of_its_captions(make_run: Callable[..., Path], clotho: Path) -> None:
+    config = load_config(make_run())
+    bank, _ = banks(clotho)
+    said = [caption for row in bank.rows for caption in row.captions]
+    tokenizer = train_tokenizer(said, 400)
+    mel = open_start(config).mel
+    source = DescribedClips(bank, bank.rows, ["Dog"], mel, config, tokenizer)
+    for epoch in range(2):
+        texts = []
+        for step in (2 * epoch, 2 * epoch + 1):
+            batch = source.batch(step)
+            assert batch.ids is not None and batch.labels.isnan().all()
+            texts += [tokenizer.decode([i for i in row if i not in (PADDING, 0)]).strip() for row in batch.ids.tolist()]
+        rows = [next(row.path for row in bank.rows if text in row.captions) for text in texts]
+        assert sorted(rows) == sorted(row.path for row in bank.rows)
+    again = source.batch(1)
+    assert torch.equal(again.mel, source.batch(1).mel)
+
+
+@pytest.mark.slow
+def test_it_learns_what_is_said_of_real_recordings(make_run: Callable[..., Path], clotho: Path) -> None:
+    data = {"speed": 0.0, "reverb": 0.0, "equaliser_db": 0.0, "band_limit": 0.0}
+    keys = {"steps": 300, "batch_size": 4, "learning_rate": 3e-3, "ema": 0.9, "validate_every": 400, "log_every": 100}
+    path = make_run(**keys, save_every=400, pruning={"schedule": "none"}, data=data)
+    set_seed(0)
+    model = sonopsis.load(train(path), engine="torch")
+    texts = {name: model.caption(clotho / "development" / name)[0].text for name in SAID["development"]}
+    assert sum(text in SAID["development"][name] for name, text in texts.items()) >= 3, texts
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"stage": "tagging"}, "data.captions: .*for stage captioning"),
+        ({"encoder": {"train": "frozen"}, "data": {"scenes": 4}}, r"without data\.scenes"),
+    ],
+)
+def test_captions_of_the_manifest_are_for_captioning(
+    keys: dict[str, Any], says: str, make_run: Callable[..., Path]
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        load_config(make_run(**keys))
+
+
+def test_a_manifest_without_captions_is_refused(
+    make_config: Callable[..., TrainConfig], clips: tuple[ClipBank, ClipBank]
+) -> None:
+    config = make_config("captioning", data={"captions": "manifest"})
+    with pytest.raises(ValueError, match=r"data\.captions: no training row"):
+        Described(config, open_start(config), *clips)
