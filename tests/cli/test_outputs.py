@@ -1,14 +1,19 @@
 """Files below a folder: whole or under a temporary name, and nothing of a recording that failed."""
 
 import json
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sonopsis.cli.inputs import Input, targets
 from sonopsis.cli.journal import JOURNAL, Journal
-from sonopsis.cli.outputs import Folder
+from sonopsis.cli.outputs import SAY_ERRORS, Folder
 from sonopsis.results import FileResult, Part, WindowResult
+from sonopsis.writers import WRITERS
 
 HEAD = FileResult("a/day.wav", 2.0, "m")
 WINDOWS = [WindowResult(0.0, 1.0, [("Dog", 0.5)]), WindowResult(1.0, 2.0, [("Rain", 0.75)])]
@@ -62,3 +67,64 @@ def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
     assert len((tmp_path / "a" / "day.csv.part").read_text().splitlines()) == 2
     (found,) = json.loads((tmp_path / "a" / "day.json.part").read_text())
     assert (found["duration"], len(found["windows"])) == (1.0, 1)
+
+
+# ---- several formats at once: the files that were asked for, and each recording in its own
+
+FORMATS = [name for name, writer in WRITERS.items() if not writer.binary]
+NAMES = [
+    "a",
+    "A",
+    "a.labels",
+    "a.selections",
+    "a.csv",
+    "a.csv.part",
+    "a-2",
+    ".sonopsis-run",
+    "märz",
+    "ma\u0308rz",
+    "=1",
+]
+recordings = st.lists(
+    st.tuples(
+        st.sampled_from(["", "x", "a.csv", "a.JSON.part"]),  # folders, some with the name of a result
+        st.sampled_from([*NAMES, "long" * 60, "ä" * 125]),
+        st.sampled_from([".wav", ".WAV", ".flac"]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(recordings, st.sets(st.sampled_from(FORMATS), min_size=1), st.sets(st.integers(0, 7)))
+@settings(max_examples=40)
+def test_every_recording_has_its_own_files_and_there_are_no_others(
+    tmp_path_factory: pytest.TempPathFactory, found: list[tuple[str, str, str]], formats: set[str], failing: set[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("out")
+    inputs = [
+        Input(f"{number}/{where}/{stem}{suffix}", PurePath(where, f"{stem}{suffix}"))
+        for number, (where, stem, suffix) in enumerate(found)
+    ]
+    places = targets(inputs)
+    output = Folder(folder, sorted(formats), Journal(folder, {}, resume=False), places)
+    output.finished([item.name for item in inputs])
+    for number, item in enumerate(inputs):
+        head = FileResult(item.name, 1.0, "m")
+        failed = FileResult(item.name, 0.0, "m", error=f"{item.name}: is damaged")
+        window = WindowResult(0.0, 1.0, [(f"sound {number}", 0.5)])
+        output.write([Part(head, window), Part(failed if number in failing else head, None)])
+    output.journal.close(keep=False)
+    expected = {
+        f"{places[item.name]}{WRITERS[name].suffix}": number
+        for number, item in enumerate(inputs)
+        for name in formats
+        if number not in failing or name in SAY_ERRORS
+    }
+    written = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    assert set(written) == set(expected)
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in written}) == len(written)
+    for name, number in expected.items():
+        text = written[name].read_text(encoding="utf-8")
+        said = {n for n in range(len(inputs)) if f"sound {n}" in text or f'"{n}/' in text}
+        assert said == {number}

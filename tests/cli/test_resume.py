@@ -21,7 +21,8 @@ from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonopsis.cli import journal, outputs
+from sonopsis.cli import journal
+from sonopsis.cli.inputs import UNFINISHED
 from sonopsis.cli.journal import JOURNAL, Finished, Journal, OtherRun
 from sonopsis.cli.outputs import Combined, Document, Folder, Output
 from sonopsis.results import FileResult, Part, WindowResult
@@ -104,7 +105,7 @@ def test_a_run_goes_on_from_every_moment(kind: type[Output], tmp_path: Path, mon
         watched(patch, Document, "finish")
         assert recordings.run(tmp_path / "whole", kind, moment) == recordings.paths
     expected = files(tmp_path / "whole")
-    assert not [name for name in expected if name.endswith(outputs.UNFINISHED)]
+    assert not [name for name in expected if name.endswith(UNFINISHED)]
     shorter = 0
     for place in moments:
         left = recordings.run(place, kind, lambda: None, resume=True)

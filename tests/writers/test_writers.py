@@ -240,7 +240,7 @@ def test_tracks_have_a_line_per_label(label: str) -> None:
     audacity = written("audacity", [result]).splitlines()
     assert [line.count("\t") for line in audacity] == [2, 2]
     raven = written("raven", [result]).splitlines()
-    assert {line.count("\t") for line in raven} == {10}
+    assert {line.count("\t") for line in raven} == {11}
     assert len(raven) == 3
 
 

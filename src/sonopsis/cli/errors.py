@@ -1,6 +1,5 @@
 """What failed in a run: a line each on standard error, and a row each in a table if one is asked for."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ class ErrorList:
                 self._stream = self._path.open("w", encoding="utf-8", errors="replace", newline="")
             except OSError as error:
                 fail(f"{self._path}: cannot be written to ({error.strerror}); choose another file for --errors")
-            self._row("file", "error")
+            self._write("file,error\n")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -33,8 +32,10 @@ class ErrorList:
         self.count += 1
         report(f"error: {error}")
         if self._stream is not None:
-            self._row(path, error)
+            from sonopsis.writers.tables import path_cell, table_line, text_cell
 
-    def _row(self, *cells: str) -> None:
-        csv.writer(self._stream, lineterminator="\n").writerow(cells)
+            self._write(table_line((path_cell(path), text_cell(error))))
+
+    def _write(self, line: str) -> None:
+        self._stream.write(line)
         self._stream.flush()

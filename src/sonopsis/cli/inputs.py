@@ -1,15 +1,20 @@
 """From what a person types (files, folders, globs, `-`) to a list of recordings, and to the files written for them."""
 
 import glob
+import hashlib
 import os
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from sonopsis.audio import MEDIA_SUFFIXES, NEEDS_MEDIA, SUFFIXES, reads_media
+from sonopsis.cli.journal import JOURNAL
 
 STDIN = "-"
+UNFINISHED = ".part"  # what the name of a file ends in until it is whole
+LONGEST = 200  # bytes of a name; file systems take 255, and a number, a suffix and `.part` follow
 SUFFIXES_NAMED = 5  # of the files that a search left out
 
 
@@ -111,21 +116,57 @@ def _nothing(name: str, problem: str) -> Input:
 
 
 def targets(inputs: Sequence[Input]) -> dict[str, PurePath]:
-    """Input name -> path below the output folder without the format's suffix, no two alike.
+    """Input name -> path below the output folder without the format's suffix, no two of which share a file.
 
     `street.wav` becomes `street`; two recordings that would share a name keep their suffix (`street.wav`,
-    `street.ogg`), and equal names from different folders are numbered.
+    `street.ogg`), and equal names from different folders are numbered. Names that differ in upper and lower case alone
+    count as equal, which they are to some file systems. A name that is too long is cut, and ends in its digest.
     """
-    stems = Counter(item.place.with_suffix("") for item in inputs)
+    from sonopsis.writers import WRITERS
+
+    same = _Sameness([writer.suffix for writer in WRITERS.values()])
+    stems = Counter(same(item.place.with_suffix("")) for item in inputs)
     chosen: dict[str, PurePath] = {}
-    taken: set[PurePath] = set()
+    taken = same.kept_for({parent for item in inputs for parent in item.place.parents})
+    numbers: Counter[str] = Counter()  # so that many equal names are numbered fast
     for item in inputs:
         stem = item.place.with_suffix("")
-        place = stem if stems[stem] == 1 else item.place
-        free, number = place, 1
-        while free in taken:
-            number += 1
-            free = place.with_name(f"{place.name}-{number}")
+        place = free = _shortened(stem if stems[same(stem)] == 1 else item.place)
+        first = same(place)
+        while same(free) in taken:
+            numbers[first] = max(numbers[first], 1) + 1
+            free = place.with_name(f"{place.name}-{numbers[first]}")
         chosen[item.name] = free
-        taken.add(free)
+        taken.add(same(free))
     return chosen
+
+
+class _Sameness:
+    """Tells which places share a file: `a.labels` as text and `a` as labels are both `a.labels.txt`."""
+
+    def __init__(self, suffixes: Sequence[str]) -> None:
+        self._suffixes = suffixes
+        self._endings = {
+            one.removesuffix(other) for one in suffixes for other in suffixes if one != other and one.endswith(other)
+        }
+
+    def __call__(self, place: PurePath | str) -> str:
+        """What is equal for such places alone."""
+        text = unicodedata.normalize("NFC", str(place)).casefold()
+        for ending in self._endings:
+            text = text.removesuffix(ending)
+        return text
+
+    def kept_for(self, folders: Collection[PurePath]) -> set[str]:
+        """The places whose files would have the name of one of these folders, or of the journal."""
+        names = [str(name).casefold().removesuffix(UNFINISHED) for name in (JOURNAL, *folders)]
+        return {self(name.removesuffix(end)) for name in names for end in self._suffixes if name.endswith(end)}
+
+
+def _shortened(place: PurePath) -> PurePath:
+    """The place; if no suffix finds room after its name, with a digest for the end of the name."""
+    name = os.fsencode(place.name)
+    if len(name) <= LONGEST:
+        return place
+    digest = hashlib.sha256(name).hexdigest()[:8]
+    return place.with_name(f"{name[: LONGEST - len(digest)].decode(errors='ignore')}{digest}")

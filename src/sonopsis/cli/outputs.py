@@ -5,14 +5,13 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
-from sonopsis.cli.inputs import STDIN
+from sonopsis.cli.inputs import STDIN, UNFINISHED
 from sonopsis.cli.journal import Finished, Journal, Stamp, stamp
 from sonopsis.results import FileResult, Part, WindowResult
 from sonopsis.writers import WRITERS, Writer
 
 # In a folder, a recording that failed leaves only these behind: an empty table would look like silence.
 SAY_ERRORS = {"json", "jsonl"}
-UNFINISHED = ".part"  # what the name of a file ends in until it is whole
 COMBINED = "results"  # the name of a file for all recordings, without its suffix
 
 

@@ -4,9 +4,11 @@ from sonopsis.results import FileResult, WindowResult
 from sonopsis.writers.base import entries, one_line
 from sonopsis.writers.timeline import TimelineWriter
 
+_NO_MARKUP = str.maketrans("<>{}", "‹›()")  # SRT cannot escape what players take for tags
+
 
 class SrtWriter(TimelineWriter):
-    """Numbered cues with commas before the milliseconds."""
+    """Numbered cues with commas before the milliseconds, and other brackets for those that players take for tags."""
 
     suffix = ".srt"
     memory = ("offset", "number")
@@ -14,7 +16,7 @@ class SrtWriter(TimelineWriter):
 
     def lines(self, result: FileResult, window: WindowResult) -> str:
         """One cue, none where nothing was found."""
-        text = sound(window).replace("-->", "->")
+        text = sound(window).translate(_NO_MARKUP)
         if not text:
             return ""
         self.number += 1

@@ -1,5 +1,7 @@
 """Label tracks of sound editors: Audacity labels and Raven selection tables, a line per tag or caption."""
 
+import os
+
 from sonopsis.results import FileResult, WindowResult
 from sonopsis.writers.base import clock_of, decimal, entries, one_line
 from sonopsis.writers.timeline import TimelineWriter
@@ -15,6 +17,7 @@ RAVEN_COLUMNS = (
     "High Freq (Hz)",
     "Annotation",
     "Score",
+    "Begin File",
     "Begin Path",
     "File Offset (s)",
 )
@@ -46,7 +49,8 @@ class RavenWriter(TimelineWriter):
     def lines(self, result: FileResult, window: WindowResult) -> str:
         """The window's selections."""
         begin, end = f"{self.offset + window.start:.6f}", f"{self.offset + window.end:.6f}"
-        origin = f"{one_line(result.path)}\t{window.start:.6f}"
+        path = one_line(result.path)
+        origin = f"{os.path.basename(path)}\t{path}\t{window.start:.6f}"
         if self.clock:
             day, time, _ = clock_of(result, window.start)
             origin += f"\t{day.replace('-', '/')}\t{time}"
