@@ -39,6 +39,7 @@ FLOORS = (
     ("folder",),
     ("graphs", "modules"),
     ("engines", "export", "hub"),
+    ("asking",),
     ("model",),
     ("sonopsis",),  # __init__.py: load, prune, restore
     ("metrics",),
@@ -66,6 +67,7 @@ TORCH_FREE = (
     "decoding",
     "ontology",
     "results",
+    "asking",
     "events",
     "recorders",
     "writers",

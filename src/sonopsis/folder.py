@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenizers import Tokenizer
+
 from sonopsis.calibration import Calibration
 from sonopsis.captioning.config import ConnectorConfig
 from sonopsis.encoder.config import EncoderConfig
@@ -45,6 +47,7 @@ class ModelConfig:
     end_of_text: int = 0  # the token that starts a caption and ends it; 0 in the GPT-NeoX tokenizer of Mamba-2
     distilled_labels: list[str] = field(default_factory=list)  # those of `labels` that only a teacher's outputs taught
     thresholds: dict[str, float] = field(default_factory=dict)  # label: least score at which it is shown by default
+    answers: bool = False  # whether its language model has learned to answer questions
     calibration: Calibration | None = None  # None: scores as the head gives them
     training: dict[str, Any] = field(default_factory=dict)  # data, seeds and steps, for `sonopsis info`
 
@@ -117,6 +120,15 @@ class ModelFolder:
     def tokenizer(self) -> Path | None:
         """The tokenizer file, None for a model that only tags."""
         return self.path / TOKENIZER if self.config.lm is not None else None
+
+    def open_tokenizer(self) -> Tokenizer | None:
+        """The tokenizer, None for a model that only tags; raises ModelError for a file that is none."""
+        if self.tokenizer is None:
+            return None
+        try:
+            return Tokenizer.from_file(str(self.tokenizer))
+        except Exception as error:  # the library raises nothing more specific
+            raise ModelError(f"{self.path}: {self.tokenizer.name} is not a tokenizer ({error})") from error
 
 
 def hub_id(path: Path) -> str | None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
+from sonopsis.asking import listener
 from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows
 from sonopsis.calibration import Calibration, grounded
 from sonopsis.decoding.consensus import (
@@ -19,7 +19,6 @@ from sonopsis.decoding.consensus import (
     agreement,
     beginnings,
     consensus,
-    label_parser,
     order_support,
     tag_support,
 )
@@ -36,7 +35,7 @@ from sonopsis.hub import locate
 from sonopsis.many import Recording, counted, follow_many, parts_of
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
-from sonopsis.results import Caption, FileResult, LabelScore, Part, Tags, WindowResult, gathered
+from sonopsis.results import Answer, Caption, FileResult, LabelScore, Part, Tags, WindowResult, gathered
 
 SILENCE = "silence"  # the label of a window without sound
 SILENT_CAPTION = "Silence."
@@ -103,7 +102,7 @@ class Model:
         self.engine = engine
         self.labels = folder.config.labels
         self.keep_rate = folder.config.keep_rate if keep_rate is None else keep_rate
-        self.tokenizer = _tokenizer(folder)
+        self.tokenizer = folder.open_tokenizer()
         self._parse = parse
 
     @property
@@ -205,6 +204,27 @@ class Model:
         request = Request(captions=True, window=window, hop=hop, beams=beams, keep_rate=keep_rate)
         found = self._windows(audio, request, sample_rate)
         return [Caption(w.start, w.end, w.caption or "", w.score or 0.0, w.confidence) for w in found]
+
+    def ask(
+        self,
+        audio: AudioSource,
+        questions: str | Sequence[str],
+        *,
+        sample_rate: int | None = None,
+        window: float | None = None,
+        hop: float | None = None,
+        keep_rate: float | None = None,
+    ) -> list[Answer]:
+        """The answers to each question about each window, in the order of windows, then of questions.
+
+        A window is heard once, however many questions there are (`sonopsis.asking`); a silent one is answered
+        "silence". Raises ModelError for a model that has not learned to answer, ValueError for a text without words.
+        """
+        hear = listener(self.engine, self.folder, self.tokenizer, questions, self._pruning(keep_rate))
+        self._check(Request(captions=True, window=window))
+        length = self.window if window is None else window
+        pieces = iter_windows(audio, window=length, hop=hop, sample_rate=sample_rate)
+        return [answer for piece in pieces for answer in hear(piece)]
 
     def describe(self, path: str | os.PathLike[str], request: Request | None = None) -> FileResult:
         """All that is asked about one file, in a single pass; raises AudioError when it cannot be read."""
@@ -322,7 +342,9 @@ class Model:
         if not (drawn or least):
             return replace(window, caption=self.decode(found[0].ids), score=found[0].score)
         if self._parse is None:
-            self._parse = _parser(list(tags))
+            from sonopsis.scenes.words import parser  # reads a table, which models that only tag do not need
+
+            self._parse = parser(list(tags))
         named = [self._parse(self.decode(hypothesis.ids)) for hypothesis in found]
         places = [i for i, labels in enumerate(named) if not least or grounded(labels, tags, least)]
         if not places:
@@ -378,23 +400,3 @@ class Model:
     def _check_labels(self) -> None:
         if not self.labels:
             raise ModelError(f"{self.name} has no classifier to tag with; only its encoder can be used (encode)")
-
-
-def _tokenizer(folder: ModelFolder) -> Tokenizer | None:
-    if folder.tokenizer is None:
-        return None
-    try:
-        return Tokenizer.from_file(str(folder.tokenizer))
-    except Exception as error:  # the library raises nothing more specific
-        raise ModelError(f"{folder.path}: {folder.tokenizer.name} is not a tokenizer ({error})") from error
-
-
-def _parser(labels: Sequence[str]) -> CaptionParser:
-    """Labels of the word table by their words there, others by their own names."""
-    from sonopsis.scenes.words import load_words, parse  # reads a table, which models that only tag do not need
-
-    table = load_words().labels
-    others = label_parser([label for label in labels if label not in table])
-    if not any(label in table for label in labels):
-        return others
-    return lambda text: [label for label in parse(text) if label in labels] + list(others(text))

@@ -80,6 +80,28 @@ class Caption:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """The answer to a question about a window; its score is the mean log-probability of its tokens, 0 for one that the
+    model did not write."""
+
+    start: float
+    end: float
+    question: str
+    text: str
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"start", "end", "question", "text", "score"}`; no number is NaN or infinite."""
+        return {
+            "start": _finite(self.start),
+            "end": _finite(self.end),
+            "question": self.question,
+            "text": self.text,
+            "score": _finite(self.score),
+        }
+
+
+@dataclass(frozen=True)
 class WindowResult:
     """All that was asked about one window: None for what was not; `score` and `confidence` are the caption's.
 

@@ -17,8 +17,8 @@ from sonopsis.mel import MelConfig
 from sonopsis.scenes.scene import Event, Scene
 from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training import tokens
+from sonopsis.training.asking import training_captions
 from sonopsis.training.batches import Batch, Mixtures, Scenes, sounding_labels, stack, stream
-from sonopsis.training.captioning import training_captions
 from sonopsis.training.config import DataConfig
 from sonopsis.training.start import FRONT_ENDS
 from sonopsis.training.tokens import PADDING, encode_captions

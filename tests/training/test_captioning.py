@@ -18,7 +18,7 @@ from sonopsis.engines.runners import installed
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 from sonopsis.mel import mel_input
 from sonopsis.model import Model
-from sonopsis.training import captioning
+from sonopsis.training import asking, captioning
 from sonopsis.training.batches import Batch, stack
 from sonopsis.training.captioning import Captioning
 from sonopsis.training.config import TrainConfig
@@ -33,7 +33,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(autouse=True)
 def few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captioning, "TRAINING_SCENES", 200)
+    monkeypatch.setattr(asking, "TRAINING_SCENES", 200)
     monkeypatch.setattr(captioning, "VALIDATION_SCENES", 4)
     monkeypatch.setattr("sonopsis.training.run.VALIDATION_SCENES", 4)
 
@@ -117,7 +117,7 @@ def test_a_pretrained_language_model_learns_through_adapters_alone(
     layout: str, write_run: Callable[..., Path], tmp_path: Path, clips: tuple[ClipBank, ClipBank]
 ) -> None:
     base = tmp_path / "mamba2"
-    before = pretrained(base, layout, list(captioning.training_captions(clips[0])))
+    before = pretrained(base, layout, list(asking.training_captions(clips[0])))
     tagger = train(write_run("tagging", "tagger"))
     folder = train(
         write_run(

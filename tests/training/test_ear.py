@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sonopsis
-from sonopsis.training import captioning
+from sonopsis.training import asking, captioning
 from sonopsis.training.run import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -18,7 +18,7 @@ LM = ["language_model.width=16", "language_model.depth=1", "language_model.state
 
 @pytest.fixture(autouse=True)
 def few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captioning, "TRAINING_SCENES", 50)
+    monkeypatch.setattr(asking, "TRAINING_SCENES", 50)
     monkeypatch.setattr(captioning, "VALIDATION_SCENES", 2)
     monkeypatch.setattr("sonopsis.training.verbalising.VALIDATION_SCENES", 2)
     monkeypatch.setattr("sonopsis.training.run.VALIDATION_SCENES", 2)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sonopsis.data.clips import ClipBank
 from sonopsis.pruning import uniform
-from sonopsis.training import captioning
+from sonopsis.training import asking, captioning
 from sonopsis.training.batches import Batch
 from sonopsis.training.captioning import Captioning
 from sonopsis.training.config import TrainConfig
@@ -34,7 +34,7 @@ KEYS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captioning, "TRAINING_SCENES", 50)
+    monkeypatch.setattr(asking, "TRAINING_SCENES", 50)
     monkeypatch.setattr(captioning, "VALIDATION_SCENES", 2)
     monkeypatch.setattr(captioning, "IN_A_FILE", 4)
     monkeypatch.setattr("sonopsis.training.scene_features.IN_A_FILE", 4)

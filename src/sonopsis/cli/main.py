@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import sonopsis
-from sonopsis.cli import bench, caption, data, eval, export, info, serve, study, tag, train
+from sonopsis.cli import ask, bench, caption, data, eval, export, info, serve, study, tag, train
 from sonopsis.cli.console import report
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ class _ToStandardError(logging.Handler):
 
 app.command("tag")(tag.tag)
 app.command("caption")(caption.caption)
+app.command("ask")(ask.ask)
 app.command("info")(info.info)
 app.command("eval")(eval.evaluate)
 app.command("export")(export.export)

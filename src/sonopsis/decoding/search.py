@@ -32,6 +32,9 @@ class Stepper(Protocol):
     def reorder(self, rows: Ids) -> None:
         """Keep the sequences `rows` in that order, some perhaps repeated or left out: B becomes len(rows)."""
 
+    def fork(self) -> "Stepper":
+        """An independent stepper that has read the same."""
+
 
 @dataclass(frozen=True)
 class Hypothesis:

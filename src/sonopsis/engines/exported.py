@@ -4,6 +4,7 @@ mel, kept -> tag.onnx | encode.onnx | caption.onnx          prompt -> prefill.on
 """
 
 import threading
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,10 @@ class ExportedStepper:
     def reorder(self, rows: Ids) -> None:
         """Keep the sequences `rows` in that order."""
         self._state = {name: state[rows] for name, state in self._state.items()}
+
+    def fork(self) -> "ExportedStepper":
+        """An independent stepper that has read the same; states are replaced and never changed, so it shares them."""
+        return copy(self)
 
     def _advance(self, runner: Runner, name: str, inputs: NDArray[Any]) -> Floats:
         out = runner.run({name: inputs, **self._state})

@@ -113,3 +113,11 @@ class _TorchStepper:
         """Keep the sequences `rows` in that order."""
         assert self._decoder is not None, "prefill comes first"
         self._decoder.reorder(rows)
+
+    @torch.inference_mode()
+    def fork(self) -> "_TorchStepper":
+        """An independent stepper that has read the same."""
+        assert self._decoder is not None, "prefill comes first"
+        other = _TorchStepper(self._lm)
+        other._decoder = self._decoder.fork()
+        return other

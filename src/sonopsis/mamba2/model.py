@@ -1,5 +1,6 @@
 """The Mamba-2 language model: embedding, layers, final norm, head; and how it generates."""
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -250,6 +251,12 @@ class Decoder:
     def reorder(self, rows: Ids) -> None:
         """Keep the sequences `rows` in that order."""
         self.cache.reorder(torch.from_numpy(rows))
+
+    def fork(self) -> "Decoder":
+        """An independent decoder that has read the same."""
+        other = copy.copy(self)
+        other.cache = self.cache.fork()
+        return other
 
 
 def _numpy(logits: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -32,7 +32,7 @@ HeldOut = Callable[[str, str], bool]  # whether two labels are kept from meeting
 
 _DRUMS = {name for name, label in LEAVES.items() if label.broad == "drums"}
 # Recordings of the first hold sounds of the second as well, so that "together" or "in the background" says nothing.
-_HOLDS = {
+HOLDS = {
     "Music": _DRUMS | {"Guitar", "Keyboard (musical)", "Bass (instrument role)", "Orchestral instrument"},
     "Drum kit": _DRUMS - {"Drum kit"},
     "Crowd": {"Speech", "Shout", "Laughter", "Applause"},
@@ -188,7 +188,7 @@ def _labels(
         pairs = list(combinations(labels, 2))
         if len(set(labels)) < len(labels) or (split != "test" and any(held_out(a, b) for a, b in pairs)):
             continue
-        if not (together and any(b in _HOLDS.get(a, ()) or a in _HOLDS.get(b, ()) for a, b in pairs)):
+        if not (together and any(b in HOLDS.get(a, ()) or a in HOLDS.get(b, ()) for a, b in pairs)):
             return labels
     raise ValueError(
         f"found no {len(choices)} labels of the {split!r} split that may occur in one scene; fetch more packages"

@@ -5,9 +5,12 @@ What names what stands in words.toml, the published table. No model judges, so f
 
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
+
+from sonopsis.decoding.consensus import CaptionParser, label_parser
 
 WORDS_VERSION = 2  # of words.toml
 
@@ -59,6 +62,16 @@ def _patterns() -> list[tuple[str, str, re.Pattern[str]]]:
     found += [(kind, "", whole.format(entry)) for kind, entries in table.connectives.items() for entry in entries]
     found.append(("break", "", _LEADING_BEFORE_ENDS))
     return [(kind, name, re.compile(pattern)) for kind, name, pattern in found]
+
+
+def parser(labels: Sequence[str]) -> CaptionParser:
+    """What tells which of a model's labels a caption names: those of the word table by their words there, others by
+    their own names."""
+    table = load_words().labels
+    others = label_parser([label for label in labels if label not in table])
+    if not any(label in table for label in labels):
+        return others
+    return lambda text: [label for label in parse(text) if label in labels] + list(others(text))
 
 
 def parse(caption: str) -> list[str]:

@@ -26,15 +26,16 @@ from sonopsis.data.splits import Split
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.mel import FRAME_RATE, MelConfig, mel_input
 from sonopsis.scenes.compose import compose
+from sonopsis.scenes.questions import ask
 from sonopsis.scenes.render import render
-from sonopsis.scenes.scene import Event, Scene
+from sonopsis.scenes.scene import Event, Facts, Scene
 from sonopsis.training.augment import augment_clip, augment_mel, colour_mel, mask_mel
 from sonopsis.training.channel import change_recording
 from sonopsis.training.config import DataConfig
 from sonopsis.training.loudness import heard_level_db, quieter_gain
 from sonopsis.training.spectra import mix_styles
 from sonopsis.training.teacher import Teacher
-from sonopsis.training.tokens import encode_captions
+from sonopsis.training.tokens import encode_answers
 
 # Lengths of batches come in steps: a matrix product of a new shape is compiled first, which takes longer than padding.
 LENGTH_STEP = 64  # Mel frames
@@ -48,6 +49,7 @@ class Batch:
     mel: Tensor  # (B, T, M) normalised float32
     labels: Tensor  # (B, labels) from 0 to 1; NaN in examples of recordings that nobody labelled
     ids: Tensor | None = None  # (B, W) caption tokens, end of text after the last word, then PADDING
+    targets: Tensor | None = None  # (B, W) those of `ids` that are to be learned; a question before them is PADDING
     sounding: Tensor | None = None  # (B, t, labels) 0 or 1: which labels sound in each time step of the connector
     heard: Tensor | None = None  # (B, 521) what the teacher hears, probabilities
     features: Heard | None = None  # what a frozen encoder made of the examples, in place of `mel`, which is empty then
@@ -55,11 +57,12 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
-        ids, sounding, heard, visible = (
-            None if one is None else one.to(device) for one in (self.ids, self.sounding, self.heard, self.visible)
+        ids, targets, sounding, heard, visible = (
+            None if one is None else one.to(device)
+            for one in (self.ids, self.targets, self.sounding, self.heard, self.visible)
         )
         features = None if self.features is None else self.features.to(device)
-        return Batch(self.mel.to(device), self.labels.to(device), ids, sounding, heard, features, visible)
+        return Batch(self.mel.to(device), self.labels.to(device), ids, targets, sounding, heard, features, visible)
 
 
 class Mixtures:
@@ -214,9 +217,9 @@ class Scenes:
         targets = np.zeros((len(scenes), len(self.labels)), np.float32)
         for target, scene in zip(targets, scenes, strict=True):
             target[[self.labels.index(name) for name in scene.labels]] = 1.0
-        captions = [scene.captions[rng.integers(len(scene.captions))] for scene in scenes]
+        said = [something_true(scene.captions, scene.facts, self.data.questions, rng) for scene in scenes]
         sounding = sounding_labels(scenes, self.labels, mel.shape[1], self.encoder, self.pool)
-        return Batch(mel, torch.from_numpy(targets), encode_captions(self.tokenizer, captions), sounding)
+        return Batch(mel, torch.from_numpy(targets), *encode_answers(self.tokenizer, said), sounding)
 
     def _render(self, scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
         """The scene (S,) with every clip changed; an event keeps its span, so the facts stay true."""
@@ -246,6 +249,16 @@ class Scenes:
         batches = [scenes[i : i + self.size] for i in range(0, len(scenes), self.size)]
         random.Random(seed).shuffle(batches)
         return [scene for batch in batches for scene in batch]
+
+
+def something_true(
+    captions: Sequence[str], facts: Facts, questions: float, rng: np.random.Generator
+) -> tuple[str, str]:
+    """What a scene comes with: an empty question and one of its captions, or, in this share, a question and its
+    answer."""
+    if questions and rng.random() < questions:
+        return ask(facts, random.Random(int(rng.integers(2**32))))[1:]
+    return "", captions[int(rng.integers(len(captions)))]
 
 
 def excerpt(

@@ -19,8 +19,10 @@ from sonopsis.metrics.events import score_captions
 from sonopsis.modules import save
 from sonopsis.pruning import Pruning
 from sonopsis.scenes.compose import LONGEST_SCENE, compose
+from sonopsis.scenes.questions import Question
 from sonopsis.scenes.render import render
 from sonopsis.scenes.scene import Scene
+from sonopsis.training.asking import answer, question_accuracy, question_of, training_texts
 from sonopsis.training.batches import LENGTH_STEP, Batch, Scenes, stack, stream
 from sonopsis.training.building import build_captioner, merged
 from sonopsis.training.config import TrainConfig
@@ -30,7 +32,6 @@ from sonopsis.training.rates import training_pruning, validation_pruning
 from sonopsis.training.scene_features import IN_A_FILE, HeardScenes, features_folder, hear_scenes
 from sonopsis.training.start import Start, check_labels, choose_labels
 
-TRAINING_SCENES = 4000  # whose captions a tokenizer is trained on
 VALIDATION_SCENES = 240
 LONGEST_CAPTION = 48  # tokens
 CAPTION_SAMPLES = 24  # what a consensus is made of
@@ -53,7 +54,9 @@ class Captioning:
         self.config, self.start, self.train, self.validation = config, start, train, validation
         self.labels = choose_labels(config, start, train.rows)
         check_labels(self.labels, validation.rows)
-        self.module, self.tokenizer = build_captioner(config, start, self.labels, lambda: training_captions(train))
+        self.module, self.tokenizer = build_captioner(
+            config, start, self.labels, lambda: training_texts(train, config.data.questions > 0)
+        )
         if config.data.scenes is not None and (layout := self.module.connector.config.layout) != "concat":
             raise ValueError(f"data.scenes: what the encoder heard is kept for layout concat, not {layout}")
         self.fixed = freeze(self.module.tagger.encoder, config.encoder)
@@ -91,14 +94,14 @@ class Captioning:
 
         The figures of the latter are those of the whole clip and of its time steps.
         """
-        assert batch.ids is not None
+        assert batch.ids is not None and batch.targets is not None
         config = self.config
         if batch.features is not None:
             words, tags, recognised = module(batch.features, batch.ids)
         else:
             pruning = training_pruning(self.start.encoder.depth, config.pruning, progress)
             words, tags, recognised = module(batch.mel, batch.ids, pruning)
-        caption = caption_loss(words, batch.ids, config.label_smoothing)
+        caption = caption_loss(words, batch.targets, config.label_smoothing)
         tagging = tag_loss(tags, batch.labels)
         loss = caption + config.tag_weight * tagging
         figures = {"caption": caption.item(), "tagging": tagging.item()}
@@ -113,9 +116,21 @@ class Captioning:
         assert isinstance(module, Captioner)
         scenes = list(compose(self.validation.rows, seed=1, count=VALIDATION_SCENES, split="validation"))
         pruning = validation_pruning(self.start.encoder.depth, self.config.pruning)
-        captions = caption_scenes(module, self.tokenizer, scenes, self.validation, self.start.mel, pruning)
+        captions, answers = caption_scenes(
+            module, self.tokenizer, scenes, self.validation, self.start.mel, pruning, questions=self.questions(scenes)
+        )
+        return self.figures(scenes, captions, answers)
+
+    def questions(self, scenes: Sequence[Scene]) -> list[Question]:
+        """One of each validation scene, or none where no questions are learned."""
+        return [question_of(scene) for scene in scenes] if self.config.data.questions else []
+
+    def figures(self, scenes: Sequence[Scene], captions: Sequence[str], answers: Sequence[str]) -> dict[str, float]:
+        """Scores of captions, and the share of right answers where questions were asked."""
         scores = score_captions(scenes, captions)
-        return {name: scores[name] for name in FIGURES}
+        figures = {name: scores[name] for name in FIGURES}
+        questions = self.questions(scenes)
+        return figures | {"question_accuracy": question_accuracy(questions, answers)} if questions else figures
 
     def export(self, module: nn.Module, folder: Path) -> None:
         """A model folder that tags and captions; adapters are merged, and saved beside it in PEFT's format."""
@@ -133,6 +148,7 @@ class Captioning:
             max_caption_tokens=LONGEST_CAPTION,
             caption_samples=CAPTION_SAMPLES,
             end_of_text=module.end_of_text,
+            answers=self.config.data.questions > 0,
             distilled_labels=[name for name in self.start.distilled_labels if name in self.labels],
         )
         save(module, folder, config, self.start.mel)
@@ -150,12 +166,6 @@ def for_scenes(mel: MelConfig) -> MelConfig:
     return replace(mel, frames=min(mel.frames, math.ceil(LONGEST_SCENE * FRAME_RATE / step) * step))
 
 
-def training_captions(bank: ClipBank) -> Iterator[str]:
-    """All captions of the first composed training scenes."""
-    for scene in compose(bank.rows, seed=0, count=TRAINING_SCENES, split="train"):
-        yield from scene.captions
-
-
 @torch.inference_mode()
 def caption_scenes(
     captioner: Captioner,
@@ -165,20 +175,27 @@ def caption_scenes(
     mel: MelConfig,
     pruning: Pruning | None,
     *,
+    questions: Sequence[Question] = (),
     batch_size: int = 16,
-) -> list[str]:
-    """Greedy captions of scenes, in their order; scenes of like duration share a batch."""
+) -> tuple[list[str], list[str]]:
+    """Greedy captions of scenes, in their order, and greedy answers to a question about each, if there are any.
+
+    Scenes of like duration share a batch.
+    """
     captioner.eval()
     order = sorted(range(len(scenes)), key=lambda i: scenes[i].duration)
-    captions = [""] * len(scenes)
+    captions, answers = [""] * len(scenes), [""] * len(questions)
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]
         mels = stack([mel_input(render(scenes[i], bank.read), mel)[0] for i in chosen], mel)
+        prefix = captioner.connector(captioner.encode(mels, pruning))
         found = captioner.lm.generate(
-            embeds=captioner.prompt(captioner.connector(captioner.encode(mels, pruning))),
+            embeds=captioner.prompt(prefix),
             max_new_tokens=LONGEST_CAPTION,
             stop_ids=(captioner.end_of_text,),
         )
-        for i, (hypothesis, *_) in zip(chosen, found, strict=True):
+        for row, (i, (hypothesis, *_)) in enumerate(zip(chosen, found, strict=True)):
             captions[i] = tokenizer.decode(list(hypothesis.ids)).strip()
-    return captions
+            if questions:
+                answers[i] = answer(captioner, tokenizer, prefix[row : row + 1], questions[i].text)
+    return captions, answers

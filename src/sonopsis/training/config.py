@@ -42,10 +42,21 @@ class DataConfig:
     feature_noise: float = 0.0  # with `scenes`: noise on what was heard, as a share of each channel's deviation
     feature_drop: float = 0.0  # with `scenes`: share of time steps that are not heard
     captions: Literal["scenes", "manifest"] = "scenes"  # those of composed scenes, or those of the manifest's clips
+    questions: float = 0.0  # share of scenes that come with a question and its answer in place of a caption
     label_power: float = 0.0  # labels are drawn by this power of their number of clips; 0: evenly, 1: as clips are
 
     def __post_init__(self) -> None:
-        for name in ("reverb", "band_limit", "device", "codec", "mixstyle", "mixing", "ratio_mixing", "feature_drop"):
+        for name in (
+            "reverb",
+            "band_limit",
+            "device",
+            "codec",
+            "mixstyle",
+            "mixing",
+            "ratio_mixing",
+            "feature_drop",
+            "questions",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share, from 0 to 1, not {getattr(self, name)}")
         for name in ("equaliser_db", "quieter_db", "filter_db", "feature_noise"):

@@ -14,7 +14,8 @@ from sonopsis.metrics.evaluate import choose_threshold
 from sonopsis.model import load
 from sonopsis.scenes.compose import compose
 from sonopsis.scenes.vocabulary import LEAVES
-from sonopsis.training.captioning import VALIDATION_SCENES, Captioning, training_captions
+from sonopsis.training.asking import training_captions
+from sonopsis.training.captioning import VALIDATION_SCENES, Captioning
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.configfile import load_config
 from sonopsis.training.described import Described, frequent_caption

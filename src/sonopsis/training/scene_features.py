@@ -24,18 +24,30 @@ from torch import Tensor
 
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.captioning.connector import Heard
-from sonopsis.training.batches import Batch, Scenes, stream
+from sonopsis.scenes.scene import Facts, Scene
+from sonopsis.training.batches import Batch, Scenes, something_true, stream
 from sonopsis.training.config import DataConfig, TrainConfig
 from sonopsis.training.rates import training_pruning
-from sonopsis.training.tokens import encode_captions
+from sonopsis.training.tokens import encode_answers
 
 FOLDER = "scenes"  # in a run's output
 IN_A_FILE = 16  # scenes that the encoder hears together
 GROUP = 8  # batches whose scenes are drawn together and sorted by length, so that little is padded
 REPORT = 32  # files after which one line says how many there are
-VERSION = 1  # of the files
+VERSION = 2  # of the files
 # Settings that do not decide what is heard.
-ELSEWHERE = ("root", "manifest", "folder", "cache", "captions", "workers", "scenes", "feature_noise", "feature_drop")
+ELSEWHERE = (
+    "root",
+    "manifest",
+    "folder",
+    "cache",
+    "captions",
+    "workers",
+    "scenes",
+    "feature_noise",
+    "feature_drop",
+    "questions",
+)
 
 
 def features_folder(captioner: Captioner, source: Scenes, config: TrainConfig) -> Path:
@@ -81,20 +93,22 @@ def hear_scenes(captioner: Captioner, source: Scenes, folder: Path, config: Trai
         pruning = training_pruning(encoder.config.depth, config.pruning, 1.0, draw)
         with torch.inference_mode(), half:
             heard = captioner.hear(batch.mel.to(device), pruning)
-        _write(files[number], heard, batch, [list(scene.captions) for scene in source.of_step(number)])
+        _write(files[number], heard, batch, source.of_step(number))
         if (number + 1) % REPORT == 0 or number == last:
             record = {"scenes": (number + 1) * IN_A_FILE, "seconds": round(time.perf_counter() - began, 1)}
             print(json.dumps(record), file=sys.stderr, flush=True)
     return files
 
 
-def _write(file: Path, heard: Heard, batch: Batch, captions: list[list[str]]) -> None:
+def _write(file: Path, heard: Heard, batch: Batch, scenes: list[Scene]) -> None:
     """Write one file, whole or not at all."""
     assert batch.sounding is not None
     tensors = {name: getattr(heard, name).half().cpu().contiguous() for name in ("steps", "summary", "pooled")}
     tensors |= {"labels": batch.labels.bool(), "sounding": batch.sounding.bool()}
     scratch = file.with_suffix(".part")
-    save_file(tensors, scratch, {"captions": json.dumps(captions)})
+    captions = [scene.captions for scene in scenes]
+    facts = [(scene.facts.type, scene.facts.labels, scene.facts.count) for scene in scenes]
+    save_file(tensors, scratch, {"captions": json.dumps(captions), "facts": json.dumps(facts)})
     scratch.replace(file)
 
 
@@ -107,14 +121,15 @@ class HeardScenes:
     def __init__(self, files: list[Path], size: int, seed: int, tokenizer: Tokenizer, data: DataConfig) -> None:
         self.seed, self.tokenizer, self.data = seed, tokenizer, data
         self._places: list[tuple[Path, int]] = []  # of each scene: its file, its row there
-        self._captions: list[list[str]] = []
+        self._said: list[tuple[list[str], Facts]] = []  # of each scene
         lengths: list[int] = []  # of each scene, in time steps
         for file in files:
             with safe_open(file, "pt") as stored:
-                captions = json.loads(stored.metadata()["captions"])
+                captions, facts = (json.loads(stored.metadata()[name]) for name in ("captions", "facts"))
                 lengths += [stored.get_slice("steps").get_shape()[1]] * len(captions)
             self._places += [(file, row) for row in range(len(captions))]
-            self._captions += captions
+            known = (Facts(kind, tuple(labels), count) for kind, labels, count in facts)
+            self._said += zip(captions, known, strict=True)
         assert data.scenes is not None
         count = min(data.scenes, len(lengths))  # the last file may hold more
         self._lengths = np.array(lengths[:count])
@@ -122,7 +137,7 @@ class HeardScenes:
         self._epoch: tuple[int, list[list[int]]] | None = None  # the epoch last ordered, and its batches
 
     def batch(self, step: int) -> Batch:
-        """One step's scenes, with one of each scene's captions.
+        """One step's scenes, each with one of its captions, or with a question.
 
         The last time step of a shorter scene is repeated up to the length of the longest.
         """
@@ -135,10 +150,9 @@ class HeardScenes:
         steps, summary, pooled, labels, sounding = (
             torch.stack(rows) for rows in zip(*(self._read(scene, time) for scene in scenes), strict=True)
         )
-        captions = [self._captions[scene] for scene in scenes]
-        chosen = [some[rng.integers(len(some))] for some in captions]
+        said = [something_true(*self._said[scene], self.data.questions, rng) for scene in scenes]
         heard = Heard(self._roughened(steps, rng), self._noisy(summary, rng), pooled)
-        return Batch(torch.empty(0), labels, encode_captions(self.tokenizer, chosen), sounding, features=heard)
+        return Batch(torch.empty(0), labels, *encode_answers(self.tokenizer, said), sounding, features=heard)
 
     def _ordered(self, epoch: int) -> list[list[int]]:
         """The scenes of an epoch in batches: at random, but those of a batch have like lengths."""

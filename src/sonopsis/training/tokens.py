@@ -1,6 +1,6 @@
 """Captions <-> token ids: a tokenizer trained on captions, or that of a pretrained language model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -58,9 +58,23 @@ def end_of_text(tokenizer: Tokenizer) -> int:
     raise ValueError(f"no token is an end of text; a tokenizer needs one of {', '.join(END_OF_TEXT)}")
 
 
-def encode_captions(tokenizer: Tokenizer, captions: list[str]) -> Tensor:
+def encode_captions(tokenizer: Tokenizer, captions: Sequence[str]) -> Tensor:
     """Sentences -> ids (B, W) int64: the end of text follows the last word, PADDING follows that."""
+    return encode_answers(tokenizer, [("", caption) for caption in captions])[0]
+
+
+def encode_answers(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor]:
+    """Questions with their answers -> ids (B, W) int64, and the same as targets, in which the question is PADDING.
+
+    A caption is the answer to the empty question. The end of text follows the last word, PADDING follows that.
+    """
     end = end_of_text(tokenizer)
-    ids = [[*encoding.ids, end] for encoding in tokenizer.encode_batch(captions, add_special_tokens=False)]
+    asked, said = (
+        [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        for texts in zip(*pairs, strict=True)
+    )
+    ids = [[*question, *answer, end] for question, answer in zip(asked, said, strict=True)]
     width = -(-max(len(row) for row in ids) // WIDTH_STEP) * WIDTH_STEP
-    return torch.tensor([row + [PADDING] * (width - len(row)) for row in ids])
+    padded = torch.tensor([row + [PADDING] * (width - len(row)) for row in ids])  # (B, W)
+    lengths = torch.tensor([[len(question)] for question in asked])  # (B, 1)
+    return padded, padded.masked_fill(torch.arange(width) < lengths, PADDING)

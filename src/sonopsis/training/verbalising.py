@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.data.clips import ClipBank
 from sonopsis.mel import FRAME_RATE
-from sonopsis.metrics.events import score_captions
 from sonopsis.scenes.compose import compose
+from sonopsis.training.asking import answer
 from sonopsis.training.batches import LENGTH_STEP, Batch, sounding_labels, stream
-from sonopsis.training.captioning import FIGURES, LONGEST_CAPTION, VALIDATION_SCENES, Captioning
+from sonopsis.training.captioning import LONGEST_CAPTION, VALIDATION_SCENES, Captioning
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.losses import caption_loss
 from sonopsis.training.start import Start
@@ -39,10 +39,10 @@ class Verbalising(Captioning):
 
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Next-word cross-entropy, given uncertain facts."""
-        assert batch.ids is not None and batch.sounding is not None
+        assert batch.ids is not None and batch.targets is not None and batch.sounding is not None
         facts = along_prefix(batch.sounding, batch.labels, summary=self.module.connector.config.summary)
         prefix = said(self.module, uncertain(facts))
-        loss = caption_loss(self.module.words(prefix, batch.ids), batch.ids, self.config.label_smoothing)
+        loss = caption_loss(self.module.words(prefix, batch.ids), batch.targets, self.config.label_smoothing)
         return loss, {"caption": loss.item()}
 
     @torch.inference_mode()
@@ -50,22 +50,24 @@ class Verbalising(Captioning):
         """Scores of greedy captions of the facts of validation scenes: what a perfect encoder would reach."""
         assert isinstance(module, Captioner)
         scenes = list(compose(self.validation.rows, seed=1, count=VALIDATION_SCENES, split="validation"))
-        captions = []
-        for scene in scenes:
+        captions, answers, questions = [], [], self.questions(scenes)
+        for number, scene in enumerate(scenes):
             frames = self.start.mel.frames
             if self.start.mel.multiple is not None:
                 frames = min(frames, -(-round(scene.duration * FRAME_RATE) // LENGTH_STEP) * LENGTH_STEP)
             pool = self.module.connector.config.pool
             steps = sounding_labels([scene], self.labels, frames, self.start.encoder, pool)  # (1, t, labels)
             facts = along_prefix(steps, steps.amax(dim=1), summary=module.connector.config.summary)
+            prefix = said(module, facts)
             found = module.lm.generate(
-                embeds=module.prompt(said(module, facts)),
+                embeds=module.prompt(prefix),
                 max_new_tokens=LONGEST_CAPTION,
                 stop_ids=(module.end_of_text,),
             )
             captions.append(self.tokenizer.decode(list(found[0][0].ids)).strip())
-        scores = score_captions(scenes, captions)
-        return {name: scores[name] for name in FIGURES}
+            if questions:
+                answers.append(answer(module, self.tokenizer, prefix, questions[number].text))
+        return self.figures(scenes, captions, answers)
 
 
 def along_prefix(sounding: Tensor, labels: Tensor, *, summary: bool) -> Tensor:
