@@ -121,6 +121,10 @@ class ModelFolder:
         """The tokenizer file, None for a model that only tags."""
         return self.path / TOKENIZER if self.config.lm is not None else None
 
+    def at(self, keep_rate: float) -> "ModelFolder":
+        """The same with another keep rate unless the caller asks for one."""
+        return replace(self, config=replace(self.config, keep_rate=keep_rate))
+
     def open_tokenizer(self) -> Tokenizer | None:
         """The tokenizer, None for a model that only tags; raises ModelError for a file that is none."""
         if self.tokenizer is None:

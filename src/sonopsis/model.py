@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.asking import listener
-from sonopsis.audio import SAMPLE_RATE, AudioSource, is_silent, iter_windows
+from sonopsis.audio import SAMPLE_RATE, AudioSource, Window, is_silent, iter_windows
 from sonopsis.calibration import Calibration, grounded
 from sonopsis.decoding.consensus import (
     TEMPERATURE,
@@ -103,6 +103,7 @@ class Model:
         self.labels = folder.config.labels
         self.keep_rate = folder.config.keep_rate if keep_rate is None else keep_rate
         self.tokenizer = folder.open_tokenizer()
+        self._calibration = folder.config.calibration or Calibration()
         self._parse = parse
 
     @property
@@ -135,16 +136,14 @@ class Model:
     def export(self, folder: str | os.PathLike[str], *, to: str = "folder") -> None:
         """Write the model into a new or empty folder, in a form of `sonopsis.export.TARGETS`: our layout (`"folder"`),
         with graphs (`"onnx"`, `"openvino"`; `"int8"`: one in eight bits too), or for transformers (`"hf"`)."""
-        described = replace(self.folder, config=replace(self.folder.config, keep_rate=self.keep_rate))
         state = self.module.state_dict() if self.engine.name == "torch" else None
-        export(described, state, Path(folder), to=to)
+        export(self.folder.at(self.keep_rate), state, Path(folder), to=to)
 
     # The stages, in the order of the data: samples -> mel -> tokens -> logits.
 
     def mel(self, audio: AudioSource, *, sample_rate: int | None = None) -> NDArray[np.float32]:
         """A recording's first window as normalised log-Mel (1, T, M) float32."""
-        first = next(iter_windows(audio, window=self.window, sample_rate=sample_rate, beyond=self.folder.mel.beyond))
-        return mel_input(first.samples, self.folder.mel)
+        return mel_input(next(self._pieces(audio, None, None, sample_rate)).samples, self.folder.mel)
 
     def logits(self, mel: Any, *, keep_rate: float | None = None) -> NDArray[np.float32]:
         """Normalised log-Mel (B, T, M), array or tensor -> tag logits (B, labels) float32."""
@@ -202,8 +201,8 @@ class Model:
         is too low (`sonopsis.calibration`).
         """
         request = Request(captions=True, window=window, hop=hop, beams=beams, keep_rate=keep_rate)
-        found = self._windows(audio, request, sample_rate)
-        return [Caption(w.start, w.end, w.caption or "", w.score or 0.0, w.confidence) for w in found]
+        heard = self._windows(audio, request, sample_rate)
+        return [Caption(w.start, w.end, w.caption or "", w.score or 0.0, w.confidence) for w in heard]
 
     def ask(
         self,
@@ -222,9 +221,7 @@ class Model:
         """
         hear = listener(self.engine, self.folder, self.tokenizer, questions, self._pruning(keep_rate))
         self._check(Request(captions=True, window=window))
-        length = self.window if window is None else window
-        pieces = iter_windows(audio, window=length, hop=hop, sample_rate=sample_rate)
-        return [answer for piece in pieces for answer in hear(piece)]
+        return [answer for piece in self._pieces(audio, window, hop, sample_rate) for answer in hear(piece)]
 
     def describe(self, path: str | os.PathLike[str], request: Request | None = None) -> FileResult:
         """All that is asked about one file, in a single pass; raises AudioError when it cannot be read."""
@@ -309,10 +306,14 @@ class Model:
     def _windows(self, audio: AudioSource, request: Request, sample_rate: int | None) -> Iterator[WindowResult]:
         """`describe_samples` of each window, at its place in the recording."""
         self._check(request)
-        length = self.window if request.window is None else request.window
-        beyond = self.folder.mel.beyond
-        for piece in iter_windows(audio, window=length, hop=request.hop, sample_rate=sample_rate, beyond=beyond):
+        for piece in self._pieces(audio, request.window, request.hop, sample_rate):
             yield replace(self.describe_samples(piece.samples, request), start=piece.start, end=piece.end)
+
+    def _pieces(
+        self, audio: AudioSource, window: float | None, hop: float | None, rate: int | None
+    ) -> Iterator[Window]:
+        length, beyond = self.window if window is None else window, self.folder.mel.beyond
+        return iter_windows(audio, window=length, hop=hop, sample_rate=rate, beyond=beyond)
 
     def _decoding(self, beams: int) -> DecodingOptions:
         """How this model generates captions: beams if they are asked for, else its own way."""
@@ -371,10 +372,6 @@ class Model:
         if shown:
             return WindowResult(0.0, end, shown, embedding=embedding)
         return WindowResult(0.0, end, [], embedding=embedding, status="unclear", guess=found[0])
-
-    @property
-    def _calibration(self) -> Calibration:
-        return self.folder.config.calibration or Calibration()
 
     def _heard(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which labels (labels,) reach the model's own thresholds; all where it has none."""

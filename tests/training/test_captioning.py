@@ -191,7 +191,7 @@ class Tones(Captioning):
             mels = [mel_input(tone(number, rng), self.start.mel)[0] for number in numbers]
             labels = torch.nn.functional.one_hot(torch.from_numpy(numbers), len(self.labels)).float()
             ids = encode_captions(self.tokenizer, [CAPTIONS[number] for number in numbers])
-            yield Batch(stack(mels, self.start.mel), labels, ids)
+            yield Batch(stack(mels, self.start.mel), labels, ids, ids)
 
     def validate(self, module: torch.nn.Module) -> dict[str, float]:
         return {}

@@ -84,10 +84,10 @@ def iter_windows(
 ) -> Iterator[Window]:
     """Windows of `window` seconds every `hop` seconds (None: no overlap), decoded as they are asked for.
 
-    Memory does not grow with the recording. A thread decodes ahead, unless the source is live. Windows have `beyond` more
-    samples behind their end, at most 0.1 s, as far as the recording has them. The last window ends where the recording does: it may be short, and a
-    rest of less than 0.1 s is appended to the window before it. Raises ValueError for a bad window or hop at once, and
-    AudioError (arguments as in `load_audio`) while iterating.
+    Memory does not grow with the recording. A thread decodes ahead, unless the source is live. Windows have `beyond`
+    more samples behind their end, at most 0.1 s, as far as the recording has them. The last window ends where the
+    recording does: it may be short, and a rest of less than 0.1 s is appended to the window before it. Raises
+    ValueError for a bad window or hop at once, and AudioError (arguments as in `load_audio`) while iterating.
     """
     hop = window if hop is None else hop
     if not (math.isfinite(window) and window >= SHORTEST):

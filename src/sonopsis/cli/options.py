@@ -138,7 +138,7 @@ Clock = Annotated[
     bool,
     typer.Option(
         "--clock",
-        help="Add the date and time of each row, from what AudioMoth, Song Meter and GUANO write into a file or its name.",
+        help="Add the date and time of each row, from what AudioMoth, Song Meter and GUANO write.",
     ),
 ]
 Errors = Annotated[

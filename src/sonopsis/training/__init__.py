@@ -3,7 +3,7 @@
 config.py       the keys of that file; configfile.py reads and writes it
 start.py        the model that a run starts from; recordings.py: its clips
 building.py     tagger, connector and language model of a run, in one place; tokens.py: its tokenizer
-tagging.py      the stages: labels; verbalising.py: facts into words; captioning.py: scenes into sentences
+tagging.py      the stages: labels; verbalising.py: facts into words; asking.py, captioning.py: scenes into sentences
 described.py    captioning of clips that people described
 masked.py       the stage without labels: hidden patches; masks.py, crops.py: its examples; autoencoder.py: its decoder
 batches.py      examples composed on the fly; augment.py, spectra.py and channel.py change them, loudness.py mixes them

@@ -118,7 +118,7 @@ class DescribedClips:
                 target[[self.labels.index(name) for name in clip.labels]] = 1.0
         captions = [clip.captions[rng.integers(len(clip.captions))] for clip in clips]
         ids = encode_captions(self.tokenizer, captions)
-        return Batch(stack(mels, self.mel, self._step), torch.from_numpy(targets), ids)
+        return Batch(stack(mels, self.mel, self._step), torch.from_numpy(targets), ids, ids)
 
     def _excerpt(self, clip: Clip, rng: np.random.Generator) -> NDArray[np.float32]:
         """What the model can hear at once of a clip (S,), from a random moment where the clip is longer."""
