@@ -88,6 +88,17 @@ def test_a_captioner_is_trained_on_described_clips_and_evaluated_on_them(
     assert figures["most_frequent_caption"]["clips"] == 2
 
 
+def test_a_run_of_rank_0_leaves_the_language_model_as_it_is(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    config = load_config(path := make_run(lora={"rank": 0}, learning_rate=0.1))
+    folder = train(path)
+    assert not (tmp_path / "run" / "adapter").exists()
+    set_seed(config.seed)
+    before = Described(config, open_start(config), *banks(Path(config.data.root or ""))).module.lm
+    after = sonopsis.load(folder, engine="torch").module.lm
+    for name, value in before.state_dict().items():
+        torch.testing.assert_close(after.state_dict()[name].float(), value, atol=2e-3, rtol=2e-3, msg=name)  # float16
+
+
 def banks(clotho: Path) -> tuple[ClipBank, ClipBank]:
     train_bank, held_out = (
         ClipBank(read(clotho / "manifest.jsonl", split), clotho) for split in ("train", "validation")

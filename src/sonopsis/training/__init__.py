@@ -1,7 +1,7 @@
 """Training models: for any encoder, any labels and any Mamba-2, from one YAML file for each run.
 
 config.py       the keys of that file; configfile.py reads and writes it
-start.py        the model that a run starts from; recordings.py: its clips
+start.py        the model that a run starts from; published.py: where to get it; recordings.py: its clips
 building.py     tagger, connector and language model of a run, in one place; tokens.py: its tokenizer
 tagging.py      the stages: labels; verbalising.py: facts into words; asking.py, captioning.py: scenes into sentences
 described.py    captioning of clips that people described

@@ -16,6 +16,7 @@ from sonopsis.encoder.tagger import Tagger
 from sonopsis.lora import LoRAConfig
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 from sonopsis.training.config import ConnectorSettings, LanguageModelSizes, LoRASettings, TrainConfig
+from sonopsis.training.published import check_weights
 from sonopsis.training.start import Start
 from sonopsis.training.tokens import end_of_text, read_tokenizer, train_tokenizer
 from sonopsis.unfilled import unfilled
@@ -71,7 +72,13 @@ def build_captioner(
 
 
 def attach(lm: Mamba2LM, settings: LoRASettings) -> None:
-    """Adapters on a language model that is frozen from then on; raises ValueError for what cannot be adapted."""
+    """Adapters on a language model that is frozen from then on; raises ValueError for what cannot be adapted.
+
+    Of rank 0 there are none: the language model stays as it is, and encoder and connector learn to speak to it.
+    """
+    if settings.rank == 0:
+        lm.requires_grad_(False)
+        return
     try:
         lora.attach(lm, LoRAConfig(settings.rank, settings.alpha, settings.dropout, tuple(settings.targets)))
     except ValueError as error:
@@ -93,6 +100,7 @@ def _language_model(
 ) -> tuple[Mamba2LM, Tokenizer]:
     """The language model of a folder, of the model that the run starts from, or one whose weights are drawn."""
     if isinstance(wanted, str):
+        check_weights("language_model", wanted)
         try:
             lm, tokenizer = Mamba2LM.load(wanted), read_tokenizer(Path(wanted))
         except ValueError as error:

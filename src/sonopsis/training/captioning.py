@@ -135,7 +135,7 @@ class Captioning:
     def export(self, module: nn.Module, folder: Path) -> None:
         """A model folder that tags and captions; adapters are merged, and saved beside it in PEFT's format."""
         assert isinstance(module, Captioner)
-        if self.config.lora is not None:
+        if self.config.lora is not None and self.config.lora.rank:
             base = self.config.language_model if isinstance(self.config.language_model, str) else None
             lora.save(module.lm, folder.parent / ADAPTER, base)
         module = merged(module)

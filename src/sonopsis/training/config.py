@@ -172,7 +172,7 @@ class LanguageModelSizes:
 class LoRASettings:
     """Adapters on a frozen language model (arXiv 2509.15680); saved beside the model, and merged into it."""
 
-    rank: int = 8
+    rank: int = 8  # 0: no adapters, the language model stays as it is
     alpha: float | None = None  # null: twice the rank
     dropout: float = 0.0
     targets: list[str] = field(default_factory=lambda: ["in_proj", "out_proj"])

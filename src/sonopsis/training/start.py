@@ -18,6 +18,7 @@ from sonopsis.encoder.tagger import Tagger
 from sonopsis.mel import FRAME_RATE, MelConfig, whisper_front_end
 from sonopsis.model import load
 from sonopsis.training.config import EncoderTraining, TrainConfig
+from sonopsis.training.published import check_weights
 
 # The front end of a preset whose weights are drawn. `small` is for recordings of all levels, not for AudioSet's, and
 # reads clips of any length; the others read what their published weights do.
@@ -61,6 +62,7 @@ def open_start(config: TrainConfig) -> Start:
             f"encoder.{sizes[0]} is for presets ({', '.join(PRESETS)}); {config.model} has sizes of its own: "
             "leave the key out"
         )
+    check_weights("model", config.model)
     try:
         model = load(_place(config.model), engine="torch")
     except ValueError as error:
