@@ -13,7 +13,8 @@ from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training.config import EncoderTraining, LanguageModelSizes, LoRASettings, TrainConfig
 from sonopsis.training.configfile import dump_config, load_config
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
+FOLDER = Path(__file__).parents[2] / "configs"
+CONFIGS = sorted(file for file in FOLDER.rglob("*.yaml") if file.parent.name != "sweeps")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -37,17 +37,17 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(root: Path, tmp_path
     class Stop(Exception):
         pass
 
-    import sonopsis.training.loop as loop
+    from sonopsis.training.log import Log
 
-    log = loop._log
+    write = Log.write
 
-    def stop_after_4(output: Path, record: dict[str, float]) -> None:
-        log(output, record)
+    def stop_after_4(log: Log, record: dict[str, float]) -> None:
+        write(log, record)
         if record["step"] == 4:
             raise Stop
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(loop, "_log", stop_after_4)
+        patch.setattr(Log, "write", stop_after_4)
         train(path, interrupted)
     parts = train(path, interrupted)
     first, second = load_file(whole / "model.safetensors"), load_file(parts / "model.safetensors")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,19 @@ def test_a_kill_between_removing_the_old_and_naming_the_new_loses_nothing(tmp_pa
     assert content(tmp_path) == ("five", 5)
 
 
+def test_so_many_checkpoints_stay_and_the_newest_whole_one_is_found(tmp_path: Path) -> None:
+    for step in (5, 10, 15, 20):
+        write_checkpoint(tmp_path, step, written(str(step)), kept=3)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == [CHECKPOINT, "checkpoint-10", "checkpoint-15"]
+    assert content(tmp_path) == ("20", 20)
+    shutil.rmtree(tmp_path / CHECKPOINT)  # what someone does whose run had gone wrong by then
+    assert content(tmp_path) == ("15", 15)
+    write_checkpoint(tmp_path, 18, written("18"), kept=2)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == [CHECKPOINT, "checkpoint-15"]
+    write_checkpoint(tmp_path, 25, written("25"))
+    assert [folder.name for folder in tmp_path.iterdir()] == [CHECKPOINT]
+
+
 def test_a_checkpoint_of_another_run_is_not_carried_on(write_run: Callable[..., Path]) -> None:
     train(write_run("tagging"))
     train(write_run("tagging", steps=3))  # more steps of the same model
@@ -103,6 +117,9 @@ def test_a_run_killed_at_any_step_ends_with_the_same_weights(
         "validate_every": 5,
         "keep": "best",
         "encoder": {"drop_path": 0.3},
+        "batch_size": 3,
+        "micro_batch": 2,
+        "checkpoints": 2,
     }
     keys["data"] = {"manifest": str(root / "manifest.jsonl")}
     whole = train(write_run(stage, "whole", **keys))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import sonopsis
-from sonopsis.cli import ask, bench, caption, data, eval, export, info, serve, study, tag, train
+from sonopsis.cli import ask, bench, caption, data, eval, export, info, serve, study, sweep, tag, train
 from sonopsis.cli.console import report
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ app.command("eval")(eval.evaluate)
 app.command("export")(export.export)
 app.command("serve")(serve.serve)
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
 app.add_typer(study.app, name="study")

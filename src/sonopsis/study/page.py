@@ -15,7 +15,7 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def write(report: dict[str, Any], page: Path, pictures: dict[str, Any]) -> None:
-    """Write the HTML file of a report of either study, and its numbers to the same name with the suffix .json."""
+    """Write the HTML file of a report of any study, and its numbers to the same name with the suffix .json."""
     page.parent.mkdir(parents=True, exist_ok=True)
     page.with_suffix(".json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
@@ -23,7 +23,8 @@ def write(report: dict[str, Any], page: Path, pictures: dict[str, Any]) -> None:
     environment.undefined = jinja2.StrictUndefined
     environment.filters.update(percent=percent, points=points, interval=interval, signed=signed)
     template = environment.get_template(f"{report['study']}.html")
-    text = template.render(report=report, whisper=report["encoder"]["family"] == "whisper", **pictures)
+    whisper = report.get("encoder", {}).get("family") == "whisper"
+    text = template.render(report=report, whisper=whisper, **pictures)
     page.write_text(text, encoding="utf-8")
 
 

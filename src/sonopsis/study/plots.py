@@ -101,6 +101,27 @@ def lines(name: str, series: Mapping[str, Sequence[float | None]], x: Sequence[s
     return out[0]
 
 
+def effect(
+    name: str, places: Sequence[tuple[Any, Sequence[float]]], labels: tuple[str, str], *, log: bool = False
+) -> str:
+    """The values at each place of an axis, names or numbers, and a line through their means."""
+    numeric = all(isinstance(place, int | float) for place, _ in places)
+    with drawing(name, 7.2, 3.0) as (_, (axes,), out):
+        x = [place if numeric else number for number, (place, _) in enumerate(places)]
+        for place, (_, values) in zip(x, places, strict=True):
+            axes.plot([place] * len(values), values, "o", color=COLOURS[5], alpha=0.5, markersize=4.5)
+        means = [(place, float(np.mean(values))) for place, (_, values) in zip(x, places, strict=True) if values]
+        axes.plot([place for place, _ in means], [mean for _, mean in means], "-", color=COLOURS[0], linewidth=1.4)
+        if log:
+            axes.set_xscale("log")
+        elif not numeric:
+            axes.set_xticks(x, [str(place) for place, _ in places])
+            axes.margins(x=0.1)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+    return out[0]
+
+
 def heat_maps(name: str, maps: Mapping[str, Sequence[int]], bounds: Sequence[Sequence[float]]) -> str:
     """How often patches have which mean (across) and variation (up), as log(1 + share of the most frequent, in %)."""
     with drawing(name, 7.2, 3.2, columns=len(maps)) as (_, panels, out):

@@ -9,7 +9,8 @@ masked.py       the stage without labels: hidden patches; masks.py, crops.py: it
 batches.py      examples composed on the fly; augment.py, spectra.py and channel.py change them, loudness.py mixes them
 scene_features.py  scenes that a frozen encoder heard once, for all epochs
 losses.py       every loss; rates.py: keep rates; optimizer.py: what is trained how fast
-loop.py         the one loop; resume.py: its checkpoints; kept.py: the best validation's model
+loop.py         the one loop; parts.py: pieces of its batches; log.py, environment.py: what it says of itself
+resume.py       its checkpoints; kept.py: the best validation's model; stops.py: why it stops before its end
 run.py          `sonopsis train CONFIG`
 teacher.py      YAMNet, what a network trained on AudioSet hears in a clip
 own_labels.py   `sonopsis train --from MODEL FOLDER`: a tagger of a user's own labels; features.py, card.py

@@ -229,6 +229,7 @@ class TrainConfig:
     lora: LoRASettings | None = None  # null: the whole language model is trained
     steps: int = 1000
     batch_size: int = 32
+    micro_batch: int | None = None  # examples computed at once; their gradients make one step; null: `batch_size`
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     weight_decay: float = 0.05
@@ -242,6 +243,7 @@ class TrainConfig:
     seed: int = 0
     log_every: int = 50
     save_every: int = 500
+    checkpoints: int = 1  # so many of the last ones are kept
     validate_every: int = 500
     teacher: TeacherSettings | None = None  # of the tagging stage; null: none
     masked: MaskedSettings = field(default_factory=MaskedSettings)  # of the masked stage
@@ -249,8 +251,16 @@ class TrainConfig:
     pruning: PruningConfig = field(default_factory=PruningConfig)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "log_every", "save_every", "validate_every"):
-            if getattr(self, name) < 1:
+        for name in (
+            "steps",
+            "batch_size",
+            "micro_batch",
+            "log_every",
+            "save_every",
+            "checkpoints",
+            "validate_every",
+        ):
+            if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.data.captions == "manifest" and (self.stage != "captioning" or self.data.scenes is not None):
             raise ValueError(

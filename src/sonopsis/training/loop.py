@@ -1,20 +1,22 @@
 """The one training loop: AdamW, averaged weights, a log, checkpoints to resume from.
 
-Devices, precision and several processes are Accelerate's business (one CPU to many nodes).
+Devices, precision and several processes are Accelerate's business (one CPU to many nodes). Every process composes whole
+batches and computes its share of them, so that a run has the same examples however many processes train it.
 """
 
 import json
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -22,9 +24,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from sonopsis.training.batches import Batch
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.configfile import dump_config
+from sonopsis.training.environment import ENVIRONMENT, environment
 from sonopsis.training.kept import MODEL, RECORD, find_kept, keep_if_better
-from sonopsis.training.optimizer import make_optimizer, schedule
-from sonopsis.training.resume import check_same_run, find_checkpoint, write_checkpoint
+from sonopsis.training.log import Log
+from sonopsis.training.optimizer import adopt_rates, make_optimizer, schedule
+from sonopsis.training.parts import pieces
+from sonopsis.training.resume import SCRATCH, check_same_run, find_checkpoint, write_checkpoint
+from sonopsis.training.stops import diverged, naming_the_key
+
+LONGEST_WAIT = timedelta(hours=6)  # of one process for another, which may hear scenes or validate
 
 
 class Task(Protocol):
@@ -56,78 +64,139 @@ class Task(Protocol):
 
 
 def fit(task: Task, config: TrainConfig) -> Path:
-    """Train until `config.steps`, resuming from `output/checkpoint` if there is one; returns the exported folder.
+    """Train until `config.steps`, resuming from a checkpoint in `output` if there is one; returns the exported folder.
 
-    Ctrl-C and SIGTERM end the step and save a checkpoint before KeyboardInterrupt is raised.
+    Ctrl-C and SIGTERM end the step and save a checkpoint before KeyboardInterrupt is raised. Raises TrainingStopped
+    when the run diverges or memory runs out. Of several processes (`accelerate launch`) each has its share of a batch.
     """
     output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
+    accelerator = _accelerator(config)
+    main, processes = accelerator.is_main_process, accelerator.num_processes
     folder, first = find_checkpoint(output)
-    if folder is None:
-        (output / RECORD).unlink(missing_ok=True)
-    else:
+    if folder is not None:
         check_same_run(config, output / "config.yaml")
-    dump_config(config, output / "config.yaml")
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=config.precision)
+    accelerator.wait_for_everyone()  # all have seen the same folder
+    if main:
+        output.mkdir(parents=True, exist_ok=True)
+        if folder is None:
+            (output / RECORD).unlink(missing_ok=True)
+        dump_config(config, output / "config.yaml")
+        about = environment(task.module, accelerator.device, processes)
+        (output / ENVIRONMENT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     optimizer = make_optimizer(task.module, config)
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, config))
+    planned = [{key: group[key] for key in ("initial_lr", "weight_decay")} for group in optimizer.param_groups]
     module, optimizer, rates = accelerator.prepare(task.module, optimizer, rates)
     plain = accelerator.unwrap_model(module)
     averaged = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
     accelerator.register_for_checkpointing(averaged)
     if folder is not None:
         accelerator.load_state(str(folder))
+        adopt_rates(optimizer.optimizer, rates.scheduler, planned, schedule(first, config))
+
+    def together(folder: Path) -> None:
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(folder))
+        accelerator.wait_for_everyone()
 
     def save(done: int) -> None:
-        write_checkpoint(output, done, lambda folder: accelerator.save_state(str(folder)))
+        if main:
+            write_checkpoint(output, done, together, config.checkpoints)
+        else:  # the random state of every process is part of the checkpoint
+            together(output / SCRATCH)
 
     def export(folder: Path) -> None:
         averaged.eval()
         task.export(averaged.module, folder)
 
+    def validate(done: int) -> None:
+        averaged.eval()
+        figures = task.validate(averaged.module)
+        log.write({"step": done, **{f"val_{k}": round(v, 4) for k, v in figures.items()}})
+        if config.keep == "best" and task.criterion in figures:
+            keep_if_better(output, done, figures[task.criterion], export)
+
     began, waited = time.perf_counter(), 0.0
     totals: dict[str, float] = {}
     _train_mode(module, task)
-    batches = task.batches(first, config.steps)
-    with _interrupts() as interrupt:
+    with accelerator.main_process_first():  # the others find the files that it writes
+        batches = task.batches(first, config.steps)
+    with _interrupts() as interrupt, Log(output, first, config.steps) if main else nullcontext() as log:
         for step in range(first, config.steps):
+            done = step + 1
             asked = time.perf_counter()
-            batch = next(batches).to(accelerator.device)
+            batch = next(batches)
             waited += time.perf_counter() - asked
-            with accelerator.autocast(), _attention(accelerator.device):
-                loss, figures = task.loss(module, batch, step / config.steps)
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
-            optimizer.step()
+            parts = list(pieces(batch, config.micro_batch, accelerator.process_index, processes))
+            with naming_the_key(done, config):
+                for number, (piece, weight) in enumerate(parts):
+                    together_now = number == len(parts) - 1  # gradients of the processes are averaged once in a step
+                    with nullcontext() if together_now else accelerator.no_sync(module):
+                        with accelerator.autocast(), _attention(accelerator.device):
+                            loss, figures = task.loss(module, piece.to(accelerator.device), step / config.steps)
+                        accelerator.backward(loss * weight)
+                    for name, value in figures.items():
+                        totals[name] = totals.get(name, 0.0) + weight * value
+                norm = accelerator.clip_grad_norm_(module.parameters(), config.clip_norm)
+                if norm is not None and not torch.isfinite(norm):
+                    raise diverged(done, loss.item(), output)
+                optimizer.step()
             rates.step()
             optimizer.zero_grad(set_to_none=True)
             averaged.update_parameters(plain)
-            for name, value in figures.items():
-                totals[name] = totals.get(name, 0.0) + value
-            done = step + 1
             if done % config.log_every == 0:
+                means = _means(accelerator, totals, config.log_every)
                 spent = time.perf_counter() - began
-                means = {name: round(total / config.log_every, 4) for name, total in totals.items()}
-                _log(output, {"step": done, **means, "seconds": round(spent, 1), "waited": round(waited, 1)})
+                if main:
+                    log.write({"step": done, **means, "seconds": round(spent, 1), "waited": round(waited, 1)})
                 totals = {}
             if done % config.validate_every == 0 or done == config.steps:
-                averaged.eval()
-                figures = task.validate(averaged.module)
-                _log(output, {"step": done, **{f"val_{k}": round(v, 4) for k, v in figures.items()}})
-                if config.keep == "best" and task.criterion in figures:
-                    keep_if_better(output, done, figures[task.criterion], export)
+                if main:
+                    validate(done)
+                accelerator.wait_for_everyone()
                 _train_mode(module, task)
+            stop = _anywhere(accelerator, interrupt.is_set())
             if done % config.save_every == 0 or done == config.steps:
                 save(done)
-                if find_kept(output) is None:
+                if main and find_kept(output) is None:
                     export(output / MODEL)
-            elif interrupt.is_set():  # after the validation, which a resumed run does not repeat
+            elif stop:  # after the validation, which a resumed run does not repeat
                 save(done)
-            if interrupt.is_set() and done < config.steps:
+            if main:
+                log.advance()
+            if stop and done < config.steps:
                 raise KeyboardInterrupt
-    if first >= config.steps and find_kept(output) is None:  # a run that was stopped after its last step
+    if main and first >= config.steps and find_kept(output) is None:  # a run that was stopped after its last step
         export(output / MODEL)
+    accelerator.wait_for_everyone()
     return output / MODEL
+
+
+def _accelerator(config: TrainConfig) -> Accelerator:
+    """Accelerate, with what several processes need: each step is one of the schedule, and waiting may take long."""
+    return Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision=config.precision,
+        dataloader_config=DataLoaderConfiguration(split_batches=True),
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            InitProcessGroupKwargs(timeout=LONGEST_WAIT),
+        ],
+    )
+
+
+def _means(accelerator: Accelerator, totals: dict[str, float], steps: int) -> dict[str, float]:
+    """The figures of a step, averaged over steps and processes."""
+    sums = torch.tensor([*totals.values()], dtype=torch.float32, device=accelerator.device)
+    means = accelerator.reduce(sums / steps, reduction="mean").tolist()
+    return {name: round(mean, 4) for name, mean in zip(totals, means, strict=True)}
+
+
+def _anywhere(accelerator: Accelerator, interrupted: bool) -> bool:
+    """Whether any process was interrupted: all must stop after the same step."""
+    if accelerator.num_processes == 1:
+        return interrupted
+    return bool(accelerator.reduce(torch.tensor(float(interrupted), device=accelerator.device), reduction="sum") > 0)
 
 
 def _train_mode(module: nn.Module, task: Task) -> None:
@@ -160,11 +229,3 @@ def _interrupts() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _log(output: Path, record: dict[str, float]) -> None:
-    """One JSON line to the run's log and to stderr."""
-    line = json.dumps(record)
-    with (output / "log.jsonl").open("a", encoding="utf-8") as stream:
-        stream.write(line + "\n")
-    print(line, file=sys.stderr, flush=True)

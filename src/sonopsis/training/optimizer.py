@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -51,6 +52,20 @@ def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimi
         [{"params": found, "lr": rate, "weight_decay": decay} for (rate, decay), found in groups.items()],
         betas=(0.9, 0.98),
     )
+
+
+def adopt_rates(
+    optimizer: torch.optim.Optimizer,
+    rates: torch.optim.lr_scheduler.LambdaLR,
+    planned: Sequence[Mapping[str, float]],
+    share: float,
+) -> None:
+    """Give a resumed optimizer the rates and decays of its configuration (`planned`, for each group) in place of those
+    that its checkpoint remembers, so that a run that diverged can go on with a lower rate; `share` is that of the
+    schedule."""
+    for group, plan in zip(optimizer.param_groups, planned, strict=True):
+        group.update(plan, lr=plan["initial_lr"] * share)
+    rates.base_lrs = [plan["initial_lr"] for plan in planned]
 
 
 def rate_of(name: str, last_block: int, config: TrainConfig) -> float:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import PartialState
 from accelerate.utils import set_seed
 
 from sonopsis.data.clips import ClipBank
@@ -48,12 +50,17 @@ def train(config_path: str | Path, overrides: Sequence[str] = ()) -> Path:
 
 def run(config: TrainConfig) -> Path:
     """Train what a configuration describes; returns the model folder."""
+    state = PartialState(cpu=not torch.cuda.is_available())
+    if config.stage == "verbalising" and state.num_processes > 1:
+        raise ValueError("stage: verbalising trains in one process; start it without `accelerate launch`")
     start = open_start(config)
-    clips, validation = open_clips(config)
+    with state.main_process_first():  # the others find the clips that it has decoded
+        clips, validation = open_clips(config)
     set_seed(config.seed)  # before the task makes its weights
     task = Described if config.data.captions == "manifest" else TASKS[config.stage]
     folder = fit(task(config, start, clips, validation), config)
-    conclude(folder, config, start, clips, validation)
+    if state.is_main_process:
+        conclude(folder, config, start, clips, validation)
     return folder
 
 
