@@ -18,9 +18,8 @@ from sonopsis.training.configfile import load_config
 SamplerName = Literal["grid", "random", "tpe"]
 Direction = Literal["maximize", "minimize"]
 Point = dict[str, Any]  # of each axis: the name of a choice, or a number of a range
-KEYS = ("base", "output", "objective", "axes", "set", "sampler", "trials", "seeds", "direction", "name", "patience")
-KEYS = (*KEYS, "storage")
-NEEDED = KEYS[:4]
+NEEDED = ("base", "output", "objective", "axes")
+KEYS = (*NEEDED, "set", "sampler", "trials", "seeds", "direction", "name", "storage", "patience")
 IN_A_RANGE = {"low", "high", "step", "log"}
 
 

@@ -137,7 +137,7 @@ def write_table(sweep: Sweep, found: dict[str, Any], page: Path) -> None:
 
     page.parent.mkdir(parents=True, exist_ok=True)
     page.with_suffix(".csv").write_text(as_csv(found), encoding="utf-8")
-    pictures = {}
+    pictures: dict[str, str] = {}
     if found["states"]["finished"]:
         for name, places in effects(sweep, found["rows"]).items():
             log = not isinstance(axis := sweep.axes[name], Choices) and axis.log

@@ -15,16 +15,19 @@ LOG = "log.jsonl"
 class Log:
     """A run's log, open while it trains."""
 
-    def __init__(self, output: Path, first: int, steps: int) -> None:
-        """Steps before `first` are done. The bar is drawn where standard error is a terminal, below the lines."""
-        self.path = output / LOG
+    def __init__(self, output: Path, first: int, steps: int, *, silent: bool = False) -> None:
+        """Steps before `first` are done. Of several processes all but one are silent.
+
+        The bar is drawn where standard error is a terminal, below the lines.
+        """
+        self.path, self._silent = output / LOG, silent
         columns = (BarColumn(), MofNCompleteColumn(), "steps", TimeRemainingColumn())
         self._bar = Progress(
             *columns,
             console=Console(stderr=True),
             transient=True,
             redirect_stdout=False,
-            disable=not sys.stderr.isatty(),
+            disable=silent or not sys.stderr.isatty(),
         )
         self._task = self._bar.add_task("", total=steps, completed=first)
 
@@ -43,6 +46,8 @@ class Log:
 
     def write(self, record: dict[str, Any]) -> None:
         """One line."""
+        if self._silent:
+            return
         line = json.dumps(record)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")

@@ -121,7 +121,7 @@ def fit(task: Task, config: TrainConfig) -> Path:
     _train_mode(module, task)
     with accelerator.main_process_first():  # the others find the files that it writes
         batches = task.batches(first, config.steps)
-    with _interrupts() as interrupt, Log(output, first, config.steps) if main else nullcontext() as log:
+    with _interrupts() as interrupt, Log(output, first, config.steps, silent=not main) as log:
         for step in range(first, config.steps):
             done = step + 1
             asked = time.perf_counter()
@@ -147,8 +147,7 @@ def fit(task: Task, config: TrainConfig) -> Path:
             if done % config.log_every == 0:
                 means = _means(accelerator, totals, config.log_every)
                 spent = time.perf_counter() - began
-                if main:
-                    log.write({"step": done, **means, "seconds": round(spent, 1), "waited": round(waited, 1)})
+                log.write({"step": done, **means, "seconds": round(spent, 1), "waited": round(waited, 1)})
                 totals = {}
             if done % config.validate_every == 0 or done == config.steps:
                 if main:
@@ -162,8 +161,7 @@ def fit(task: Task, config: TrainConfig) -> Path:
                     export(output / MODEL)
             elif stop:  # after the validation, which a resumed run does not repeat
                 save(done)
-            if main:
-                log.advance()
+            log.advance()
             if stop and done < config.steps:
                 raise KeyboardInterrupt
     if main and first >= config.steps and find_kept(output) is None:  # a run that was stopped after its last step

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -30,7 +30,7 @@ def pieces(batch: Batch, size: int | None, process: int = 0, processes: int = 1)
 def rows(values: T, first: int, last: int) -> T:
     """The examples `first` ... `last - 1` of a dataclass of tensors (B, ...); empty tensors stay as they are."""
     assert is_dataclass(values) and not isinstance(values, type)
-    found = {}
+    found: dict[str, Any] = {}
     for name in (field.name for field in fields(values)):
         value = getattr(values, name)
         if isinstance(value, Tensor):
