@@ -42,7 +42,7 @@ FLOORS = (
     ("asking",),
     ("model",),
     ("sonopsis",),  # __init__.py: load, prune, restore
-    ("metrics",),
+    ("facts", "metrics"),
     ("training",),
     ("bench",),
     ("study",),
@@ -83,6 +83,7 @@ TORCH_FREE = (
     "engines.exported",
     "engines.runners",
     "graphs.names",
+    "facts",
     "serve",
     "cli",
 )

@@ -21,7 +21,7 @@ def join_windows(windows: Iterable[WindowResult]) -> Iterator[WindowResult]:
 
     An event comes when it has ended, and all that began before it. Silence is no event, and what is unclear is none.
     """
-    joiner = _Joiner()
+    joiner = Joiner()
     for window in windows:
         yield from joiner.take(window)
     yield from joiner.end()
@@ -29,7 +29,7 @@ def join_windows(windows: Iterable[WindowResult]) -> Iterator[WindowResult]:
 
 def join_parts(parts: Iterable[Part]) -> Iterator[Part]:
     """`join_windows` of each recording of a run."""
-    joiner, head = _Joiner(), None
+    joiner, head = Joiner(), None
     try:
         for part in parts:
             if part.window is not None:
@@ -39,13 +39,13 @@ def join_parts(parts: Iterable[Part]) -> Iterator[Part]:
             if part.result.error is None:
                 yield from (Part(head or part.result, event) for event in joiner.end())
             yield part
-            joiner, head = _Joiner(), None
+            joiner, head = Joiner(), None
     except KeyboardInterrupt:
         yield from _rest(joiner, head)
         raise
 
 
-def _rest(joiner: "_Joiner", head: FileResult | None) -> Iterator[Part]:
+def _rest(joiner: "Joiner", head: FileResult | None) -> Iterator[Part]:
     """The events that had not ended when the run was stopped."""
     if head is not None:
         yield from (Part(head, event) for event in joiner.end())
@@ -59,7 +59,7 @@ class _Event:
 
 
 @dataclass
-class _Joiner:
+class Joiner:
     """Takes windows in the order of time; one waits for the next, which says where its stretch ends."""
 
     waiting: WindowResult | None = None

@@ -10,11 +10,6 @@ from sonopsis.cli.console import fail
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sonopsis.model import Model
-
-KEEP_RATES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-PARTS = {"encoder": "tagger.encoder.", "head": "tagger.head.", "connector": "connector.", "lm": "lm."}
-
 
 def info(
     model: Annotated[
@@ -27,6 +22,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show a model's sizes, its cost at each keep rate, its labels and what it was trained on."""
+    from sonopsis.facts import describe_model
     from sonopsis.model import load
 
     try:
@@ -37,43 +33,6 @@ def info(
         typer.echo(json.dumps(facts, indent=1))
     else:
         _show(facts)
-
-
-def describe_model(model: "Model") -> dict[str, Any]:
-    """The facts `info` tells: `macs_g` are G multiply-accumulates of tagging one clip of the model's input length.
-
-    `reference` counts as arXiv 2504.01690 does, `executed` what is really computed. `classes` has each label's
-    id and parents in the AudioSet ontology.
-    """
-    from sonopsis.cost import encoder_macs
-
-    config, frames = model.engine.config, model.folder.mel.frames
-    macs = {}
-    for rate in KEEP_RATES:
-        count = encoder_macs(config, frames, rate, len(model.labels))
-        macs[str(rate)] = {"reference": round(count.reference, 6), "executed": round(count.executed, 6)}
-    sizes = {name: parameter.numel() for name, parameter in model.module.named_parameters()}
-    whole = sizes if model.engine.captions else {f"tagger.{name}": size for name, size in sizes.items()}
-    parts = {part: sum(n for name, n in whole.items() if name.startswith(start)) for part, start in PARTS.items()}
-    return {
-        "name": model.name,
-        "family": config.family,
-        "parameters": sum(sizes.values()),
-        "parts": {part: size for part, size in parts.items() if size},
-        "file_mb": round(model.folder.weights.stat().st_size / 1e6, 2),
-        "window": model.window,
-        "keep_rate": model.keep_rate,
-        "macs_g": macs,
-        "labels": list(model.labels),
-        "classes": [_class(label, label in model.folder.config.distilled_labels) for label in model.labels],
-        "training": model.folder.config.training,
-    }
-
-
-def _class(label: str, distilled: bool) -> dict[str, Any]:
-    from sonopsis.ontology import id_of, parents_of
-
-    return {"label": label, "id": id_of(label), "parents": list(parents_of(label)), "distilled": distilled}
 
 
 def _show(facts: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The application: routes around one model, and what lives as long as it does."""
 
+import logging
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,8 +11,10 @@ from fastapi import FastAPI
 import sonopsis
 from sonopsis.many import cores
 from sonopsis.model import Model
-from sonopsis.serve import describing, errors, health
+from sonopsis.serve import about, describing, errors, events, health, metrics
 from sonopsis.serve.desk import Desk
+from sonopsis.serve.metrics import Measured, Metrics
+from sonopsis.serve.notes import Notes
 from sonopsis.serve.service import Service
 from sonopsis.serve.settings import Settings
 
@@ -22,16 +25,24 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        desk = Desk(settings.places, settings.workers)
+        desk, notes = Desk(settings.places, settings.workers), Notes()
+        app.state.metrics.watch(desk)
+        logging.getLogger("sonopsis").addHandler(notes)
         threads = model.engine.use_threads(max(1, cores() // settings.workers))
         with tempfile.TemporaryDirectory(prefix="sonopsis-serve-") as folder:
-            app.state.service = Service(model, settings, desk, Path(folder))
+            app.state.service = Service(model, settings, desk, Path(folder), app.state.metrics, notes)
             yield
             desk.close()
+        logging.getLogger("sonopsis").removeHandler(notes)
         model.engine.use_threads(threads)
 
     app = FastAPI(title="sonopsis", version=sonopsis.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.metrics = Metrics()
+    app.add_middleware(Measured)
     errors.install(app)
     app.include_router(health.router)
+    app.include_router(metrics.router)
+    app.include_router(about.router)
     app.include_router(describing.router)
+    app.include_router(events.router)
     return app

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import IO, Protocol
@@ -19,6 +19,8 @@ from sonopsis.serve.settings import Settings
 FIELD = b"file"  # of a form
 UNNAMED = "upload"  # what results call a recording that came without a name
 LONGEST_NAME = 200  # characters
+SKIMMED = 1 << 21  # bytes of a refused body that are read
+SKIM_SECONDS = 2.0
 FRAME = 65_536  # bytes that a form may have besides the recording
 
 
@@ -28,6 +30,7 @@ class Upload:
 
     path: Path
     name: str
+    notes: list[str] = field(default_factory=list)  # what the listener must be told of it
 
     def named(self, text: str) -> str:
         """A message about the file, about the name instead."""
@@ -60,6 +63,18 @@ def safe_name(given: str) -> str:
     name = PurePosixPath(given.replace("\\", "/")).name
     name = "".join(letter if letter.isprintable() else "_" for letter in name).strip()
     return name[-LONGEST_NAME:] or UNNAMED
+
+
+async def skimmed(request: Request) -> None:
+    """Read a body that is refused, if it is small: a client that still sends may not see the answer."""
+    left = SKIMMED
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SKIM_SECONDS):
+            while left > 0:
+                message = await request.receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 async def _chunks(request: Request, patience: float) -> AsyncIterator[bytes]:

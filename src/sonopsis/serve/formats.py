@@ -8,6 +8,8 @@ from urllib.parse import quote
 from fastapi import Response
 
 from sonopsis.results import Part
+from sonopsis.serve.bodies import Upload
+from sonopsis.serve.notes import HEADER, encoded
 from sonopsis.writers import WRITERS, follow
 
 Format = Literal["json", "jsonl", "csv", "tsv", "srt", "vtt", "audacity", "raven"]
@@ -24,13 +26,16 @@ MEDIA_TYPES: dict[Format, str] = {
 }
 
 
-def written(parts: Iterable[Part], format: Format, name: str) -> Response:
-    """The parts of the recording `name` as the command line writes them in a format, under the name it would choose."""
+def written(parts: Iterable[Part], format: Format, upload: Upload) -> Response:
+    """The parts of an upload as the command line writes them in a format, under the name it would choose."""
     stream = io.StringIO()
     follow(parts, format, stream)
-    file = quote(_stem(name) + WRITERS[format].suffix, safe="")
+    file = quote(_stem(upload.name) + WRITERS[format].suffix, safe="")
     headers = {"Content-Disposition": f"inline; filename*=UTF-8''{file}"}
-    return Response(stream.getvalue(), headers=headers, media_type=MEDIA_TYPES[format])
+    answer = Response(stream.getvalue(), headers=headers, media_type=MEDIA_TYPES[format])
+    for note in upload.notes:
+        answer.headers.append(HEADER, encoded(note))
+    return answer
 
 
 def _stem(name: str) -> str:

@@ -1,5 +1,6 @@
 """The query parameters of the routes, each like the option of the command line that has its name."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,9 +45,17 @@ class CaptionQuery(TagQuery):
 
     def question(self) -> Question:
         """The same as the model reads it."""
-        return Question(
-            True, self.top_k, self.threshold, self.window, self.hop, beams=self.beams, keep_rate=self.keep_rate
-        )
+        return replace(super().question(), captions=True, beams=self.beams)
+
+
+class EventQuery(TagQuery):
+    """What is asked about each window of a stream of events."""
+
+    captions: bool = Field(False, description="Whether each window gets a sentence too.")
+
+    def question(self) -> Question:
+        """The same as the model reads it."""
+        return replace(super().question(), captions=self.captions)
 
 
 class FormatQuery(BaseModel):

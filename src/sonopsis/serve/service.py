@@ -3,7 +3,7 @@
 import asyncio
 import hmac
 from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -13,10 +13,12 @@ from fastapi import Depends, Request
 from sonopsis.model import Model
 from sonopsis.model import Request as Question
 from sonopsis.results import Part
-from sonopsis.serve.bodies import Upload, received
+from sonopsis.serve.bodies import Upload, received, skimmed
 from sonopsis.serve.desk import Desk
 from sonopsis.serve.errors import ServiceError
 from sonopsis.serve.limits import check, errors_of, too_long
+from sonopsis.serve.metrics import Metrics
+from sonopsis.serve.notes import Notes
 from sonopsis.serve.settings import Settings
 
 Result = TypeVar("Result")
@@ -24,20 +26,28 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Service:
-    """The one model, its desk, and the folder of temporary files."""
+    """The one model, its desk, the folder of temporary files, and what is known about requests."""
 
     model: Model
     settings: Settings
     desk: Desk
     folder: Path
+    metrics: Metrics
+    notes: Notes
 
     @asynccontextmanager
     async def upload(self, request: Request) -> AsyncIterator[Upload]:
         """The recording of a request that has the key and a place, until it is answered; raises ServiceError."""
-        self.authorise(request)
-        with self.desk.place():
-            async with received(request, self.folder, self.settings) as upload:
-                yield upload
+        async with AsyncExitStack() as stack:
+            try:
+                self.authorise(request)
+                stack.enter_context(self.desk.place())
+                upload = await stack.enter_async_context(received(request, self.folder, self.settings))
+            except ServiceError:
+                await skimmed(request)
+                raise
+            stack.enter_context(self.notes.of(upload))
+            yield upload
 
     def authorise(self, request: Request) -> None:
         """Raise ServiceError for a request without the key, where there is one."""
@@ -54,6 +64,10 @@ class Service:
         """The windows of an upload as they are described, and its end; raises ServiceError."""
         with errors_of(upload):
             async for part in self.desk.steps(self._parts(upload, question, declared)):
+                if part.window is None:
+                    self.metrics.audio.inc(part.result.duration)
+                else:
+                    self.metrics.windows.inc()
                 yield part._replace(result=replace(part.result, path=upload.name))
 
     async def compute(self, upload: Upload, function: Callable[[], Result]) -> Result:

@@ -1,0 +1,81 @@
+"""POST /v1/events: what is heard in a long recording as server-sent events, while it is computed."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from sonopsis.events import Joiner
+from sonopsis.results import Part, WindowResult
+from sonopsis.serve.errors import ServiceError
+from sonopsis.serve.openapi import ERRORS, RECORDING, STREAM
+from sonopsis.serve.queries import EventQuery
+from sonopsis.serve.service import Service, Serving
+
+router = APIRouter(prefix="/v1")
+
+
+@router.post("/events", openapi_extra=RECORDING, response_class=StreamingResponse, responses={**STREAM, **ERRORS})
+async def events(request: Request, query: Annotated[EventQuery, Query()], service: Serving) -> StreamingResponse:
+    """Hear a recording while it is computed: a `window` as soon as it is described, an `event` when a sound has ended.
+
+    The last one is `end`, or `error` if the rest of the recording cannot be described.
+    """
+    async with AsyncExitStack() as stack:
+        upload = await stack.enter_async_context(service.upload(request))
+        parts = service.parts(upload, query.question(), declared=True)
+        first = await _next(service, parts)  # what is wrong from the start is a status, not an event
+        return _Held(_stream(service, first, parts, upload.notes), stack.pop_all())
+    raise AssertionError("an exit stack hides no error")
+
+
+class _Held(StreamingResponse):
+    """A stream with what it needs, which is let go at its end, also when it never began."""
+
+    def __init__(self, content: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
+        super().__init__(content, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        self._content, self._stack = content, stack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._stack.aclose()
+
+
+async def _stream(service: Service, first: Part, parts: AsyncIterator[Part], notes: list[str]) -> AsyncIterator[bytes]:
+    joiner, part, windows, said = Joiner(), first, 0, 0
+    try:
+        while True:
+            for note in notes[said:]:
+                yield _event("warning", {"message": note})
+            said = len(notes)
+            if part.window is None:
+                break
+            windows += 1
+            yield _event("window", part.window.to_dict())
+            for found in joiner.take(part.window):
+                yield _event("event", _sound(found))
+            part = await _next(service, parts)
+        for found in joiner.end():
+            yield _event("event", _sound(found))
+        yield _event("end", part.result.head() | {"windows": windows})
+    except ServiceError as error:
+        yield _event("error", error.to_dict())
+
+
+async def _next(service: Service, parts: AsyncIterator[Part]) -> Part:
+    async with service.in_time():
+        return await anext(parts)
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data, allow_nan=False)}\n\n".encode()
+
+
+def _sound(found: WindowResult) -> dict[str, Any]:
+    return {"start": found.start, "end": found.end} | found.to_dict()["labels"][0]
