@@ -133,7 +133,7 @@ def fit(tagger: Tagger, first: Head, own: Sequence[int], train: Examples, clips:
     return best
 
 
-def regression(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def regression(inputs: Tensor, targets: Tensor, decay: float = DECAY) -> tuple[Tensor, Tensor]:
     """Weights (labels, W) and biases (labels,) of a logistic regression of targets (C, labels) on inputs (C, W)."""
     count = targets.sum(dim=0).clamp(min=1)
     balance = (targets / count).sum(dim=1, keepdim=True)  # each label weighs the same
@@ -147,7 +147,7 @@ def regression(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     def loss() -> Tensor:
         optimizer.zero_grad()
         each = functional.binary_cross_entropy_with_logits(inputs @ weight.T + bias, targets, reduction="none")
-        value = (balance * each).sum(dim=1).mean() + DECAY * weight.square().sum()
+        value = (balance * each).sum(dim=1).mean() + decay * weight.square().sum()
         value.backward()
         return value
 

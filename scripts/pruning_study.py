@@ -1,0 +1,128 @@
+"""Make one table of docs/results-pruning.md anew: what a model says of every test clip, unpruned and pruned each way.
+
+    python scripts/pruning_study.py default general WORK     # -> results/pruning/tradeoff-default-general.json
+    python scripts/pruning_study.py whisper words WORK       # -> results/pruning/tradeoff-whisper-words.json
+    python scripts/pruning_study.py baseline general         # -> results/pruning/baseline-general.json
+
+Models are "whisper" (tiny.en, frozen, with a linear head) and "default", tasks "general" and "words"
+(scripts/pruning_tasks.py). WORK is a folder for heads and unfinished predictions; the same command carries on there.
+"""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pruning_tasks import Task, fit_heads, folds, log_mel
+
+import sonopsis
+from sonopsis.data.fetch import default_root
+from sonopsis.encoder.tagger import Tagger
+from sonopsis.model import Model
+from sonopsis.ontology import current
+from sonopsis.study.clips import Clip, Clips
+from sonopsis.study.passes import Passes, each_clip, sample_windows
+from sonopsis.study.predictions import Lines
+from sonopsis.study.variants import RATES, Variant, plan
+
+RESULTS = Path(__file__).parent.parent / "results" / "pruning"
+SAMPLE = 12  # windows on which rates of equal cost are found
+OTHERS = [(arm, rate) for arm in ("merge", "random") for rate in (0.7, 0.5)]  # beside TopK, which has every rate
+
+
+@dataclass(frozen=True)
+class Folded(Clips):
+    """The test clips of all folds, each heard with the head that never heard its source."""
+
+    heads: dict[str, Any]  # path -> head
+
+    def mels(self, model: Model, clip: Clip) -> list[NDArray[np.float32]]:
+        """The windows of a clip; from now on the model has the head of the clip's fold."""
+        tagger = model.module if isinstance(model.module, Tagger) else model.module.tagger
+        tagger.head = self.heads[clip.row.path]
+        return super().mels(model, clip)
+
+
+def open_task(encoder: str, task: Task, work: Path) -> tuple[Model, Folded]:
+    """A model with heads for a task, fitted where there are none yet, and the test clips."""
+    models = [sonopsis.load(str(folder), engine="torch") for folder in fit_heads(encoder, task, work)]
+    place = {current(label): number for number, label in enumerate(models[0].labels)}
+    clips, heads = [], {}
+    for model, rows in zip(models, folds(task), strict=True):
+        for row in rows:
+            known = tuple(sorted(place[current(name)] for name in row.labels if current(name) in place))
+            if row.split == "test" and known:
+                clips.append(Clip(row, known))
+                heads[row.path] = (model.module if isinstance(model.module, Tagger) else model.module.tagger).head
+    clips.sort(key=lambda clip: hashlib.sha256(clip.name.encode()).digest())  # so that what is done is a fair draw
+    return models[0], Folded(clips, [default_root()], "test", 0, [], heads)
+
+
+def tradeoff(encoder: str, task: Task, work: Path) -> dict[str, Any]:
+    """The best label of every clip and the mean MACs under every variant."""
+    model, clips = open_task(encoder, task, work)
+    passes = Passes(model)
+
+    def settings() -> dict[str, Any]:
+        windows = sample_windows(model, clips, SAMPLE)
+
+        def survivors(variant: Variant) -> list[list[int]]:
+            return [passes.run(mel, variant.pruning(passes.config.depth, 0))[1] for mel in windows]
+
+        variants, notes = plan(passes.costs, [mel.shape[1] for mel in windows], survivors, RATES)
+        used = [v for v in variants if v.arm in ("unpruned", "topk") or (v.arm, v.keep_rate) in OTHERS]
+        return {"variants": [variant.to_dict() for variant in used], "notes": notes}
+
+    known = {"labels": list(model.labels), "of": len(clips.clips)}
+    identity = {"study": "tradeoff", "weights": passes.fingerprint(), "clips": clips.digest}
+    lines = Lines(work / f"tradeoff-{encoder}-{task}.jsonl", identity, lambda: settings() | known)
+    variants = [Variant(**fields) for fields in lines.header["variants"]]
+    each_clip(model, clips, lines, lambda clip, mels: passes.clip(clip, mels, variants, clips.present), _tell)
+    return collect(lines.path)
+
+
+def collect(path: Path) -> dict[str, Any]:
+    """The best label of every clip that is done and the mean MACs under every variant."""
+    header, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    heard = [line for line in lines if "error" not in line]
+    said = {}
+    for fields in header["variants"]:
+        name = Variant(**fields).name
+        macs = np.mean([line["variants"][name]["macs"] for line in heard], axis=0).round(6).tolist()
+        said[name] = {"macs": macs, "top": [line["variants"][name]["top"] for line in heard]}
+    return {
+        "labels": header["labels"],
+        "of": header["of"],
+        "clips": [[line["clip"].rsplit(" ", 1)[0], line["source"], line["labels"]] for line in heard],
+        "variants": [fields | said[Variant(**fields).name] for fields in header["variants"]],
+    }
+
+
+def _tell(done: int, total: int) -> None:
+    if done % 50 == 0 or done == total:
+        print(f"{done} of {total} clips", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str]) -> None:
+    """Make one file of results."""
+    if len(arguments) < 2 or arguments[1] not in get_args(Task):
+        sys.exit(__doc__)
+    task: Task = arguments[1]  # type: ignore[assignment]  # checked above
+    found: Any
+    if arguments[0] == "baseline":
+        name, found = f"baseline-{task}", log_mel(task)
+    else:
+        work = Path(arguments[2])
+        work.mkdir(parents=True, exist_ok=True)
+        name, found = f"tradeoff-{arguments[0]}-{task}", tradeoff(arguments[0], task, work)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
