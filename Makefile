@@ -25,7 +25,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[dev,train,hf,data,hub,export,openvino,fast,media,serve,report,sweep]"
+	$(INSTALL) -e ".[dev,train,hf,data,hub,export,openvino,fast,media,parquet,serve,report,sweep]"
 	touch $(VENV)/.core $@
 
 demo: $(VENV)/.core

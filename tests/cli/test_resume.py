@@ -26,15 +26,17 @@ from sonopsis.cli.inputs import UNFINISHED
 from sonopsis.cli.journal import JOURNAL, Finished, Journal, OtherRun
 from sonopsis.cli.outputs import Combined, Document, Folder, Output
 from sonopsis.results import FileResult, Part, WindowResult
+from sonopsis.writers import WRITERS
 
 Run = Callable[..., Result]
-FORMATS = ["csv", "json", "srt", "raven", "text"]
-SETTINGS = {"hop": None, "formats": FORMATS}
+COMBINED = [name for name in WRITERS if name != "npz"]
+FORMATS = {Folder: ["csv", "json", "srt", "parquet", "npz"], Combined: COMBINED}
+SETTINGS = {"hop": None}
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    """The bytes of all files of a folder but the journal."""
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name != JOURNAL)
+def files(folder: Path, everything: bool = False) -> dict[str, bytes]:
+    """The bytes of all files of a folder, but not of the journal unless `everything` is wanted."""
+    found = (path for path in folder.rglob("*") if path.is_file() and (everything or path.name != JOURNAL))
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
@@ -49,18 +51,19 @@ class Recordings:
     def parts(self, path: str) -> Iterator[Part]:
         number = self.paths.index(path)
         head = FileResult(path, 2.0 + number / 3, "m")
-        yield Part(head, WindowResult(0.0, 1.0, [("Dog", 0.1 * number)], f"sound {number}", -1.0))
+        vector = np.full(3, number, np.float32)
+        yield Part(head, WindowResult(0.0, 1.0, [("Dog", 0.1 * number)], f"sound {number}", -1.0, vector))
         if number == 2:
             yield Part(FileResult(path, 0.0, "m", error=f"{path}: is damaged"), None)
             return
-        yield Part(head, WindowResult(1.0, head.duration, [("Rain", 0.5)], None))
+        yield Part(head, WindowResult(1.0, head.duration, [("Rain", 0.5)], embedding=vector))
         yield Part(head, None)
 
     def open(self, folder: Path, kind: type[Output], resume: bool) -> Output:
         opened = Journal(folder, SETTINGS, resume=resume)
         if kind is Folder:
-            return Folder(folder, FORMATS, opened, {path: PurePath(Path(path).stem) for path in self.paths})
-        return Combined(folder, FORMATS, opened)
+            return Folder(folder, FORMATS[kind], opened, {path: PurePath(Path(path).stem) for path in self.paths})
+        return Combined(folder, FORMATS[kind], opened, clock=True)
 
     def run(self, folder: Path, kind: type[Output], moment: Callable[[], object], resume: bool = False) -> list[str]:
         """A run to its end; `moment` is called before every part. Returns the recordings that were described."""
@@ -86,23 +89,30 @@ def test_a_run_goes_on_from_every_moment(kind: type[Output], tmp_path: Path, mon
     recordings = Recordings(tmp_path / "sounds")
     moments: list[Path] = []
 
+    seen: list[dict[str, bytes]] = []
+
     def moment() -> None:
-        moments.append(tmp_path / f"moment{len(moments)}")
-        shutil.copytree(tmp_path / "whole", moments[-1])
+        there = files(tmp_path / "whole", everything=True)
+        if not seen or there != seen[-1]:
+            seen.append(there)
+            moments.append(tmp_path / f"moment{len(moments)}")
+            shutil.copytree(tmp_path / "whole", moments[-1])
 
     def watched(patch: pytest.MonkeyPatch, kind: type[Any], name: str) -> None:
         plain = getattr(kind, name)
 
-        def work(self: Any, *arguments: Any) -> None:
+        def work(self: Any, *arguments: Any) -> Any:
             moment()
-            plain(self, *arguments)
+            found = plain(self, *arguments)
             moment()
+            return found
 
         patch.setattr(kind, name, work)
 
     with monkeypatch.context() as patch:
         watched(patch, Journal, "add")
         watched(patch, Document, "finish")
+        watched(patch, Path, "replace")
         assert recordings.run(tmp_path / "whole", kind, moment) == recordings.paths
     expected = files(tmp_path / "whole")
     assert not [name for name in expected if name.endswith(UNFINISHED)]
@@ -126,10 +136,11 @@ def test_a_finished_run_has_nothing_left_but_what_failed_or_changed(kind: type[O
     later = recordings.paths[2:4] if kind is Folder else recordings.paths[3:]
     assert recordings.run(tmp_path / "out", kind, lambda: None, resume=True) == later
     assert files(tmp_path / "out") == expected
-    changed = next(path for name in ("b.csv", "results.csv") if (path := tmp_path / "out" / name).exists())
-    changed.write_bytes(b"")
-    assert recordings.paths[1] in recordings.run(tmp_path / "out", kind, lambda: None, resume=True)
-    assert files(tmp_path / "out") == expected
+    for format in ("csv", "parquet"):
+        changed = tmp_path / "out" / f"{'b' if kind is Folder else 'results'}.{format}"
+        changed.write_bytes(b"")
+        assert recordings.paths[1] in recordings.run(tmp_path / "out", kind, lambda: None, resume=True)
+        assert files(tmp_path / "out") == expected
 
 
 def test_new_recordings_are_added_to_a_combined_file(tmp_path: Path) -> None:
@@ -245,7 +256,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(
 ) -> None:
     """`kill -9` when the output folder has grown by a random number of bytes, until a run reaches its end."""
     command = [sys.executable, "-m", "sonopsis", "tag", folder, "--model", tiny_model, "--workers", "2", "-q"]
-    command += [option for name in ("csv", "jsonl", "raven") for option in ("-f", name)]
+    command += [option for name in (COMBINED if combined else WRITERS) for option in ("-f", name)]
     command += ["--resume", *(["--combined"] if combined else [])]
     subprocess.run([*command, "-o", tmp_path / "whole"], capture_output=True)
     draws, kills = random.Random(7), 0

@@ -99,7 +99,7 @@ Formats = Annotated[
         "--format",
         "-f",
         show_default="text",
-        help="text, json, jsonl, csv, tsv, srt, vtt, audacity, raven or npz (embeddings). "
+        help="text, json, jsonl, csv, tsv, srt, vtt, audacity, raven, parquet or npz (embeddings). "
         "With --output it may be given several times.",
     ),
 ]

@@ -11,7 +11,7 @@ from sonopsis.results import FileResult, Part, WindowResult
 from sonopsis.writers import WRITERS, Writer
 
 # In a folder, a recording that failed leaves only these behind: an empty table would look like silence.
-SAY_ERRORS = {"json", "jsonl"}
+SAY_ERRORS = {"json", "jsonl", "parquet"}
 COMBINED = "results"  # the name of a file for all recordings, without its suffix
 
 
@@ -31,11 +31,13 @@ class Document:
 
         With the `state` of a writer, the first `length` bytes of the file that is there are kept, and it goes on.
         """
+        self._kind, self._clock = writer, clock
+        writer = writer.draft or writer
         self.path = Path(f"{place}{writer.suffix}")
         self.unfinished = Path(f"{self.path}{UNFINISHED}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if state is not None and not self.unfinished.exists():
-            self.path.replace(self.unfinished)
+            self._kind.reopen(self.path, self.unfinished, clock=clock)
         mode = "w" if state is None else "r+"
         self._stream: Any = (
             self.unfinished.open(f"{mode}b")
@@ -65,7 +67,7 @@ class Document:
     def finish(self) -> None:
         """Give the whole file its name."""
         self.close()
-        self.unfinished.replace(self.path)
+        self._kind.complete(self.unfinished, self.path, clock=self._clock)
 
     def drop(self) -> None:
         """Remove what was written."""
@@ -193,6 +195,8 @@ class Combined(Output):
 
     def kept(self, paths: Sequence[str]) -> list[Finished]:
         """The recordings at the beginning of the run that have not changed, also those that failed."""
+        for name in self.formats if self.journal.finished else ():
+            self._reopen(WRITERS[name])
         kept = 0
         for entry, path in zip(self.journal.finished, paths, strict=False):
             if entry.path != path or not self.same(entry) or not self._there(entry):
@@ -217,6 +221,13 @@ class Combined(Output):
     def complete(self) -> None:
         while self.open:
             self.open.pop().finish()
+
+    def _reopen(self, writer: type[Writer]) -> None:
+        """Make a draft of a whole file, so that its length says how much of the run it has."""
+        whole = self.folder / f"{COMBINED}{writer.suffix}"
+        draft = Path(f"{whole}{UNFINISHED}")
+        if writer.draft is not None and whole.is_file() and not draft.exists():
+            writer.reopen(whole, draft, clock=self.clock)
 
     def _there(self, entry: Finished) -> bool:
         for name, length in entry.files.items():

@@ -36,6 +36,7 @@ class Destination:
     clock: bool = False  # with date and time
 
     def __post_init__(self) -> None:
+        from sonopsis.installed import installed
         from sonopsis.writers import WRITERS
 
         for name in self.formats:
@@ -43,9 +44,13 @@ class Destination:
                 raise typer.BadParameter(
                     f"{name!r} is unknown; choose from {', '.join(WRITERS)}", param_hint="--format"
                 )
-        arrays = any(WRITERS[name].binary for name in self.formats)
-        if arrays and self.output is None:
-            raise typer.BadParameter("arrays need a folder to go to: add --output DIR", param_hint="--format")
+        for name in self.formats:
+            needs = WRITERS[name].needs
+            if needs is not None and not installed(needs):
+                raise typer.BadParameter(f"{name} needs {needs}: pip install 'sonopsis[{name}]'", param_hint="--format")
+            if WRITERS[name].binary and self.output is None:
+                raise typer.BadParameter(f"{name} needs a folder to go to: add --output DIR", param_hint="--format")
+        arrays = any(WRITERS[name].embeddings for name in self.formats)
         if arrays and self.combined:
             raise typer.BadParameter("arrays are of one recording each: leave out --combined", param_hint="--format")
         if arrays and self.events:

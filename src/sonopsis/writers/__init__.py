@@ -6,6 +6,7 @@ from typing import Any
 from sonopsis.results import FileResult, Part
 from sonopsis.writers.arrays import NpzWriter
 from sonopsis.writers.base import Writer
+from sonopsis.writers.parquet import ParquetWriter
 from sonopsis.writers.structured import JsonlWriter, JsonWriter
 from sonopsis.writers.subtitles import SrtWriter, VttWriter
 from sonopsis.writers.tables import CsvWriter, TsvWriter
@@ -24,6 +25,7 @@ WRITERS: dict[str, type[Writer]] = {
     "vtt": VttWriter,
     "audacity": AudacityWriter,
     "raven": RavenWriter,
+    "parquet": ParquetWriter,
     "npz": NpzWriter,
 }
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -28,6 +29,8 @@ class Writer:
     binary: ClassVar[bool] = False  # whether the stream takes bytes; such a format needs a file of its own
     embeddings: ClassVar[bool] = False  # whether results must hold embeddings
     memory: ClassVar[tuple[str, ...]] = ()  # the attributes that one file leaves to the next
+    needs: ClassVar[str | None] = None  # the optional package without which there is no such format
+    draft: ClassVar["type[Writer] | None"] = None  # what writes a file until it is whole, where it is another format
 
     def __init__(self, stream: Any, *, clock: bool = False) -> None:
         """`clock` adds columns with the date and time of each row, in tables and in Raven's."""
@@ -69,6 +72,16 @@ class Writer:
         """Go on where the writer with this state stopped, in a stream with all that it wrote."""
         for name in self.memory:
             setattr(self, name, state[name])
+
+    @classmethod
+    def complete(cls, draft: Path, whole: Path, *, clock: bool) -> None:
+        """Make the whole file of what was written under a temporary name."""
+        draft.replace(whole)
+
+    @classmethod
+    def reopen(cls, whole: Path, draft: Path, *, clock: bool) -> None:
+        """Make of a whole file again what it was before, to go on with it."""
+        whole.replace(draft)
 
     def header(self) -> str:
         """What precedes the first file."""
