@@ -86,7 +86,7 @@ def test_import_writes_a_manifest_and_counts_what_is_missing(
     result = sonopsis("data", "import", "esc50", tmp_path, "--fold", "2", "--validation", "0")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'manifest.jsonl'}\n")
     (line,) = result.stderr.splitlines()
-    assert line.startswith("9 of 10 clips, 2 labels: ") and line.endswith("1 are missing and 0 cannot be read")
+    assert line.startswith("9 of 10 clips, 2 labels: ") and line.endswith("1 are missing and 0 cannot be used")
     assert len((tmp_path / "manifest.jsonl").read_text().splitlines()) == 9
 
 
@@ -113,4 +113,4 @@ def test_import_says_how_many_captions_there_are_and_what_is_missing(sonopsis: R
     result = sonopsis("data", "import", "captions", tmp_path)
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'manifest.jsonl'}\n")
     (line,) = result.stderr.splitlines()
-    assert line == "1 of 2 clips, 2 captions: 0 train, 0 validation, 1 test; 1 are missing and 0 cannot be read"
+    assert line == "1 of 2 clips, 2 captions: 0 train, 0 validation, 1 test; 1 are missing and 0 cannot be used"

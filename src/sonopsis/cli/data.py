@@ -27,6 +27,7 @@ PROFILES = ("tiny", "small", "full", "test")  # as in sonopsis.data.catalogue, w
 LAYOUTS = (  # as in sonopsis.data.published.layouts, for the same reason
     "audioset-20k", "audioset-2m", "esc50", "speech-commands", "voxceleb1", "fsd50k", "vggsound", "ast", "eat",
     "audiocaps", "clotho", "slam", "captions", "openaqa", "reasonaqa",
+    "audacity", "raven",
 )  # fmt: skip
 
 
@@ -171,7 +172,7 @@ def import_dataset(
     report(
         f"{len(found.rows)} of {len(items)} clips, {', '.join(filter(None, said))}: {groups['train']} train, "
         f"{groups['validation']} validation{drawn}, {groups['test']} test; "
-        f"{found.missing} are missing and {found.unreadable} cannot be read"
+        f"{found.missing} are missing and {found.unreadable} cannot be used"
     )
     typer.echo(output)
 

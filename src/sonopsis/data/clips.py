@@ -50,7 +50,7 @@ class ClipBank:
 
         They are decoded into it first if they are not there.
         """
-        key = hashlib.sha256(json.dumps([(row.path, row.sha256, row.start) for row in rows]).encode())
+        key = hashlib.sha256(json.dumps([(row.path, row.sha256, row.start, row.end) for row in rows]).encode())
         folder = root / "cache" if cache is None else cache
         folder.mkdir(parents=True, exist_ok=True)
         index_file, data_file = (folder / f"clips-{key.hexdigest()[:16]}.{end}" for end in ("json", "int16"))
@@ -61,7 +61,7 @@ class ClipBank:
         self._data = np.memmap(data_file, dtype=np.int16, mode="r")
         active = index["active"]
         self.rows = [
-            Clip.of(row, ((start, end) for start, end in active[row.path])) for row in rows if row.path in active
+            Clip.of(row, ((start, end) for start, end in active[_part(row)])) for row in rows if _part(row) in active
         ]
 
     def read(self, path: str) -> Samples:
@@ -73,15 +73,18 @@ class ClipBank:
 def _decode(rows: Sequence[Row], root: Path, index_file: Path, data_file: Path) -> None:
     """Write all samples one after the other, and where each clip's are: path -> [first sample, samples]."""
     places: dict[str, list[int]] = {}
+    reaches: dict[str, float] = {}  # path -> seconds of it; several rows may be parts of one recording
+    for row in rows:
+        reaches[row.path] = max(reaches.get(row.path, 0.0), row.start + CLIP_REACH)
     position = 0
     with data_file.open("wb") as stream:
-        for row in rows:
+        for path, reach in reaches.items():
             try:
-                samples = load_audio(root / row.path)[: round((row.start + CLIP_REACH) * SAMPLE_RATE)]
+                samples = load_audio(root / path)[: round(reach * SAMPLE_RATE)]
             except AudioError:
                 continue
             np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16).tofile(stream)
-            places[row.path] = [position, len(samples)]
+            places[path] = [position, len(samples)]
             position += len(samples)
     data = np.memmap(data_file, dtype=np.int16, mode="r")
 
@@ -90,5 +93,10 @@ def _decode(rows: Sequence[Row], root: Path, index_file: Path, data_file: Path) 
         return data[start : start + length].astype(np.float32) / 32767.0
 
     decoded = [row for row in rows if row.path in places]
-    active = {clip.path: clip.active for clip in with_activity(decoded, read)}
+    active = {_part(clip): clip.active for clip in with_activity(decoded, read)}
     index_file.write_text(json.dumps({"places": places, "active": active}), encoding="utf-8")
+
+
+def _part(row: Row) -> str:
+    """Tells the parts of a recording apart."""
+    return f"{row.start:g} {row.end:g} {row.path}"

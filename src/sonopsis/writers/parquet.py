@@ -1,8 +1,8 @@
 """Parquet for data frames and databases: the rows of the tables with their types, and a row for each failure.
 
 A Parquet file is of no use before its end is written, and nothing can be added after it. So a file that grows, and may
-be cut off and gone on with, holds its rows as lines of JSON (`RowsWriter`) until it is whole. Then `ParquetWriter` makes
-Parquet of them, a group of rows at a time.
+be cut off and gone on with, holds its rows as lines of JSON (`RowsWriter`) until it is whole. Then they become
+Parquet (`ParquetWriter`), a group at a time.
 """
 
 import json

@@ -10,5 +10,6 @@ speech.py          Speech Commands v2 and VoxCeleb1
 captions.py        AudioCaps, Clotho, SLAM-LLM's JSON Lines, plain tables
 questions.py       OpenAQA and ReasonAQA
 datafiles.py       the JSON files of AST and the TSV files of EAT
+label_tracks.py    recordings labelled in Audacity and in Raven
 layouts.py         the layouts by name, and rows of a manifest from their entries
 """

@@ -18,6 +18,7 @@ class Item:
     source: str
     captions: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
+    span: tuple[float, float] | None = None  # the part of the clip in seconds; None: all of it
 
 
 def join(items: Iterable[Item]) -> Iterator[Item]:

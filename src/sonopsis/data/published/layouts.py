@@ -11,12 +11,13 @@ from pathlib import Path
 import soundfile
 
 from sonopsis.data.catalogue import DataError
-from sonopsis.data.manifest import Row
+from sonopsis.data.manifest import SHORTEST, Row
 from sonopsis.data.published.captions import read_audiocaps, read_captions, read_clotho, read_slam
 from sonopsis.data.published.clip_folder import ClipFolder
 from sonopsis.data.published.datafiles import read_ast, read_eat
 from sonopsis.data.published.freesound import read_esc50, read_fsd50k
 from sonopsis.data.published.item import Item
+from sonopsis.data.published.label_tracks import read_audacity, read_raven
 from sonopsis.data.published.questions import read_openaqa, read_reasonaqa
 from sonopsis.data.published.speech import read_speech_commands, read_voxceleb1
 from sonopsis.data.published.youtube import ALL, BALANCED, read_audioset, read_vggsound
@@ -35,6 +36,8 @@ READERS: dict[str, Callable[[ClipFolder], Iterator[Item]]] = {
     "captions": read_captions,
     "openaqa": read_openaqa,
     "reasonaqa": read_reasonaqa,
+    "audacity": read_audacity,
+    "raven": read_raven,
 }
 LAYOUTS = (*READERS, "esc50", "ast")
 
@@ -119,15 +122,18 @@ def _row(item: Item, file: Path, layout: str, folder: Path) -> Row | None:
         info = soundfile.info(file)
     except (soundfile.LibsndfileError, RuntimeError):
         return None
-    if not info.frames:
+    duration = round(info.frames / info.samplerate, 6)
+    start, end = item.span or (0.0, duration)
+    end = min(end, duration)
+    if end - start < (SHORTEST if item.span else 1 / info.samplerate):
         return None
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     inside = file.is_relative_to(folder)
     return Row(
         path=file.relative_to(folder).as_posix() if inside else Path(os.path.abspath(file)).as_posix(),
-        start=0.0,
-        end=round(info.frames / info.samplerate, 6),
+        start=start,
+        end=end,
         labels=item.labels,
         captions=item.captions,
         source=layout,
