@@ -69,7 +69,7 @@ def test_labels_of_audacity_become_parts_of_recordings(tmp_path: Path) -> None:
     record(tmp_path / "b" / "rain.flac")
     (tmp_path / "a" / "street.txt").write_text(
         "0.0\t4.0\tdog\n\\\t100.0\t2000.0\n1.0\t5.0\t/m/06mb1\n"
-        "4.5\t5.0\t drip \n7.0\t7.0\ta moment\n9\t12\tDog\n8\t9\t\n"
+        "4.5\t5.0\t a  drip \n7.0\t7.0\ta moment\n9\t12\tDog\n8\t9\t\n"
     )
     (tmp_path / "b" / "rain.labels.txt").write_text("\ufeff0.5\t1.5\tRAIN\r\n", encoding="utf-8")
     (tmp_path / "readme.txt").write_text("no label track\n")
@@ -77,7 +77,7 @@ def test_labels_of_audacity_become_parts_of_recordings(tmp_path: Path) -> None:
     assert said(found.rows) == [
         ("a/street.wav", 0.0, 4.0, ("Dog", "Rain")),
         ("a/street.wav", 1.0, 5.0, ("Rain", "Dog")),
-        ("a/street.wav", 4.5, 5.0, ("drip", "Rain")),
+        ("a/street.wav", 4.5, 5.0, ("a drip", "Rain")),
         ("a/street.wav", 9.0, 10.0, ("Dog",)),
         ("b/rain.flac", 0.5, 1.5, ("Rain",)),
     ]

@@ -78,8 +78,8 @@ def audacity_events(path: Path) -> Iterator[Event]:
         cells = line.split("\t", 2)
         if len(cells) < 2:
             raise ValueError(f"expected start, end and text between tabs, found {line!r}")
-        label = label_of(cells[2]) if len(cells) > 2 else ""
-        return Event(str(path), *_times(cells[0], cells[1]), label) if label else None
+        event = Event(str(path), *_times(cells[0], cells[1]), label_of("".join(cells[2:])))
+        return event if event.label else None
 
     yield from read_text_lines(path, read)
 
