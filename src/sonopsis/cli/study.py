@@ -83,6 +83,36 @@ def importance(
     report(f"wrote {output} and {output.with_suffix('.json').name}")
 
 
+@app.command()
+def tokens(
+    model: ModelName,
+    source: Source,
+    output: Output = Path("tokens.html"),
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A second model beside the first: before fine-tuning, or of another size.",
+            show_default=False,
+        ),
+    ] = None,
+    split: SplitName = "test",
+    limit: Limit = None,
+    device: Device = None,
+) -> None:
+    """How many directions the tokens of each layer use, and how alike they are, with and without pruning."""
+    with _ready(model, source, split, limit, device) as (loaded, clips):
+        from sonopsis.model import load
+        from sonopsis.study.page import write_tokens
+        from sonopsis.study.tokens import study
+
+        models = [loaded] if against is None else [loaded, load(against, engine="torch", device=device)]
+        with _progress(len(clips.clips)) as progress:
+            found = study(models, clips, output.with_suffix(".predictions.jsonl"), progress=progress)
+        write_tokens(found, output)
+    report(f"wrote {output} and {output.with_suffix('.json').name}")
+
+
 @contextmanager
 def _ready(
     model: str, source: Path, split: str, limit: int | None, device: str | None

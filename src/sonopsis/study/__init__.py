@@ -6,6 +6,7 @@ passes.py        a model run clip by clip; predictions.py: what it said, in a fi
 bootstrap.py     paired intervals from whole groups of clips
 tradeoff.py      `sonopsis study pruning`
 importance.py    `sonopsis study importance`
+tokens.py        `sonopsis study tokens`; rank.py: effective rank and cosine of tokens
 patches.py       statistics and clusters of patches, and the attention they get; kendall.py: rank correlation
 sweepfile.py     a sweep's YAML file: axes, objective, seeds
 sweep.py         `sonopsis sweep`: its trials, in a database that several processes share

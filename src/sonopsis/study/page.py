@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from sonopsis.study import plots
+from sonopsis.study.rank import FIGURES
 from sonopsis.study.tradeoff import cheapest
 from sonopsis.study.variants import UNPRUNED
 
@@ -76,6 +77,38 @@ def write_importance(report: dict[str, Any], overlays: list[dict[str, Any]], pag
     found = {(row["ablation"], row["against"]): row for row in report["ablations"]}
     contrast = found["drop low mean", "drop high mean"]
     write(report, page, {"pictures": pictures, "overlays": overlays, "stages": stages, "contrast": contrast})
+
+
+def write_tokens(report: dict[str, Any], page: Path) -> None:
+    """The page of `sonopsis study tokens`."""
+    rows = {f"{row['model']}, keep {row['keep_rate']:g}": row for row in report["rows"]}
+    longest = max((row["layers"] for row in report["rows"]), key=len)
+    layers = [name.removeprefix("into ") for name in longest]
+    for row in report["rows"]:
+        row["most"] = [min(count, row["width"]) for count in row["tokens"]]
+
+    def drawn(figure: str, label: str, *, share: bool = False) -> str:
+        series = {
+            name: [
+                None if value is None else value / (most if share else 1)
+                for value, most in zip(row[figure], row["most"], strict=True)
+            ]
+            for name, row in rows.items()
+        }
+        # The last layer of a shallower encoder stands where it is, and not below that of a deeper one.
+        padded = {name: values + [None] * (len(layers) - len(values)) for name, values in series.items()}
+        return plots.lines(f"{figure}-{share}".replace(".", "-"), padded, layers, ("layer", label))
+
+    figures = [
+        ("Effective rank", drawn("rank_0.95", "directions"), "Directions that hold 95 % of the energy of a clip."),
+        ("Effective rank, as a share", drawn("rank_0.95", "share", share=True), "The same, divided by the most that "
+         "there could be: the number of tokens or the width, whichever is smaller."),
+        ("Effective rank by entropy", drawn("rank_entropy", "directions"), "It needs no share of the energy."),
+        ("Effective rank without the mean", drawn("rank_0.95_centred", "directions"), "Of the tokens less their mean."),
+        ("Likeness", drawn("cosine", "mean cosine"), "The mean cosine of all pairs of tokens of a clip: 1 if all point "
+         "the same way, 0 if they have nothing in common."),
+    ]  # fmt: skip
+    write(report, page, {"figures": figures, "columns": FIGURES})
 
 
 def percent(share: float, digits: int = 1) -> str:
