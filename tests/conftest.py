@@ -6,6 +6,7 @@ Property tests draw the same examples on every machine; SONOPSIS_TESTS=explore (
 import hashlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -199,6 +200,38 @@ def child_handler() -> Iterator[None]:
     before = signal.getsignal(signal.SIGCHLD)
     yield
     signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, driven through selenium, whose microphone plays beeps; skips where Debian's is not there."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("needs a browser: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    microphone = ("use-fake-device-for-media-stream", "use-fake-ui-for-media-stream")
+    for name in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", *microphone):
+        options.add_argument(f"--{name}")
+    with webdriver.Chrome(options, Service(driver)) as chromium:
+        chromium.set_script_timeout(60)
+        yield chromium
+
+
+@pytest.fixture
+def resize(browser: Any) -> Iterator[Callable[[int, int], None]]:
+    """Gives the browser's page a width and a height in CSS pixels, for one test."""
+
+    def resized(width: int, height: int) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    yield resized
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 WORDS = ("yes", "no", "up")

@@ -1,4 +1,4 @@
-"""A service in a process of its own, started by the command, at a free port."""
+"""A service in a process of its own, started by the command, at a free port; and its page, as a visitor uses it."""
 
 import os
 import re
@@ -12,11 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+import sonopsis
+from sonopsis.model import Model
 
 httpx = pytest.importorskip("httpx2", reason="httpx2 comes with huggingface-hub")
 for name in ("fastapi", "uvicorn", "python_multipart", "prometheus_client"):
     pytest.importorskip(name, reason="the extra serve is not installed")
+
+
+PATIENCE = 60  # seconds that a visitor waits
 
 
 @dataclass(frozen=True)
@@ -74,3 +85,77 @@ def service(tiny_model: Path) -> Iterator[Running]:
     """A service with the tiny model, for all tests that leave it as it is."""
     with running("--model", tiny_model, "--workers", 2) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def model(tiny_model: Path) -> Model:
+    """The model of `service`, in this process."""
+    return sonopsis.load(tiny_model)
+
+
+@pytest.fixture
+def address(service: Running) -> str:
+    """Where `service` is, with a slash at the end."""
+    return f"{str(service.client.base_url).rstrip('/')}/"
+
+
+class Page:
+    """What a visitor does and sees."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.browser, self.address = browser, address
+        browser.get(address)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.browser.find_element(By.ID, name)
+
+    def all(self, selector: str) -> list[Any]:
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.browser.execute_script(script, *arguments)
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        WebDriverWait(self.browser, PATIENCE, 0.05).until(lambda _: condition())
+
+    def until_done(self) -> None:
+        """Wait for the end of the work; an error on the page fails."""
+        self.wait(lambda: self["status"].text.startswith("Done") or self["error"].text)
+        assert self["error"].text == ""
+
+    def open(self, recording: Path) -> None:
+        self["file"].send_keys(str(recording))
+        self.until_done()
+
+    def press(self, *keys: str) -> None:
+        ActionChains(self.browser).send_keys(*keys).perform()
+
+    def keep(self, rate: float) -> None:
+        """Move the slider by its keys."""
+        slider = self["keep"]
+        slider.send_keys(Keys.END)
+        slider.send_keys(Keys.ARROW_LEFT * round(10 * (1 - rate)))
+        assert float(slider.get_property("value")) == rate
+
+    def seek(self, seconds: float) -> None:
+        """Move the position as the slider does."""
+        self.run(
+            "const position = document.getElementById('position');"
+            "position.value = arguments[0]; position.dispatchEvent(new Event('input'))",
+            seconds,
+        )
+
+    def pixels(self) -> np.ndarray:
+        """The spectrogram (T, M, 4), low bins first."""
+        width, height, values = self.run(
+            "const canvas = document.getElementById('spectrogram'), { width, height } = canvas;"
+            "const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);"
+            "return [width, height, Array.from(data)]"
+        )
+        return np.array(values).reshape(height, width, 4)[::-1].transpose(1, 0, 2)
+
+
+@pytest.fixture(scope="session")
+def visit(browser: Any) -> Callable[[str], Page]:
+    """Opens the page at an address."""
+    return lambda address: Page(browser, address)

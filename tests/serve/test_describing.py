@@ -7,16 +7,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import sonopsis
 from sonopsis.cli.main import app
 from sonopsis.model import Model, Request
 from sonopsis.results import FileResult
 from sonopsis.serve.formats import MEDIA_TYPES
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model: Path) -> Model:
-    return sonopsis.load(tiny_model)
 
 
 def send(service: Any, route: str, file: Path, **query: Any) -> Any:

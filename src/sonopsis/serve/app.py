@@ -11,7 +11,7 @@ from fastapi import FastAPI
 import sonopsis
 from sonopsis.many import cores
 from sonopsis.model import Model
-from sonopsis.serve import about, describing, errors, events, health, metrics
+from sonopsis.serve import about, convert, describing, errors, events, health, metrics, patches, site
 from sonopsis.serve.desk import Desk
 from sonopsis.serve.metrics import Measured, Metrics
 from sonopsis.serve.notes import Notes
@@ -45,4 +45,7 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
     app.include_router(about.router)
     app.include_router(describing.router)
     app.include_router(events.router)
+    app.include_router(patches.router)
+    app.include_router(convert.router)
+    app.include_router(site.router)
     return app

@@ -1,0 +1,112 @@
+// Waveform and playback (wavesurfer.js), with controls that a keyboard and a screen reader can use.
+
+import Timeline from "./vendor/wavesurfer/timeline.esm.js";
+import WaveSurfer from "./vendor/wavesurfer/wavesurfer.esm.js";
+import { clock, element } from "./dom.js";
+
+const RATE = 16000; // Hz, what the models hear; decoded samples are cut from for the spectrogram
+const LONGEST = 3600; // seconds of a recording that is decoded in the browser as a whole
+
+/** The player of the page; `onTime(seconds)` is called when the position changes. */
+export class Player {
+  constructor(onTime) {
+    this.onTime = onTime;
+    this.duration = 0;
+    this.url = null;
+    this.sound = element("sound");
+    this.wave = WaveSurfer.create({
+      container: "#waveform",
+      media: this.sound,
+      height: 96,
+      sampleRate: RATE,
+      normalize: true,
+      dragToSeek: true,
+      cursorWidth: 2,
+      plugins: [Timeline.create({ formatTimeCallback: (seconds) => clock(seconds, 0) })],
+      ...colours(),
+    });
+    this.wave.on("timeupdate", (seconds) => this.show(seconds));
+    for (const event of ["play", "pause", "ended"]) this.sound.addEventListener(event, () => this.showState());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.wave.setOptions(colours()));
+    element("play").addEventListener("click", () => this.toggle());
+    element("position").addEventListener("input", (event) => this.seek(Number(event.target.value)));
+  }
+
+  /** Load a recording; false where the browser cannot play its format. */
+  async open(file) {
+    this.sound.pause();
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.url = URL.createObjectURL(file);
+    this.wave.empty();
+    this.duration = await playable(this.url);
+    const usable = this.duration > 0;
+    if (usable) {
+      const flat = this.duration > LONGEST ? [new Float32Array(2)] : undefined;
+      await this.wave.load(this.url, flat, flat && this.duration).catch(() => { this.duration = 0; });
+    }
+    for (const id of ["play", "position"]) element(id).disabled = !this.duration;
+    element("waveform").hidden = !this.duration;
+    element("position").max = this.duration;
+    this.show(0);
+    this.showState();
+    return this.duration > 0;
+  }
+
+  /** The samples as an AudioBuffer, or null where they are not in memory. */
+  get decoded() {
+    return this.duration > 0 && this.duration <= LONGEST ? this.wave.getDecodedData() : null;
+  }
+
+  /** Go to a second of the recording. */
+  seek(seconds) {
+    if (this.duration) this.wave.setTime(Math.min(seconds, this.duration));
+    this.show(seconds);
+  }
+
+  /** Hear the recording from a second on. */
+  play(seconds) {
+    this.seek(seconds);
+    if (this.duration) this.sound.play();
+  }
+
+  /** Tell the position again. */
+  refresh() {
+    this.show(this.sound.currentTime);
+  }
+
+  /** Play or pause. */
+  toggle() {
+    if (!this.duration) return;
+    if (this.sound.paused) this.sound.play();
+    else this.sound.pause();
+  }
+
+  show(seconds) {
+    const position = element("position");
+    position.value = seconds;
+    position.setAttribute("aria-valuetext", `${clock(seconds)} of ${clock(this.duration)}`);
+    element("clock").textContent = `${clock(seconds)} / ${clock(this.duration)}`;
+    this.onTime(seconds);
+  }
+
+  showState() {
+    element("play").textContent = this.sound.paused ? "Play" : "Pause";
+  }
+}
+
+/** Seconds of what the browser can play, 0 for a format that it does not know. */
+function playable(url) {
+  return new Promise((resolve) => {
+    const probe = new Audio();
+    probe.preload = "metadata";
+    probe.onloadedmetadata = () => resolve(Number.isFinite(probe.duration) ? probe.duration : 0);
+    probe.onerror = () => resolve(0);
+    probe.src = url;
+  });
+}
+
+function colours() {
+  const style = getComputedStyle(document.documentElement);
+  const named = (name) => style.getPropertyValue(name).trim();
+  return { waveColor: named("--wave"), progressColor: named("--accent"), cursorColor: named("--ink") };
+}
