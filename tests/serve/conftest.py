@@ -45,7 +45,7 @@ class Running:
     def stop(self) -> int:
         """End it as a supervisor does; its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(300)
 
 
 Start = Callable[..., Running]
@@ -69,8 +69,14 @@ def running(*options: object, **environment: str) -> Iterator[Running]:
         line = process.stderr.readline()
         found = re.search(r"http://\S+", line)
         assert found, line + process.stderr.read()
-        client = stack.enter_context(httpx.Client(base_url=found[0], timeout=60))
+        client = stack.enter_context(httpx.Client(base_url=found[0], timeout=300))
         yield Running(client, process, scratch)
+
+
+@pytest.fixture(scope="session", name="running")
+def running_service() -> Callable[..., Any]:
+    """`with running("--queue", 1) as service:`, for fixtures of a module."""
+    return running
 
 
 @pytest.fixture

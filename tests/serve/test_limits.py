@@ -1,0 +1,104 @@
+"""What is refused: with which status, which code, and without anything left behind."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+WAV = b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\x3e\x00\x00\x00\x7d\x00\x00\x02\x00\x10\x00"
+
+
+@pytest.fixture(scope="module")
+def strict(tiny_model: Path, running: Any) -> Iterator[Any]:
+    options = ("--max-size", 0.1, "--max-duration", 2, "--timeout", 1, "--workers", 1)
+    with running("--model", tiny_model, *options, SONOPSIS_API_KEY="secret") as found:
+        found.client.headers["X-API-Key"] = "secret"
+        yield found
+
+
+def refused(answer: Any, status: int, code: str) -> str:
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
+    return str(answer.json()["error"]["message"])
+
+
+def wav(folder: Path, seconds: float) -> bytes:
+    soundfile.write(folder / "a.wav", np.zeros(round(16_000 * seconds)), 16_000)
+    return (folder / "a.wav").read_bytes()
+
+
+def test_the_key(strict: Any, tmp_path: Path) -> None:
+    sound = wav(tmp_path, 1)
+    for headers in ({"X-API-Key": "secrets"}, {"X-API-Key": ""}, {"X-API-Key": "", "Authorization": "Bearer ä"}):
+        raw = {name: value.encode() for name, value in headers.items()}
+        answer = strict.client.post("/v1/tag", content=sound, headers=raw)
+        refused(answer, 401, "unauthorised")
+        assert answer.headers["www-authenticate"] == "Bearer"
+    bearer = {"X-API-Key": "", "Authorization": "Bearer secret"}
+    assert strict.client.post("/v1/tag", content=sound, headers=bearer).status_code == 200
+    assert strict.client.get("/healthz", headers={"X-API-Key": ""}).status_code == 200
+    assert strict.client.get("/v1/model", headers={"X-API-Key": ""}).status_code == 401
+
+
+def test_too_many_bytes(strict: Any, tmp_path: Path) -> None:
+    large = bytes(300_000)
+    refused(strict.client.post("/v1/tag", content=large), 413, "too_large")
+    refused(strict.client.post("/v1/tag", content=iter([large[:60_000]] * 5)), 413, "too_large")  # no content-length
+    refused(strict.client.post("/v1/tag", files={"file": large}), 413, "too_large")
+    assert strict.temporary() == []
+
+
+def test_too_many_seconds(strict: Any, tmp_path: Path) -> None:
+    refused(strict.client.post("/v1/tag", content=wav(tmp_path, 2.5)), 413, "too_long")
+    soundfile.write(tmp_path / "a.mp3", np.zeros(40_000), 16_000)
+    refused(strict.client.post("/v1/tag", content=(tmp_path / "a.mp3").read_bytes()), 413, "too_long")
+    assert strict.temporary() == []
+
+
+def test_an_upload_that_stalls(strict: Any) -> None:
+    def slow() -> Iterator[bytes]:
+        yield WAV
+        time.sleep(2)
+        yield WAV
+
+    refused(strict.client.post("/v1/tag", content=slow()), 408, "upload_stalled")
+    assert strict.temporary() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"", 422, "empty_upload"),
+        (b"What is this?" * 100, 415, "not_a_recording"),
+        (WAV + b"data\x00\x00\x00\x00", 422, "bad_audio"),
+    ],
+)
+def test_what_is_no_recording(service: Any, content: bytes, status: int, code: str) -> None:
+    message = refused(service.client.post("/v1/tag", content=content, params={"name": "odd.wav"}), status, code)
+    assert str(service.scratch) not in message
+    assert code == "empty_upload" or message.startswith("odd.wav: ")
+    assert service.temporary() == []
+
+
+def test_forms_that_are_none(service: Any, sounds: Path) -> None:
+    sound = (sounds / "noise.wav").read_bytes()
+    assert "'sound'" in refused(service.client.post("/v1/tag", files={"sound": sound}), 400, "bad_form")
+    several = [("file", ("a.wav", sound)), ("file", ("b.wav", sound))]
+    assert "several" in refused(service.client.post("/v1/tag", files=several), 400, "bad_form")
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    cut = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nabc'
+    assert "no end" in refused(service.client.post("/v1/tag", content=cut, headers=kind), 400, "bad_form")
+    for headers in (kind, {"Content-Type": "multipart/form-data"}):
+        refused(service.client.post("/v1/tag", content=b"abc", headers=headers), 400, "bad_form")
+
+
+def test_parameters_that_make_no_sense(service: Any, sounds: Path) -> None:
+    sound = (sounds / "noise.wav").read_bytes()
+    for query in ({"top_k": 0}, {"keep_rate": 0}, {"hop": "nan"}, {"tops": 3}, {"window": 100}, {"format": "npz"}):
+        message = refused(service.client.post("/v1/tag", content=sound, params=query), 422, "bad_parameter")
+        assert next(iter(query)) in message
+    refused(service.client.post("/v1/tags", content=sound), 404, "not_found")
+    refused(service.client.get("/v1/tag"), 405, "method_not_allowed")
