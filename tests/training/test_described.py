@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import yaml
 from accelerate.utils import set_seed
 
 import sonopsis
+from sonopsis.asking import asked
 from sonopsis.data.clips import ClipBank
-from sonopsis.data.manifest import read, write
+from sonopsis.data.manifest import Question, read, write
 from sonopsis.data.published.layouts import build_rows, find_items
 from sonopsis.metrics.evaluate import evaluate
 from sonopsis.training.config import TrainConfig
@@ -123,6 +125,27 @@ def test_every_epoch_has_each_clip_once_with_one_of_its_captions(make_run: Calla
         assert sorted(rows) == sorted(row.path for row in bank.rows)
     again = source.batch(1)
     assert torch.equal(again.mel, source.batch(1).mel)
+
+
+def test_questions_of_the_manifest_are_learned_in_their_share(make_run: Callable[..., Path], clotho: Path) -> None:
+    config = load_config(make_run(data={"questions": 0.5}))
+    bank, held_out = banks(clotho)
+    question = Question("What animal is it?", "a duck", "open-ended question")
+    bank.rows = [replace(row, questions=(question,), captions=row.captions[:2]) for row in bank.rows[:3]]
+    bank.rows[0] = replace(bank.rows[0], captions=())
+    task = Described(config, open_start(config), bank, held_out)
+    asks = 0
+    for batch in task.batches(0, 40):
+        assert batch.ids is not None and batch.targets is not None
+        for ids, targets in zip(batch.ids.tolist(), batch.targets.tolist(), strict=True):
+            learned = task.tokenizer.decode([i for i in targets if i not in (PADDING, 0)]).strip()
+            read = task.tokenizer.decode([i for i in ids if i not in (PADDING, 0)]).strip()
+            if learned == "a duck":
+                assert read == f"{asked(question.text)} a duck"
+            else:
+                assert any(learned in row.captions for row in bank.rows)
+            asks += learned == "a duck"
+    assert 80 / 3 < asks < 80  # a third of the clips has questions alone, the others half and half
 
 
 @pytest.mark.slow

@@ -62,8 +62,6 @@ class DataConfig:
         for name in ("equaliser_db", "quieter_db", "filter_db", "feature_noise"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
-        if self.questions and self.captions == "manifest":
-            raise ValueError("questions are of composed scenes; with `captions: manifest` leave the key out")
         if self.shortest is not None and not 0 < self.shortest <= self.seconds:
             raise ValueError(f"shortest must be over 0 and at most `seconds`, {self.seconds:g}, not {self.shortest}")
         if self.scenes is not None and self.scenes < 1:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import nn
 
+from sonopsis.asking import LONGEST_QUESTION, asked
 from sonopsis.audio import SAMPLE_RATE
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.data.clips import Clip, ClipBank
@@ -27,7 +28,7 @@ from sonopsis.training.config import TrainConfig
 from sonopsis.training.optimizer import freeze
 from sonopsis.training.rates import validation_pruning
 from sonopsis.training.start import Start, check_labels, choose_labels
-from sonopsis.training.tokens import encode_captions
+from sonopsis.training.tokens import encode_answers
 
 VALIDATION_CLIPS = 240
 
@@ -42,22 +43,27 @@ class Described(Captioning):
 
     def __init__(self, config: TrainConfig, start: Start, train: ClipBank, validation: ClipBank) -> None:
         self.config, self.start, self.train, self.validation = config, start, train, validation
-        self.clips = with_captions(train)
+        questions = config.data.questions > 0
+        self.clips = to_learn(train, questions)
         self.held_out = with_captions(validation)[:VALIDATION_CLIPS]
         if not self.clips:
-            raise ValueError("data.captions: no training row of the manifest has captions that can be learned")
+            raise ValueError(
+                "data.captions: no training row of the manifest has captions, or questions with data.questions"
+            )
         if config.keep == "best" and not self.held_out:
             raise ValueError("keep: no validation row of the manifest has captions; use `keep: last`, or add some")
         self.labels = choose_labels(config, start, train.rows)
         check_labels(self.labels, validation.rows)
         said = [caption for clip in self.clips for caption in clip.captions]
+        if questions:
+            said += [text for clip in self.clips for one in clip.questions for text in (asked(one.text), one.answer)]
         self.module, self.tokenizer = build_captioner(config, start, self.labels, lambda: said)
         self.fixed = freeze(self.module.tagger.encoder, config.encoder)
         if config.tag_weight == 0 and self.module.tagger.head is not None:
             self.module.tagger.head.requires_grad_(False)
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
-        """Clips, each with one of its captions; every epoch goes through all of them in another order."""
+        """Clips, each with one of its captions or questions; every epoch goes through all of them in another order."""
         config = self.config
         source = DescribedClips(self.train, self.clips, self.labels, self.start.mel, config, self.tokenizer)
         return stream(source.batch, first, last, config.data.workers)
@@ -84,7 +90,7 @@ class Described(Captioning):
 
 
 class DescribedClips:
-    """Clips with captions, as batches: `batch(step)`, a function of seed and step alone."""
+    """Clips with captions or questions, as batches: `batch(step)`, a function of seed and step alone."""
 
     def __init__(
         self,
@@ -100,7 +106,7 @@ class DescribedClips:
         self._step = LENGTH_STEP if mel.multiple is not None else 1
 
     def batch(self, step: int) -> Batch:
-        """The clips of one step, changed as `data` says, with one of each clip's captions."""
+        """The clips of one step, changed as `data` says, with one of each clip's captions or questions."""
         rng = np.random.default_rng((self.seed, step))
         epoch, place = divmod(step, len(self.clips) // self.size)
         order = np.random.default_rng((self.seed, epoch, 1)).permutation(len(self.clips))
@@ -116,9 +122,17 @@ class DescribedClips:
             if clip.labels:
                 target[:] = 0.0
                 target[[self.labels.index(name) for name in clip.labels]] = 1.0
-        captions = [clip.captions[rng.integers(len(clip.captions))] for clip in clips]
-        ids = encode_captions(self.tokenizer, captions)
-        return Batch(stack(mels, self.mel, self._step), torch.from_numpy(targets), ids, ids)
+        said = [self._said(clip, rng) for clip in clips]
+        ids, learned = encode_answers(self.tokenizer, said)
+        return Batch(stack(mels, self.mel, self._step), torch.from_numpy(targets), ids, learned)
+
+    def _said(self, clip: Clip, rng: np.random.Generator) -> tuple[str, str]:
+        """An empty question and one of a clip's captions, or, in the share `data.questions`, a question and its answer;
+        of a clip that has only one of both, that."""
+        if clip.questions and (not clip.captions or rng.random() < self.data.questions):
+            question = clip.questions[rng.integers(len(clip.questions))]
+            return asked(question.text), question.answer
+        return "", clip.captions[rng.integers(len(clip.captions))]
 
     def _excerpt(self, clip: Clip, rng: np.random.Generator) -> NDArray[np.float32]:
         """What the model can hear at once of a clip (S,), from a random moment where the clip is longer."""
@@ -126,6 +140,16 @@ class DescribedClips:
         longest = round(self.mel.frames / FRAME_RATE * SAMPLE_RATE)
         first = int(rng.integers(max(1, len(samples) - longest + 1)))
         return samples[first : first + longest]
+
+
+def to_learn(bank: ClipBank, questions: bool) -> list[Clip]:
+    """The clips of a bank with captions, or with questions that a model can be asked, which stay if they are wanted."""
+    found = []
+    for clip in bank.rows:
+        short = tuple(one for one in clip.questions if len(one.text) <= LONGEST_QUESTION) if questions else ()
+        if clip.captions or short:
+            found.append(replace(clip, questions=short))
+    return found
 
 
 def with_captions(bank: ClipBank) -> list[Clip]:
@@ -139,9 +163,9 @@ def used_part(bank: ClipBank, clip: Clip) -> NDArray[np.float32]:
 
 
 def frequent_caption(bank: ClipBank) -> str:
-    """The caption that most clips of a bank have, the first of several."""
+    """The caption that most clips of a bank have, the first of several; empty where none has one."""
     said = Counter(caption for clip in with_captions(bank) for caption in clip.captions)
-    return said.most_common(1)[0][0]
+    return said.most_common(1)[0][0] if said else ""
 
 
 @torch.inference_mode()
