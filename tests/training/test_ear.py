@@ -1,4 +1,4 @@
-"""The three runs that make a captioner on Whisper's encoder, in small: each starts from the folder before it."""
+"""The four runs that make a captioner on Whisper's encoder, in small: each starts from the folder before it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +24,13 @@ def few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sonopsis.training.run.VALIDATION_SCENES", 2)
 
 
-def test_tagger_words_captioner(write_run: Callable[..., Path], root: Path, tmp_path: Path) -> None:
+def test_tagger_words_questions_captioner(write_run: Callable[..., Path], root: Path, tmp_path: Path) -> None:
     sizes = {"width": 16, "depth": 4, "heads": 2}
     folder = train(write_run("tagging", "tagger", model="whisper-tiny", encoder=sizes, data={"seconds": 1.0}))
     tagger = sonopsis.load(folder, engine="torch").module
     for name, more in (
         ("ear-words", [*LM, "steps=4", "batch_size=4"]),
+        ("ear-questions", ["steps=2", "batch_size=4"]),
         ("ear-captioner", ["steps=4", "batch_size=8", "data.scenes=24", "learning_rate=0.01"]),
     ):
         places = [f"output={tmp_path / name}", f"model={folder}", f"data.root={root}"]
@@ -41,6 +42,8 @@ def test_tagger_words_captioner(write_run: Callable[..., Path], root: Path, tmp_
     for part, before in (("encoder", tagger.encoder), ("head", tagger.head)):
         after = getattr(model.module.tagger, part).state_dict()
         assert all(torch.equal(value, after[key]) for key, value in before.state_dict().items()), part
+    noise = 0.1 * np.random.default_rng(1).standard_normal(16_000)
+    assert [answer.question for answer in model.ask(noise, "is there a dog")] == ["is there a dog?"]
     captions = model.caption(0.1 * np.random.default_rng(0).standard_normal(15 * 16_000), beams=1)
     assert len(captions) == 2  # of 10.24 s and of the rest
     assert len(list((tmp_path / "ear-captioner" / "scenes").glob("*/*.safetensors"))) == 2

@@ -20,6 +20,7 @@ from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import Row, read
 from sonopsis.data.splits import Split
 from sonopsis.mel import mel_input
+from sonopsis.metrics.answers import ask_scenes, score_answers
 from sonopsis.metrics.calibration import best_thresholds, f1_at, reliability
 from sonopsis.metrics.described import evaluate_described, evaluate_through_captions
 from sonopsis.metrics.embedding import Embed
@@ -79,6 +80,8 @@ def evaluate(
         figures["captions"] = f"not evaluated: {len(missing)} recordings of the scene benchmark are not in {path.name}"
     else:
         figures["captions"] = evaluate_captions(model, benchmark, folders)
+        if model.folder.config.answers:
+            figures["answers"] = score_answers(ask_scenes(model, benchmark, _clips(folders)))
     return figures
 
 
@@ -165,11 +168,7 @@ def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[P
     """Scores of the model's captions of scenes and of three baselines: the most frequent training caption, the caption
     of another scene, and sentences made of the same encoder's tags (but for those that no recording taught)."""
     captions, tags = [], []
-
-    @cache
-    def read_clip(path: str) -> NDArray[np.float32]:
-        return read_samples(folders, path, 0.0, CLIP_REACH)
-
+    read_clip = _clips(folders)
     for scene in scenes:
         samples = render(scene, read_clip)
         window = model.describe_samples(samples, Request(captions=True, top_k=len(model.labels), threshold=0.0))
@@ -187,6 +186,11 @@ def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[P
         "tag_template": score_captions(scenes, [tag_sentence(scores, threshold) for scores in tags]),
         "tag_threshold": threshold,
     }
+
+
+def _clips(folders: Sequence[Path]) -> Callable[[str], NDArray[np.float32]]:
+    """What reads the clips of scenes, each of them once."""
+    return cache(lambda path: read_samples(folders, path, 0.0, CLIP_REACH))
 
 
 def tag_sentence(scores: dict[str, float], threshold: float) -> str:

@@ -55,12 +55,17 @@ class Question(NamedTuple):
 
 def ask(facts: Facts, rng: random.Random) -> Question:
     """One question about a scene; every kind that can be asked of it is equally probable."""
-    return ask_kind(facts, pick(rng, [kind for kind in KINDS if _ASKABLE[kind](facts)]), rng)
+    return ask_kind(facts, pick(rng, [kind for kind in KINDS if askable(facts, kind)]), rng)
+
+
+def askable(facts: Facts, kind: Kind) -> bool:
+    """Whether the facts decide the answer to questions of a kind."""
+    return _ASKABLE[kind](facts)
 
 
 def ask_kind(facts: Facts, kind: Kind, rng: random.Random) -> Question:
     """One question of a kind about a scene; ValueError when scenes of this type leave the answer open."""
-    if not _ASKABLE[kind](facts):
+    if not askable(facts, kind):
         raise ValueError(f"a scene of type {facts.type} with {len(facts.labels)} labels answers no question of {kind}")
     labels, answer = _ANSWERS[kind](facts, rng)
     nouns = dict(zip("ab", (pick(rng, LEAVES[label].nouns) for label in labels), strict=False))
