@@ -75,6 +75,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def answering_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, said to have learned to answer questions, with graphs."""
+    from dataclasses import replace
+
+    from sonopsis.folder import describe, write_description
+    from sonopsis.graphs.write import write_graphs
+
+    folder = shutil.copytree(tiny_model, tmp_path_factory.mktemp("models") / "answering")
+    found = describe(folder)
+    config = replace(found.config, answers=True)
+    write_description(folder, config, found.mel)
+    write_graphs(config, found.weights)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of recordings: noise.wav (6 s), deep/tone.flac (1 s), deep/silence.ogg (1 s), and notes.txt."""
     folder = tmp_path_factory.mktemp("sounds")

@@ -1,9 +1,7 @@
 """Questions about a recording: heard once, answered as if the prompt had been read together with each question."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from shutil import copytree
 
 import numpy as np
 import pytest
@@ -12,24 +10,11 @@ import torch
 from sonopsis.asking import LONGEST_QUESTION, SILENCE, asked
 from sonopsis.engines.torch import TorchEngine
 from sonopsis.files import ModelError
-from sonopsis.folder import describe, write_description
-from sonopsis.graphs.write import write_graphs
+from sonopsis.folder import describe
 from sonopsis.mel import mel_input
 from sonopsis.model import Model, load
 
 QUESTIONS = ["is there a dog?", "what comes first?", "how often is a bell heard?"]
-
-
-@pytest.fixture(scope="module")
-def answering(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model, which says that it answers, with graphs."""
-    folder = tmp_path_factory.mktemp("answering") / "model"
-    copytree(tiny_model, folder)
-    found = describe(folder)
-    config = replace(found.config, answers=True)
-    write_description(folder, config, found.mel)
-    write_graphs(config, found.weights)
-    return folder
 
 
 @pytest.fixture
@@ -37,8 +22,8 @@ def noise() -> np.ndarray:
     return np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 0.1
 
 
-def test_an_answer_continues_the_prompt_and_the_question(answering: Path, noise: np.ndarray) -> None:
-    model = load(answering, engine="torch")
+def test_an_answer_continues_the_prompt_and_the_question(answering_model: Path, noise: np.ndarray) -> None:
+    model = load(answering_model, engine="torch")
     captioner, tokenizer = model.module, model.tokenizer
     assert tokenizer is not None
     found = model.ask(noise, QUESTIONS, keep_rate=1.0)
@@ -53,20 +38,20 @@ def test_an_answer_continues_the_prompt_and_the_question(answering: Path, noise:
             assert best.score == pytest.approx(answer.score, abs=1e-4)
 
 
-def test_graphs_answer_alike(answering: Path, noise: np.ndarray) -> None:
-    ours, theirs = (load(answering, engine=engine).ask(noise, QUESTIONS) for engine in ("torch", "onnx"))
+def test_graphs_answer_alike(answering_model: Path, noise: np.ndarray) -> None:
+    ours, theirs = (load(answering_model, engine=engine).ask(noise, QUESTIONS) for engine in ("torch", "onnx"))
     assert [answer.text for answer in ours] == [answer.text for answer in theirs]
     assert [answer.score for answer in ours] == pytest.approx([answer.score for answer in theirs], abs=1e-4)
 
 
-def test_answers_do_not_depend_on_the_questions_before(answering: Path, noise: np.ndarray) -> None:
+def test_answers_do_not_depend_on_the_questions_before(answering_model: Path, noise: np.ndarray) -> None:
     for engine in ("torch", "onnx"):
-        model = load(answering, engine=engine)
+        model = load(answering_model, engine=engine)
         together = model.ask(noise, QUESTIONS)
         assert together == [model.ask(noise, question)[0] for question in QUESTIONS]
 
 
-def test_the_encoder_hears_a_window_once(answering: Path, noise: np.ndarray) -> None:
+def test_the_encoder_hears_a_window_once(answering_model: Path, noise: np.ndarray) -> None:
     class Counting(TorchEngine):
         heard = 0
 
@@ -74,13 +59,13 @@ def test_the_encoder_hears_a_window_once(answering: Path, noise: np.ndarray) -> 
             self.heard += 1
             return super().prompt(mel, pruning)
 
-    engine = Counting(load(answering, engine="torch").module)
-    Model(describe(answering), engine).ask(np.tile(noise, 4), QUESTIONS)  # 4 s: two windows
+    engine = Counting(load(answering_model, engine="torch").module)
+    Model(describe(answering_model), engine).ask(np.tile(noise, 4), QUESTIONS)  # 4 s: two windows
     assert engine.heard == 2
 
 
-def test_silence_is_silence(answering: Path) -> None:
-    (answer,) = load(answering).ask(np.zeros(16000, np.float32), "is there a dog")
+def test_silence_is_silence(answering_model: Path) -> None:
+    (answer,) = load(answering_model).ask(np.zeros(16000, np.float32), "is there a dog")
     assert (answer.question, answer.text, answer.score) == ("is there a dog?", SILENCE, 0.0)
     assert (answer.start, answer.end) == (0.0, 1.0)
 
@@ -98,6 +83,6 @@ def test_a_model_that_has_not_learned_to_answer_says_so(tiny_model: Path, noise:
         load(tiny_model).ask(noise, "is there a dog?")
 
 
-def test_an_answer_is_json(answering: Path, noise: np.ndarray) -> None:
-    fields = json.loads(json.dumps(load(answering).ask(noise, QUESTIONS[0])[0].to_dict()))
+def test_an_answer_is_json(answering_model: Path, noise: np.ndarray) -> None:
+    fields = json.loads(json.dumps(load(answering_model).ask(noise, QUESTIONS[0])[0].to_dict()))
     assert list(fields) == ["start", "end", "question", "text", "score"]

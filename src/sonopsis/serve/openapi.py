@@ -87,6 +87,18 @@ def _described(window: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
 
 TAGS = _described(_COW)
 CAPTIONS = _described(_COW | _SENTENCE)
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "An answer to each question for each window.",
+        "content": {
+            "application/json": {
+                "example": [
+                    {"start": 0.0, "end": 3.0, "question": "is there a cow?", "text": "yes", "score": -0.1},
+                ]
+            }
+        },
+    }
+}
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events: `window`, `event`, `warning`, and at last `end` or `error`.",
