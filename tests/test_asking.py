@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from sonopsis.asking import LONGEST_QUESTION, SILENCE, asked
+from sonopsis.asking import LONGEST_QUESTION, SILENCE, UNCLEAR, asked, believable
 from sonopsis.engines.torch import TorchEngine
 from sonopsis.files import ModelError
 from sonopsis.folder import describe
 from sonopsis.mel import mel_input
 from sonopsis.model import Model, load
+from sonopsis.scenes.words import parser
 
 QUESTIONS = ["is there a dog?", "what comes first?", "how often is a bell heard?"]
 
@@ -86,3 +87,19 @@ def test_a_model_that_has_not_learned_to_answer_says_so(tiny_model: Path, noise:
 def test_an_answer_is_json(answering_model: Path, noise: np.ndarray) -> None:
     fields = json.loads(json.dumps(load(answering_model).ask(noise, QUESTIONS[0])[0].to_dict()))
     assert list(fields) == ["start", "end", "question", "text", "score"]
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "believed"),
+    [
+        ("is there a dog?", "yes", "no"),  # the tags find dogs absent
+        ("is there a bell?", "yes", "yes"),
+        ("is there a dog?", "no", "no"),
+        ("does a dog come before a bell?", "yes", "yes"),  # takes for granted that both are there
+        ("what comes first?", "a dog barking", UNCLEAR),
+        ("what comes first?", "a bell ringing", "a bell ringing"),
+        ("what can be heard?", "a bell ringing and a dog barking", UNCLEAR),
+    ],
+)
+def test_no_answer_says_what_the_tags_deny(question: str, said: str, believed: str) -> None:
+    assert believable(question, said, parser(["Dog", "Bell"]), {"Dog"}) == believed

@@ -3,7 +3,7 @@
 prefix -> language model reads it once -> copies of its state, one for each question -> answers
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,20 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from sonopsis.audio import Window, is_silent
+from sonopsis.calibration import Calibration
+from sonopsis.decoding.consensus import CaptionParser
 from sonopsis.decoding.options import DecodingOptions
 from sonopsis.decoding.search import Hypothesis, Ids, Stepper, decode
 from sonopsis.engines.base import Engine
 from sonopsis.files import ModelError
-from sonopsis.folder import ModelFolder
+from sonopsis.folder import ModelConfig, ModelFolder
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning
 from sonopsis.results import Answer
+from sonopsis.scenes.words import parser
 
 SILENCE = "silence"  # the answer about a window without sound
+UNCLEAR = "unclear"  # in place of an answer that names what the tags find absent
 
 LONGEST_ANSWER = 24  # tokens
 LONGEST_QUESTION = 200  # characters
@@ -54,6 +58,7 @@ def listener(
     config = folder.config
     if not config.answers or config.lm is None or tokenizer is None:
         raise ModelError(f"{folder.name} has not learned to answer questions; train one with data.questions over 0")
+    named = parser(config.labels)
     options = DecodingOptions(LONGEST_ANSWER, stop_ids=(config.end_of_text,), forbid_ids=config.lm.padding_ids)
 
     def listen(window: Window) -> list[Answer]:
@@ -61,12 +66,32 @@ def listener(
             return [Answer(window.start, window.end, text, SILENCE, 0.0) for text in texts]
         prompt = engine.prompt(mel_input(window.samples, folder.mel), pruning)
         found = answers(engine.stepper(), prompt.embeddings, texts, tokenizer, options)
+        absent = _absent(config, prompt.logits[0])
         return [
-            Answer(window.start, window.end, text, tokenizer.decode(list(answer.ids)).strip(), answer.score)
+            Answer(window.start, window.end, text, believable(text, said, named, absent), answer.score)
             for text, answer in zip(texts, found, strict=True)
+            for said in [tokenizer.decode(list(answer.ids)).strip()]
         ]
 
     return listen
+
+
+def _absent(config: ModelConfig, logits: NDArray[np.float32]) -> set[str]:
+    """The labels whose tags (labels,) are so low that no sentence may name them."""
+    calibration = config.calibration or Calibration()
+    pairs = zip(config.labels, calibration.probabilities(logits).tolist(), strict=True)
+    return {label for label, score in pairs if score < calibration.grounding * config.thresholds.get(label, 0.0)}
+
+
+def believable(question: str, said: str, named: CaptionParser, absent: Collection[str]) -> str:
+    """An answer, or what the tags allow in its place: no sound that they find absent is there, or is what was heard.
+
+    A question about two sounds takes for granted that they are there.
+    """
+    asked_about = set(named(question))
+    if said == "yes" and len(asked_about) == 1 and asked_about <= set(absent):
+        return "no"
+    return UNCLEAR if set(named(said)) & set(absent) else said
 
 
 def answers(
