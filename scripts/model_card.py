@@ -1,4 +1,4 @@
-"""Write measured figures into the README and the default model's card, between their `<!-- name -->` markers.
+"""Write measured figures into README, docs/ask.md and the default model's card, between their `<!-- name -->` markers.
 
 sonopsis eval default MANIFEST --json > test.json
 sonopsis eval default MANIFEST --split validation --keep-rate 0.5 --json > keep-0.5.json      # and other rates
@@ -16,7 +16,7 @@ from sonopsis.data.catalogue import list_sources
 from sonopsis.ontology import current
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "src/sonopsis/pretrained/default/README.md")
+PAGES = (ROOT / "README.md", ROOT / "docs/ask.md", ROOT / "src/sonopsis/pretrained/default/README.md")
 
 
 def captions(figures: dict[str, Any]) -> str:
@@ -124,6 +124,20 @@ def pruning(folder: Path, info: dict[str, Any]) -> str:
     return _table(["keep rate", "G MACs, reference", "executed", "mAP", "balanced accuracy", "clips"], rows)
 
 
+def answers(figures: dict[str, Any]) -> str:
+    """Right answers by kind of question, beside those of always giving one answer."""
+    rows = [
+        [
+            kind,
+            str(found["questions"]),
+            f"{found['accuracy']:.3f} ({_span(found['interval'])})",
+            f"{found['majority']:.3f}",
+        ]
+        for kind, found in figures.items()
+    ]
+    return _table(["kind", "questions", "right (95 %)", "one answer"], rows)
+
+
 def packages(manifest: Path) -> str:
     """The packages of the training clips, with versions and licences."""
     rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
@@ -141,6 +155,7 @@ def main(folder: Path, manifest: Path) -> None:
     blocks = {
         "captions": captions(figures["captions"]),
         "types": types(figures["captions"]["model"]),
+        "answers": answers(figures["answers"]),
         "tags": tags(figures["tagging"]),
         "classes": classes(figures["tagging"], manifest),
         "reliability": reliability(figures["tagging"]),

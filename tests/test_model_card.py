@@ -10,6 +10,13 @@ from sonopsis.metrics.evaluate import evaluate
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "model_card.py"))
 
 
+def test_answers_stand_beside_one_answer_for_all() -> None:
+    found = {"questions": 4, "accuracy": 0.75, "interval": [0.5, 1.0], "majority": 0.5}
+    assert cells(SCRIPT["answers"]({"all": found, "presence": found})) == [
+        [kind, "4", "0.750 (0.500-1.000)", "0.500"] for kind in ("all", "presence")
+    ]
+
+
 def cells(table: str) -> list[list[str]]:
     """The rows below the head."""
     lines = [line for line in table.splitlines() if line.startswith("|")]
