@@ -67,13 +67,13 @@ _COW: dict[str, Any] = {
         }
     ],
 }
-_SENTENCE = {"caption": "a cow is mooing several times", "score": -0.67, "confidence": 0.81}
+_SENTENCE = {"caption": "one can hear the moo of a cow", "score": -0.67, "confidence": 0.81}
 _TABLES = {
     "text/csv": "file,start,end,label,score,id,confidence\ncow.ogg,0.000,3.000,...\n",
     "text/tab-separated-values": "file\tstart\tend\tlabel\tscore\tid\tconfidence\n...",
     "text/plain": "0.000000\t3.000000\tCattle, bovinae\n",
-    "text/vtt": "WEBVTT\n\n00:00:00.000 --> 00:00:03.000\n[a cow is mooing several times]\n",
-    "application/x-subrip": "1\n00:00:00,000 --> 00:00:03,000\n[a cow is mooing several times]\n",
+    "text/vtt": "WEBVTT\n\n00:00:00.000 --> 00:00:03.000\n[one can hear the moo of a cow]\n",
+    "application/x-subrip": "1\n00:00:00,000 --> 00:00:03,000\n[one can hear the moo of a cow]\n",
 }
 
 
