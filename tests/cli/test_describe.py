@@ -281,7 +281,7 @@ def test_standard_input_and_the_file_say_the_same(sonopsis: Run, tiny_model: Pat
     piped = sonopsis("tag", "-", *options, stdin=(sounds / "noise.wav").read_bytes())
     named = sonopsis("tag", sounds / "noise.wav", *options)
     assert (piped.exit_code, named.exit_code) == (0, 0)
-    assert piped.stdout == named.stdout.replace(str(sounds / "noise.wav"), "-")
+    assert piped.stdout == named.stdout.replace(str(sounds / "noise.wav"), "-").replace("noise.wav", "-")
 
 
 def test_embeddings_of_a_folder_are_arrays(sonopsis: Run, tiny_model: Path, sounds: Path, tmp_path: Path) -> None:
