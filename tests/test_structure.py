@@ -41,6 +41,7 @@ FLOORS = (
     ("engines", "export", "hub"),
     ("asking",),
     ("model",),
+    ("moments", "passages"),
     ("sonopsis",),  # __init__.py: load, prune, restore
     ("facts", "metrics"),
     ("training",),

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from sonopsis.ontology import id_of, parents_of
 
+MOST_SAID = 5  # labels that a summary says in words
+
 Status = Literal["heard", "unclear", "silence"]
 
 
@@ -140,11 +142,47 @@ class WindowResult:
         return found
 
 
+class Share(NamedTuple):
+    """How much of a recording has a label: seconds of the scenes that have it, and how many they are."""
+
+    label: str
+    seconds: float
+    scenes: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was in a recording as a whole, the label of the longest time first, and the seconds without a label."""
+
+    shares: list[Share]
+    silence: float = 0.0
+    unclear: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """One sentence: `Rain for 1:02:10 in 3 scenes; dog for 0:20 in 1 scene; silence for 0:10.`"""
+        said = [
+            f"{share.label} for {clock(share.seconds)} in {share.scenes} scene{'s' * (share.scenes != 1)}"
+            for share in self.shares[:MOST_SAID]
+        ]
+        if len(self.shares) > MOST_SAID:
+            said.append(f"{len(self.shares) - MOST_SAID} more labels")
+        said += [f"{name} for {clock(t)}" for name, t in (("silence", self.silence), ("unclear", self.unclear)) if t]
+        text = "; ".join(said) or "nothing"
+        return f"{text[0].upper()}{text[1:]}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"text", "labels": [{"label", "seconds", "scenes"}], "silence", "unclear"}`, ready for JSON."""
+        labels = [share._asdict() for share in self.shares]
+        return {"text": self.text, "labels": labels, "silence": self.silence, "unclear": self.unclear}
+
+
 @dataclass(frozen=True)
 class FileResult:
     """One recording's windows, or the reason (`error`, one line) why there are none; `duration` is 0 if unknown.
 
     `began` is when the recorder began to record, without a time zone if it did not write that (`sonopsis.recorders`).
+    `summary` says what was in the recording as a whole, where scenes were asked for and it has ended.
     """
 
     path: str
@@ -153,9 +191,10 @@ class FileResult:
     windows: list[WindowResult] = field(default_factory=list)
     error: str | None = None
     began: datetime | None = None
+    summary: Summary | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """`{"path", "duration", "model", "began"?, "error"?, "windows": [...]}`, ready for JSON."""
+        """`{"path", "duration", "model", "began"?, "summary"?, "error"?, "windows": [...]}`, ready for JSON."""
         windows = [window.to_dict() for window in self.windows]
         return self.head() | {"windows": windows}
 
@@ -164,6 +203,8 @@ class FileResult:
         found: dict[str, Any] = {"path": self.path, "duration": _finite(self.duration), "model": self.model}
         if self.began is not None:
             found["began"] = self.began.isoformat()
+        if self.summary is not None:
+            found["summary"] = self.summary.to_dict()
         return found if self.error is None else found | {"error": self.error}
 
 
@@ -187,6 +228,13 @@ def gathered(parts: Iterable[Part]) -> Iterator[FileResult]:
             continue
         yield result if result.error is not None else replace(result, windows=windows)
         windows = []
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `1:02:03`, or `2:03` below one hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _finite(value: float) -> float | None:

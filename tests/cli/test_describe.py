@@ -295,3 +295,21 @@ def test_embeddings_of_a_folder_are_arrays(sonopsis: Run, tiny_model: Path, soun
         assert found["start"].tolist() == [0.0, 2.56, 5.12]
     refused = sonopsis("tag", sounds / "noise.wav", "--model", tiny_model, "-f", "npz")
     assert refused.exit_code == 2 and "--output" in refused.stderr
+
+
+def test_scenes_have_one_caption_each_and_a_summary(sonopsis: Run, tiny_model: Path, tmp_path: Path) -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(6 * 16_000)
+    noise[2 * 16_000 : 4 * 16_000] = 0.0
+    soundfile.write(tmp_path / "a.wav", noise, 16_000)
+    options = ("caption", tmp_path / "a.wav", "--scenes", "--window", 1, "--model", tiny_model)
+    (found,) = json.loads(sonopsis(*options, "-f", "json").stdout)
+    assert [(w["start"], w["end"]) for w in found["windows"] if w["status"] == "silence"] == [(2.0, 4.0)]
+    assert found["summary"]["silence"] == 2.0 and found["summary"]["labels"]
+    text = found["summary"]["text"]
+    assert sonopsis(*options).stdout.splitlines()[-1] == f"  summary: {text}"
+    lines = [json.loads(line) for line in sonopsis(*options, "-f", "jsonl").stdout.splitlines()]
+    assert lines[-1]["summary"]["text"] == text and "start" not in lines[-1]
+    assert len(lines) == len(found["windows"]) + 1
+    assert sonopsis(*options, "-f", "vtt").stdout.endswith(f"NOTE {text}\n\n")
+    refused = sonopsis(*options, "-f", "npz", "-o", tmp_path / "out")
+    assert refused.exit_code == 2 and "--scenes" in refused.stderr

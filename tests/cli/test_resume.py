@@ -276,6 +276,36 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("tag",), ("tag", "--events"), ("caption", "--scenes")])
+def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
+    tiny_model: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """A short recording and a long one; the interrupt comes when the second has rows."""
+    rng = np.random.default_rng(0)
+    changing = [level * rng.standard_normal(16_000) for n in range(600) for level in (0.1 * (n % 2),)]
+    soundfile.write(tmp_path / "0.wav", np.concatenate(changing[:4]), 16_000)
+    soundfile.write(tmp_path / "1.wav", np.concatenate(changing), 16_000)
+    whole = [sys.executable, "-m", "sonopsis", command[0], str(tmp_path / "0.wav"), str(tmp_path / "1.wav")]
+    whole += ["--model", str(tiny_model), "--window", "1", *command[1:], "-f", "csv", "-f", "vtt", "--resume", "-o"]
+    out = tmp_path / "out"
+    with subprocess.Popen([*whole, str(out)], stderr=subprocess.PIPE, text=True) as process:
+        unfinished = out / "1.csv.part"
+        while process.poll() is None and not (unfinished.exists() and unfinished.read_text().count("\n") > 3):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"{unfinished} has what was done" in said and "the same command with --resume goes on" in said
+    kept = unfinished.read_text()
+    assert kept.endswith("\n") and (out / "0.csv").exists()
+    assert subprocess.run([*whole, str(out)], capture_output=True).returncode == 0
+    done = (out / "1.csv").read_text()
+    lines = kept.splitlines()
+    assert done.splitlines()[: len(lines) - 1] == lines[:-1]  # the last event or scene was ended by the interrupt
+    assert not list(out.glob("*.part"))
+
+
 def size(folder: Path) -> int:
     """Bytes of the files of a folder; a file may vanish meanwhile."""
     total = 0

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 from sonopsis.audio.formats import MEDIA_SUFFIXES, NEEDS_MEDIA, SUFFIXES, reads_media
 
 if TYPE_CHECKING:
-    from sonopsis.audio.read import SAMPLE_RATE, AudioInfo, Window, is_silent, iter_windows, load_audio, probe
+    from sonopsis.audio.read import (
+        SAMPLE_RATE,
+        AudioInfo,
+        Window,
+        declared_duration,
+        is_silent,
+        iter_windows,
+        load_audio,
+        probe,
+    )
     from sonopsis.audio.source import AudioError, AudioSource, LiveAudio
 
 __all__ = [
@@ -28,6 +37,7 @@ __all__ = [
     "AudioSource",
     "LiveAudio",
     "Window",
+    "declared_duration",
     "is_silent",
     "iter_windows",
     "load_audio",

@@ -74,6 +74,16 @@ def probe(source: AudioSource, *, sample_rate: int | None = None) -> AudioInfo:
     return AudioInfo(duration, first.rate, first.channels, first.format)
 
 
+def declared_duration(source: AudioSource, *, sample_rate: int | None = None) -> float | None:
+    """Seconds that a recording says it lasts, right or wrong, without decoding it; None if it does not say.
+
+    The arguments are those of `load_audio`. Raises AudioError.
+    """
+    with closing(open_parts(reopenable(source), source_name(source), sample_rate)) as parts:
+        found = [part.frames / part.rate if part.frames else None for part in parts]
+    return None if None in found else sum(seconds or 0.0 for seconds in found)
+
+
 def iter_windows(
     source: AudioSource,
     *,
@@ -85,9 +95,10 @@ def iter_windows(
     """Windows of `window` seconds every `hop` seconds (None: no overlap), decoded as they are asked for.
 
     Memory does not grow with the recording. A thread decodes ahead, unless the source is live. Windows have `beyond`
-    more samples behind their end, at most 0.1 s, as far as the recording has them. The last window ends where the
-    recording does: it may be short, and a rest of less than 0.1 s is appended to the window before it. Raises
-    ValueError for a bad window or hop at once, and AudioError (arguments as in `load_audio`) while iterating.
+    more samples behind their end, at most 0.1 s, as far as the recording has them; silent windows stay silent. The last
+    window ends where the recording does: it may be short, and a rest of less than 0.1 s is appended to the window
+    before it. Raises ValueError for a bad window, hop or number of samples at once, and AudioError (arguments as in
+    `load_audio`) while iterating.
     """
     hop = window if hop is None else hop
     if not (math.isfinite(window) and window >= SHORTEST):
@@ -130,7 +141,9 @@ def _windows(
 
 
 def _window(start: int, samples: NDArray[np.float32], length: int) -> Window:
-    return Window(start / SAMPLE_RATE, (start + length) / SAMPLE_RATE, samples.copy())
+    own = samples[:length]
+    heard = own if len(samples) == length or is_silent(own) else samples
+    return Window(start / SAMPLE_RATE, (start + length) / SAMPLE_RATE, heard.copy())
 
 
 def _resampled(source: AudioSource, sample_rate: int | None) -> Iterator[NDArray[np.float32]]:

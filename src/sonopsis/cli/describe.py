@@ -64,7 +64,7 @@ def describe(
         "engine": loaded.engine.name,
     }
     settings |= {"precision": precision, "formats": list(destination.formats), "combined": destination.combined}
-    settings |= {"events": destination.events, "clock": destination.clock}
+    settings |= {"events": destination.events, "clock": destination.clock, "scenes": destination.scenes}
     Run(loaded, inputs, request, destination, workers, quiet).go(settings | asdict(request))
 
 

@@ -134,11 +134,20 @@ Events = Annotated[
         help="Join windows into events: a row for each label from where it begins to where it ends.",
     ),
 ]
+Scenes = Annotated[
+    bool,
+    typer.Option(
+        "--scenes",
+        help="Join windows into scenes: a row with one caption for each stretch of time in which the tags stay the "
+        "same, and a summary of the recording.",
+    ),
+]
 Clock = Annotated[
     bool,
     typer.Option(
         "--clock",
-        help="Add the date and time of each row, from what AudioMoth, Song Meter and GUANO write.",
+        help="Add the date and time of each row, from what AudioMoth, Song Meter or GUANO software wrote into the file "
+        "or its name.",
     ),
 ]
 Errors = Annotated[

@@ -1,21 +1,24 @@
 """A run over recordings: each is described in turn, results go where they belong, and what fails stops nothing."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sonopsis.cli.console import fail, file_progress, report
+from sonopsis.cli.console import fail, report
 from sonopsis.cli.errors import ErrorList
 from sonopsis.cli.inputs import STDIN, Input, targets
+from sonopsis.cli.progress import progress
 from sonopsis.cli.stdin import standard_input
 
 if TYPE_CHECKING:
     from sonopsis.cli.outputs import Output
+    from sonopsis.many import Recording
     from sonopsis.model import Model, Request
     from sonopsis.results import Part
 
@@ -34,6 +37,7 @@ class Destination:
     errors: Path | None = None  # a table of what failed
     events: bool = False  # a row for each event, and not for each window
     clock: bool = False  # with date and time
+    scenes: bool = False  # a row for each scene, and not for each window
 
     def __post_init__(self) -> None:
         from sonopsis.installed import installed
@@ -53,8 +57,9 @@ class Destination:
         arrays = any(WRITERS[name].embeddings for name in self.formats)
         if arrays and self.combined:
             raise typer.BadParameter("arrays are of one recording each: leave out --combined", param_hint="--format")
-        if arrays and self.events:
-            raise typer.BadParameter("windows have embeddings, events have none", param_hint="--events")
+        for option, given in (("--events", self.events), ("--scenes", self.scenes)):
+            if arrays and given:
+                raise typer.BadParameter("windows have embeddings, events and scenes have none", param_hint=option)
         if len(self.formats) > 1 and self.output is None:
             raise typer.BadParameter("several formats need a folder to go to: add --output DIR", param_hint="--format")
         for option, given in (("--combined", self.combined), ("--resume", self.resume)):
@@ -131,6 +136,20 @@ class Run:
             return Combined(folder, formats, journal, clock=clock)
         return Folder(folder, formats, journal, targets(self.inputs), clock=clock)
 
+    def _follow(self, sources: Sequence["Recording"], declared: bool, **how: int | None) -> Iterator["Part"]:
+        """The windows of all recordings that can be read, or their scenes, or for events what the time axis tells."""
+        from sonopsis.many import follow_many
+        from sonopsis.moments import follow_moments, tells_times
+        from sonopsis.passages import follow_scenes
+
+        if self.destination.scenes:
+            follow = partial(follow_scenes, self.model, request=self.request, declared=declared)
+        elif self.destination.events and tells_times(self.model):
+            follow = partial(follow_moments, self.model, request=self.request, declared=declared)
+        else:
+            return self.model.follow_many(sources, self.request, declared=declared, **how)
+        return follow_many(follow, sources, self.model.name, self.model.engine.use_threads, **how)
+
     @contextmanager
     def _parts(self, inputs: Sequence[Input], errors: ErrorList) -> Iterator[Iterator["Part"]]:
         """The windows and the end of each input, in their order, also the end of names without a recording; errors are
@@ -145,7 +164,7 @@ class Run:
         declared = any(WRITERS[name].needs_duration for name in self.destination.formats)
         readable = sum(item.problem is None for item in self.inputs)
         with (
-            file_progress(len(inputs), self.quiet, results_on_terminal=on_terminal) as advance,
+            progress(len(inputs), self.quiet, results_on_terminal=on_terminal) as watch,
             standard_input(any(item.name == STDIN for item in inputs)) as stdin,
         ):
             sources = [
@@ -155,31 +174,30 @@ class Run:
             def parts() -> Iterator[Part]:
                 # The cores are divided as if no input had been finished before: the last digits of scores may depend
                 # on the number of threads.
-                found = self.model.follow_many(
-                    sources, self.request, declared=declared, workers=self.workers, share=readable
-                )
+                found = self._follow(sources, declared, workers=self.workers, share=readable)
                 for item in inputs:
                     if item.problem is not None:
-                        yield Part(FileResult(item.name, 0.0, self.model.name, error=item.problem), None)
+                        failed = Part(FileResult(item.name, 0.0, self.model.name, error=item.problem), None)
+                        watch(failed)
+                        yield failed
                         continue
                     moment = began(item.name) if self.destination.clock and item.name != STDIN else None
                     for part in found:
+                        watch(part)
                         named = stdin.named(part) if item.name == STDIN and stdin else part
                         yield named._replace(result=replace(named.result, began=moment)) if moment else named
                         if part.window is None:
                             break
 
             try:
-                yield _noted(join_parts(parts()) if self.destination.events else parts(), errors, advance)
+                yield _noted(join_parts(parts()) if self.destination.events else parts(), errors)
             except ModelError as error:
                 fail(str(error))
 
 
-def _noted(parts: Iterator["Part"], errors: ErrorList, advance: Callable[[], None]) -> Iterator["Part"]:
+def _noted(parts: Iterator["Part"], errors: ErrorList) -> Iterator["Part"]:
     """The parts as they are, with every error noted."""
     for part in parts:
         if part.result.error is not None:
             errors.add(part.result.path, part.result.error)
         yield part
-        if part.window is None:
-            advance()

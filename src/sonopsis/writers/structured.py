@@ -33,7 +33,8 @@ class JsonWriter(Writer):
 
 
 class JsonlWriter(StreamedWriter):
-    """An object per window, with its file's path, duration and model; for a failed file one object with the error."""
+    """An object per window, with its file's path, duration and model; after them one with the summary, if there is one;
+    for a failed file one object with the error."""
 
     suffix = ".jsonl"
     needs_duration = True
@@ -43,5 +44,7 @@ class JsonlWriter(StreamedWriter):
         return json.dumps(result.head() | window.to_dict(), allow_nan=False) + "\n"
 
     def closing(self, result: FileResult) -> str:
-        """The line of a file that failed."""
-        return "" if result.error is None else json.dumps(result.head(), allow_nan=False) + "\n"
+        """The line of a file that failed, or of a file's summary."""
+        return (
+            "" if result.error is None and result.summary is None else json.dumps(result.head(), allow_nan=False) + "\n"
+        )

@@ -36,6 +36,11 @@ class VttWriter(TimelineWriter):
         """The file's name."""
         return f"NOTE {_escaped(one_line(result.path))}\n\n"
 
+    def closing(self, result: FileResult) -> str:
+        """The summary of the file, if there is one."""
+        super().closing(result)
+        return "" if result.summary is None else f"NOTE {_escaped(one_line(result.summary.text))}\n\n"
+
     def lines(self, result: FileResult, window: WindowResult) -> str:
         """One cue, none where nothing was found."""
         text = _escaped(sound(window))

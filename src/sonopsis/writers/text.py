@@ -22,9 +22,9 @@ class TextWriter(StreamedWriter):
         return _lines(window)
 
     def closing(self, result: FileResult) -> str:
-        """The line of a file that failed."""
+        """The summary of a file, or the line of one that failed."""
         if result.error is None:
-            return ""
+            return "" if result.summary is None else f"  summary: {one_line(result.summary.text)}\n"
         path = one_line(result.path)
         reason = one_line(result.error).removeprefix(f"{path}: ")
         return f"{path}  error: {reason}\n"

@@ -1,0 +1,106 @@
+"""When sounds begin and end within a window, from the encoder's time axis.
+
+A captioner whose connector scores every label at every time step (`Prompt.steps`; 0.16 s in the bundled model) knows
+more than that a label is somewhere in a window of ten seconds:
+
+    tags of the window      dog 0.9
+    dog in time             .0 .1 .7 .9 .8 .1 .0 .0 .6 .7 .1 .0
+    steps of at least 0.3 of the highest one:  |--dog--|       |dog|
+
+Labels and their scores are those of the whole window; a step says only when. `RELATIVE` and `BRIDGED` were chosen on
+composed validation scenes (`benchmarks/event_times.py`).
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonopsis.audio import Window, is_silent, iter_windows
+from sonopsis.many import Recording, parts_of
+from sonopsis.mel import FRAME_RATE, mel_input
+from sonopsis.model import SILENCE, Model, Request
+from sonopsis.pruning.config import uniform
+from sonopsis.results import LabelScore, Part, WindowResult
+
+RELATIVE = 0.3  # of its highest score in a window, with which a label sounds in a step
+BRIDGED = 1  # steps below that between two that sound, which do not end an event
+
+
+def tells_times(model: Model) -> bool:
+    """Whether a model scores its labels at every time step."""
+    connector = model.folder.config.connector
+    return model.engine.captions and connector is not None and connector.labels > 0 and connector.layout == "concat"
+
+
+def follow_moments(model: Model, source: Recording, request: Request, *, declared: bool = False) -> Iterator[Part]:
+    """One recording in stretches of time, each with the labels that sound in it, and its end; as `Model.follow`.
+
+    `sonopsis.events.join_parts` makes events of them. The model must tell times. Raises AudioError and ModelError.
+    """
+    length = model.window if request.window is None else request.window
+    pieces = iter_windows(source, window=length, hop=request.hop)
+    gaps = request.hop is not None and request.hop > length
+    return parts_of(source, moments(model, pieces, request), model.name, gaps=gaps, declared=declared)
+
+
+def moments(model: Model, pieces: Iterable[Window], request: Request) -> Iterator[WindowResult]:
+    """The stretches of windows in the order of time; where two windows overlap, each answers up to the middle."""
+    waiting: tuple[Window, list[WindowResult]] | None = None
+    begin = 0.0
+    for piece in pieces:
+        found = stretches(model, piece, request)
+        if waiting is not None:
+            before, ready = waiting
+            overlaps = piece.start < before.end
+            end = (before.end + piece.start) / 2 if overlaps else before.end
+            yield from _between(ready, begin, end)
+            begin = end if overlaps else piece.start
+        waiting = piece, found
+    if waiting is not None:
+        yield from _between(waiting[1], begin, waiting[0].end)
+
+
+def stretches(model: Model, piece: Window, request: Request) -> list[WindowResult]:
+    """A window divided wherever one of its labels begins or ends."""
+    if is_silent(piece.samples):
+        return [WindowResult(piece.start, piece.end, [LabelScore(SILENCE, 1.0)], status="silence")]
+    config = model.folder.config
+    rate = model.keep_rate if request.keep_rate is None else request.keep_rate
+    prompt = model.engine.prompt(mel_input(piece.samples, model.folder.mel), uniform(model.engine.config.depth, rate))
+    if prompt.steps is None or config.connector is None:
+        raise ValueError(f"{model.name} does not score its labels in time")
+    scores = model.probabilities(prompt.logits[0])  # (labels,)
+    own = np.array([config.thresholds.get(label, 0.0) for label in model.labels])
+    heard = scores >= (own if request.threshold is None else request.threshold)
+    shown = [place for place in np.argsort(-scores, kind="stable") if heard[place]][: request.top_k]
+    pairs = [LabelScore(model.labels[i], float(scores[i]), model.labels[i] in config.distilled_labels) for i in shown]
+    step = model.engine.config.stride[0] * config.connector.pool / FRAME_RATE  # s
+    count = max(1, min(len(prompt.steps[0]), round((piece.end - piece.start) / step)))
+    sounding = np.array([sounds(prompt.steps[0, :count, i]) for i in shown], bool).reshape(len(shown), count)
+    changes = [0, *(np.flatnonzero((sounding[:, 1:] != sounding[:, :-1]).any(axis=0)) + 1).tolist(), count]
+    found = []
+    for first, last in pairwise(changes):
+        labels = [pair for pair, sound in zip(pairs, sounding[:, first], strict=True) if sound]
+        end = piece.end if last == count else piece.start + last * step
+        found.append(WindowResult(piece.start + first * step, end, labels, status="heard" if labels else "unclear"))
+    return found
+
+
+def sounds(track: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """In which time steps a label sounds, by its scores (t,): those near its highest one, short pauses bridged."""
+    found = np.asarray(track >= RELATIVE * track.max())
+    places = np.flatnonzero(found)
+    for first, last in pairwise(places):
+        if last - first <= BRIDGED + 1:
+            found[first:last] = True
+    return found
+
+
+def _between(found: Iterable[WindowResult], begin: float, end: float) -> Iterator[WindowResult]:
+    """What lies between two times, cut there."""
+    for window in found:
+        first, last = max(window.start, begin), min(window.end, end)
+        if first < last:
+            yield WindowResult(first, last, window.labels, status=window.status)
