@@ -1,6 +1,7 @@
 # make demo     install into .venv, then caption and tag the recordings in examples/
 # make test     install what the tests need, then run all but the slow ones
 # make explore  run the property tests with new random examples (make test draws the same ones everywhere)
+# make wheel-check   the wheel in an empty environment without torch, used from an empty folder
 # make lint     ruff and mypy
 # make docs     the pages of docs/ as a site in site/; a broken link fails
 # make pretrained   the weights of others that training can start from or learn from (220 MB, docs/training.md)
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test test-slow explore test-all lint format docs check pretrained minilm model clean
+.PHONY: demo wheel-check test test-slow explore test-all lint format docs check pretrained minilm model clean
 .DEFAULT_GOAL := test
 
 # The stamps stand for "installed": pip runs again only when the requirements have changed.
@@ -25,11 +26,14 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[dev,train,hf,data,hub,export,openvino,fast,media,parquet,serve,report,sweep]"
+	$(INSTALL) -e ".[dev,torch,train,hf,data,hub,export,openvino,fast,media,parquet,serve,report,sweep]"
 	touch $(VENV)/.core $@
 
 demo: $(VENV)/.core
 	$(BIN)/sonopsis caption examples/*
+
+wheel-check: | $(BIN)/python
+	$(BIN)/python scripts/check_wheel.py
 
 test: $(VENV)/.dev check
 	$(PYTEST) -m "not slow"

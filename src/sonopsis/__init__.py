@@ -5,10 +5,13 @@
     restore()       undo prune(), exactly
     __version__     of this package
 
-Importing the package imports nothing heavy; torch comes with the first name that needs it.
+Importing the package imports nothing heavy; what a name needs is imported when it is first asked for. `load` works
+without torch for exported models, the bundled one among them; `prune` and `restore` need it.
 """
 
 from typing import TYPE_CHECKING, Any
+
+from sonopsis.installed import needed_by
 
 if TYPE_CHECKING:
     from sonopsis.model import load
@@ -19,13 +22,14 @@ __all__ = ["__version__", "load", "prune", "restore"]
 
 
 def __getattr__(name: str) -> Any:
-    """The public names that need torch, imported when first asked for (PEP 562)."""
+    """The public names, imported when first asked for (PEP 562)."""
     if name == "load":
         from sonopsis.model import load
 
         return load
     if name in ("prune", "restore"):
-        from sonopsis.pruning import huggingface
+        with needed_by(f"sonopsis.{name}"):
+            from sonopsis.pruning import huggingface
 
         return getattr(huggingface, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,34 @@
-"""Whether an optional package is there."""
+"""Optional packages: whether one is there, and the one line for whoever needs one that is not.
 
+The base installation tags and captions with the graphs of exported models. All else is in extras of pyproject.toml;
+`EXTRAS` says which of them brings which package.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+
+# A module that code imports when it is needed -> the extra that installs it.
+EXTRAS = {
+    "torch": "torch",
+    "accelerate": "train",
+    "zstandard": "data",
+    "onnx": "export",
+    "numba": "fast",
+    "llvmlite": "fast",
+    "openvino": "openvino",
+    "huggingface_hub": "hub",
+    "transformers": "hf",
+    "av": "media",
+    "optuna": "sweep",
+    "jinja2": "report",
+    "matplotlib": "report",
+    "sklearn": "report",
+}
+
+
+class MissingPackageError(ModuleNotFoundError, ValueError):
+    """A package that an extra would install is not there; the message is one line that names the extra."""
 
 
 def installed(package: str) -> bool:
@@ -9,3 +37,28 @@ def installed(package: str) -> bool:
         return find_spec(package) is not None
     except ValueError:  # the package was put into sys.modules by hand, as None or without a description
         return False
+
+
+def require(package: str, what: str) -> None:
+    """Raises MissingPackageError when `what`, a name for readers, cannot work because a package is not there."""
+    if not installed(package):
+        raise _missing(package, what)
+
+
+@contextmanager
+def needed_by(what: str) -> Iterator[None]:
+    """Imports in this block are those of `what`; one that fails for want of an extra raises MissingPackageError."""
+    try:
+        yield
+    except MissingPackageError:
+        raise
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise _missing(package, what) from None
+
+
+def _missing(package: str, what: str) -> MissingPackageError:
+    wanted = f"sonopsis[{EXTRAS[package]}]" if package in EXTRAS else package
+    return MissingPackageError(f'{what} needs {package}, which is not installed: pip install "{wanted}"', name=package)

@@ -26,7 +26,7 @@ def info(
     from sonopsis.model import load
 
     try:
-        facts = describe_model(load(model, engine="torch"))
+        facts = describe_model(load(model))
     except ValueError as error:
         fail(str(error))
     if as_json:

@@ -5,18 +5,33 @@ a file, a model or a run failed, 2 when the command line makes no sense.
 """
 
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 import sonopsis
 from sonopsis.cli import ask, bench, caption, data, eval, export, info, serve, study, sweep, tag, train
-from sonopsis.cli.console import report
+from sonopsis.cli.console import fail, report
+from sonopsis.cli.examples import epilog
+from sonopsis.installed import MissingPackageError, needed_by
+
+
+class _Verbs(typer.core.TyperGroup):
+    """The verbs; one that needs a package of an extra that is not there says so in one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with needed_by("this command"):
+                return super().invoke(ctx)
+        except MissingPackageError as error:
+            fail(str(error))
+
 
 app = typer.Typer(
     name="sonopsis",
+    cls=_Verbs,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # the drawing of boxes would be a third of the time that --help takes
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -59,3 +74,9 @@ app.command("sweep")(sweep.sweep)
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
 app.add_typer(study.app, name="study")
+
+for command in app.registered_commands:
+    command.epilog = epilog(f"{command.name}")
+for group in app.registered_groups:
+    for command in group.typer_instance.registered_commands if group.typer_instance else ():
+        command.epilog = epilog(f"{group.name} {command.name or getattr(command.callback, '__name__', '')}")

@@ -118,13 +118,10 @@ def _ready(
     model: str, source: Path, split: str, limit: int | None, device: str | None
 ) -> "Iterator[tuple[Model, Clips]]":
     """The model and the clips; what is wrong with them, or is found wrong later, ends the program in one line."""
-    try:
-        import sonopsis.study.importance
-        import sonopsis.study.page  # noqa: F401 - before the work, so that a missing package is known at once
-        from sonopsis.study.clips import find_clips
-    except ModuleNotFoundError as error:
-        fail(f"a study needs {error.name}; install it with: pip install 'sonopsis[report]'")
+    import sonopsis.study.importance
+    import sonopsis.study.page  # noqa: F401 - before the work, so that a missing package is known at once
     from sonopsis.model import load
+    from sonopsis.study.clips import find_clips
 
     group: Any = None if split == "all" else split  # checked by the reader of the manifest
     try:

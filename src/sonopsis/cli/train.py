@@ -68,11 +68,9 @@ def train(
         )
     if start is None and source.is_dir():
         raise typer.BadParameter(f"{source} is a folder; to train on it: sonopsis train --from default {source} -o OUT")
-    try:
-        from sonopsis.training.own_labels import train_own_labels
-        from sonopsis.training.run import train as run
-    except ModuleNotFoundError as error:
-        fail(f"training needs {error.name}; install it with: pip install 'sonopsis[train]'")
+    from sonopsis.training.own_labels import train_own_labels
+    from sonopsis.training.run import train as run
+
     try:
         if start is None:
             typer.echo(run(source, overrides or []))

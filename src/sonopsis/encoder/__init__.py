@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sonopsis.encoder.config import PRESETS, EncoderConfig
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.trace import Trace
+from sonopsis.installed import needed_by
 
 if TYPE_CHECKING:
     from sonopsis.encoder.tagger import Head, Tagger
@@ -25,5 +26,6 @@ _TORCH = {
 
 def __getattr__(name: str) -> Any:
     if name in _TORCH:
-        return getattr(import_module(_TORCH[name]), name)
+        with needed_by(f"sonopsis.encoder.{name}"):
+            return getattr(import_module(_TORCH[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

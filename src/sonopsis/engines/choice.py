@@ -11,10 +11,13 @@ from typing import Any
 
 from sonopsis.engines.base import Engine
 from sonopsis.engines.exported import ExportedEngine
-from sonopsis.engines.runners import EXTRAS, PACKAGES, PRECISIONS, installed
+from sonopsis.engines.made import with_graphs
+from sonopsis.engines.runners import PACKAGES, PRECISIONS, installed
 from sonopsis.files import ModelError
 from sonopsis.folder import ModelFolder
 from sonopsis.graphs.names import STAMP, TAG_INT8, stamp
+from sonopsis.installed import installed as can_import
+from sonopsis.installed import needed_by, require
 from sonopsis.many import cores
 from sonopsis.processor import processor
 
@@ -41,6 +44,8 @@ def open_engine(folder: ModelFolder, engine: str, device: str | None, dtype: Any
         raise ValueError(f"engine {chosen!r} computes on the CPU; leave out device, or use engine 'torch'")
     if precision not in PRECISIONS[chosen]:
         raise ValueError(f"engine {chosen!r} computes in {' or '.join(PRECISIONS[chosen])}, not {precision!r}")
+    if not _exported(folder):
+        folder = with_graphs(folder, "int8" if precision == "int8" else "onnx")
     if json.loads((folder.path / STAMP).read_text(encoding="utf-8")) != stamp(folder.weights):
         raise ModelError(f"{folder.path}: its graphs are of other weights; make them again: {_command(folder.path)}")
     return ExportedEngine(folder, chosen, precision, cores())
@@ -64,17 +69,16 @@ def _precision(asked: str, engine: str, folder: ModelFolder, on_cpu: bool) -> st
     tags_in_int8 = _exported(folder) and folder.config.lm is None and (folder.path / TAG_INT8).is_file()
     if tags_in_int8 and engine in ("auto", "onnx") and installed("onnx"):
         return "int8"
-    return "bfloat16" if engine != "onnx" and processor().computes("bfloat16") else "float32"
+    has_bfloat16 = engine != "onnx" and (installed("openvino") or can_import("torch"))
+    return "bfloat16" if has_bfloat16 and processor().computes("bfloat16") else "float32"
 
 
 def _choose(folder: ModelFolder, engine: str, device: str | None, precision: str) -> tuple[str, str]:
     """The engine for a model folder, and the reason in a few words."""
     exported = _exported(folder)
     if engine in PACKAGES:
-        if not exported:
-            raise ModelError(f"{folder.name} has no graphs for {engine}; make them: {_command(folder.path)}")
         if not installed(engine):
-            raise ValueError(f'engine {engine!r} is not installed: pip install "sonopsis[{EXTRAS[engine]}]"')
+            require(PACKAGES[engine], f"engine {engine!r}")
         return engine, "as asked for"
     if engine == "torch":
         return engine, "as asked for"
@@ -111,13 +115,11 @@ def _warn(line: str) -> None:
 
 
 def _torch(folder: ModelFolder, device: str | None, precision: str) -> Engine:
-    try:
+    with needed_by("engine 'torch'"):
         import torch
 
         from sonopsis.engines.torch import TorchEngine
         from sonopsis.modules import build
-    except ModuleNotFoundError as error:
-        raise ValueError(f"engine 'torch' needs torch ({error}); export the model elsewhere, or install it") from error
     module = build(folder)
     dtype = getattr(torch, precision, None)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:

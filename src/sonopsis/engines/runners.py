@@ -18,7 +18,6 @@ from sonopsis.many import cores
 Arrays = dict[str, NDArray[Any]]
 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime"}  # engine -> the package that runs it, in order of preference
-EXTRAS = {"openvino": "openvino", "onnx": "onnx"}  # engine -> our extra that installs it
 PRECISIONS = {"openvino": ("float32", "bfloat16", "float16"), "onnx": ("float32", "int8")}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.graphs.names import read_header
+from sonopsis.installed import needed_by
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9
@@ -28,10 +29,8 @@ class Graph:
     """
 
     def __init__(self, weights: Path) -> None:
-        try:
+        with needed_by("exporting a model"):
             import onnx
-        except ModuleNotFoundError as error:
-            raise ValueError('exporting a model needs onnx: pip install "sonopsis[export]"') from error
         self._onnx = onnx
         self._file = weights.name
         self._start, self._header = read_header(weights)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sonopsis.files import WEIGHTS
 from sonopsis.graphs.names import TAG, TAG_INT8
+from sonopsis.installed import needed_by
 
 
 def write_int8(folder: Path) -> Path:
@@ -20,10 +21,8 @@ def write_int8(folder: Path) -> Path:
     """
     import onnxruntime
 
-    try:
+    with needed_by("an int8 graph"):
         from onnxruntime.quantization import QuantType, quantize_dynamic
-    except ModuleNotFoundError as error:
-        raise ValueError('an int8 graph needs onnx: pip install "sonopsis[export]"') from error
     with tempfile.TemporaryDirectory() as scratch:
         folded = Path(scratch) / TAG
         shutil.copyfile(folder / WEIGHTS, Path(scratch) / WEIGHTS)  # what is not folded is still read from there

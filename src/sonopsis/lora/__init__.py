@@ -6,11 +6,14 @@ projections as modules, so both can be adapted, and so can one part of `in_proj`
     attach(lm, LoRAConfig(rank=8)); train; save(lm, folder)            load(lm, folder); merge(lm)
 """
 
-from sonopsis.lora.files import load, save
-from sonopsis.lora.layers import Adapter, LoRALinear
-from sonopsis.lora.model import attach, detach, has_unmerged, merge, unmerge
-from sonopsis.lora.reach import Coverage, coverage
-from sonopsis.lora.targets import LoRAConfig, target_rows
+from sonopsis.installed import needed_by
+
+with needed_by("sonopsis.lora"):
+    from sonopsis.lora.files import load, save
+    from sonopsis.lora.layers import Adapter, LoRALinear
+    from sonopsis.lora.model import attach, detach, has_unmerged, merge, unmerge
+    from sonopsis.lora.reach import Coverage, coverage
+    from sonopsis.lora.targets import LoRAConfig, target_rows
 
 __all__ = [
     "Adapter",

@@ -6,6 +6,7 @@ The configuration loads without torch; what needs torch is imported when it is f
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sonopsis.installed import needed_by
 from sonopsis.mamba2.config import Mamba2Config
 
 if TYPE_CHECKING:
@@ -19,5 +20,6 @@ _TORCH = {"Cache": "sonopsis.mamba2.cache", "Mamba2LM": "sonopsis.mamba2.model"}
 
 def __getattr__(name: str) -> Any:
     if name in _TORCH:
-        return getattr(import_module(_TORCH[name]), name)
+        with needed_by(f"sonopsis.mamba2.{name}"):
+            return getattr(import_module(_TORCH[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

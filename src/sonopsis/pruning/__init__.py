@@ -6,6 +6,7 @@ What plans loads without torch; what needs torch is imported when it is first as
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sonopsis.installed import needed_by
 from sonopsis.pruning.config import REDUCERS, SCORES, Pruning, default_blocks, kept_count, uniform
 from sonopsis.pruning.schedule import keep_rate_at
 
@@ -29,5 +30,6 @@ _TORCH = {"Candidates": "sonopsis.pruning.scores", "ScoreFunction": "sonopsis.pr
 
 def __getattr__(name: str) -> Any:
     if name in _TORCH:
-        return getattr(import_module(_TORCH[name]), name)
+        with needed_by(f"sonopsis.pruning.{name}"):
+            return getattr(import_module(_TORCH[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

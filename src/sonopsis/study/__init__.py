@@ -14,3 +14,7 @@ sweeprun.py      one run in a process of its own, and the JSON file that it leav
 sweeptable.py    the table of a sweep as text, JSON, CSV and a page
 page.py          a report as one HTML file; plots.py draws its pictures
 """
+
+from sonopsis.installed import require
+
+require("torch", "a study")

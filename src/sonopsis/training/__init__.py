@@ -15,3 +15,7 @@ run.py          `sonopsis train CONFIG`
 teacher.py      YAMNet, what a network trained on AudioSet hears in a clip
 own_labels.py   `sonopsis train --from MODEL FOLDER`: a tagger of a user's own labels; features.py, card.py
 """
+
+from sonopsis.installed import require
+
+require("torch", "training")
