@@ -42,7 +42,7 @@ def installed(package: str) -> bool:
 def require(package: str, what: str) -> None:
     """Raises MissingPackageError when `what`, a name for readers, cannot work because a package is not there."""
     if not installed(package):
-        raise _missing(package, what)
+        raise missing(package, what)
 
 
 @contextmanager
@@ -56,9 +56,10 @@ def needed_by(what: str) -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        raise _missing(package, what) from None
+        raise missing(package, what) from None
 
 
-def _missing(package: str, what: str) -> MissingPackageError:
+def missing(package: str, what: str) -> MissingPackageError:
+    """The error that names a package, what needs it, and what installs it."""
     wanted = f"sonopsis[{EXTRAS[package]}]" if package in EXTRAS else package
     return MissingPackageError(f'{what} needs {package}, which is not installed: pip install "{wanted}"', name=package)

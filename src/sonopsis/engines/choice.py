@@ -17,7 +17,7 @@ from sonopsis.files import ModelError
 from sonopsis.folder import ModelFolder
 from sonopsis.graphs.names import STAMP, TAG_INT8, stamp
 from sonopsis.installed import installed as can_import
-from sonopsis.installed import needed_by, require
+from sonopsis.installed import missing, needed_by
 from sonopsis.many import cores
 from sonopsis.processor import processor
 
@@ -78,7 +78,7 @@ def _choose(folder: ModelFolder, engine: str, device: str | None, precision: str
     exported = _exported(folder)
     if engine in PACKAGES:
         if not installed(engine):
-            require(PACKAGES[engine], f"engine {engine!r}")
+            raise missing(PACKAGES[engine], f"engine {engine!r}")
         return engine, "as asked for"
     if engine == "torch":
         return engine, "as asked for"
