@@ -68,6 +68,7 @@ def main() -> None:
         assert "Cattle" in output("sonopsis", "tag", "cow.ogg")
         assert "cow" in output("sonopsis", "caption", "cow.ogg", "--keep-rate", "0.5", "-f", "json")
         assert "M parameters" in output("sonopsis", "info")
+        assert output("sonopsis", "ask", "cow.ogg", "is there a cow?")
         output("python", "-c", LIBRARY)
         for command in NEED_TORCH:
             found = run("sonopsis", *command)
