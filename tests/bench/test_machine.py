@@ -26,9 +26,9 @@ def test_a_busy_machine_is_told() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux only")
 def test_the_peak_begins_anew() -> None:
     before = resident_mib()
-    block = bytearray(48 * 2**20)
+    block = bytearray(256 * 2**20)  # so much that what the system takes back meanwhile does not matter
     del block
-    assert peak_mib() > before + 40  # type: ignore[operator]
+    assert peak_mib() > before + 100  # type: ignore[operator]
     reset_peak()
     assert peak_mib() < before + 20  # type: ignore[operator]
 

@@ -173,4 +173,6 @@ def test_nothing_is_asked_of_another_place(page: Any) -> None:
     names = page.run("return performance.getEntriesByType('resource').map(({ name }) => name)")
     assert len(names) > 10
     assert [name for name in names if not name.startswith((page.address, f"blob:{page.address}"))] == []
-    assert [entry for entry in page.browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    # The browser is that of all tests here, some of which send what the service refuses: no fault of the page.
+    logged = [entry for entry in page.browser.get_log("browser") if entry["source"] != "network"]
+    assert [entry for entry in logged if entry["level"] == "SEVERE"] == []

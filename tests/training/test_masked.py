@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 import sonopsis
 from sonopsis.data.clips import ClipBank
-from sonopsis.training import loop
 from sonopsis.training.config import TrainConfig
+from sonopsis.training.log import Log
 from sonopsis.training.masked import Masked
 from sonopsis.training.recordings import open_clips
 from sonopsis.training.run import train
@@ -115,15 +115,15 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(
     class Stop(Exception):
         pass
 
-    log = loop._log
+    write = Log.write
 
-    def stop_after_4(output: Path, record: dict[str, float]) -> None:
-        log(output, record)
+    def stop_after_4(log: Log, record: dict[str, float]) -> None:
+        write(log, record)
         if record["step"] == 4:
             raise Stop
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(loop, "_log", stop_after_4)
+        patch.setattr(Log, "write", stop_after_4)
         train(path)
     parts = train(path)
     assert (parts / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
