@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from sonopsis.asking import LONGEST_QUESTION, SILENCE, UNCLEAR, asked, believable
+from sonopsis.asking import LONGEST_QUESTION, UNCLEAR, asked, believable
 from sonopsis.engines.torch import TorchEngine
 from sonopsis.files import ModelError
 from sonopsis.folder import describe
 from sonopsis.mel import mel_input
 from sonopsis.model import Model, load
+from sonopsis.results import SILENCE
 from sonopsis.scenes.words import parser
 
 QUESTIONS = ["is there a dog?", "what comes first?", "how often is a bell heard?"]

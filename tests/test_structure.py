@@ -32,7 +32,7 @@ FLOORS = (
         "results",
         "unfilled",
     ),
-    ("live", "whisper_mel"),
+    ("live", "request", "whisper_mel"),
     ("events", "many", "mel", "encoder", "mamba2", "writers"),
     ("data", "checkpoints", "cost", "lora"),
     ("captioning", "scenes"),

@@ -14,16 +14,15 @@ from sonopsis.audio import Window, is_silent
 from sonopsis.calibration import Calibration
 from sonopsis.decoding.consensus import CaptionParser
 from sonopsis.decoding.options import DecodingOptions
-from sonopsis.decoding.search import Hypothesis, Ids, Stepper, decode
+from sonopsis.decoding.search import ForkingStepper, Hypothesis, Ids, decode
 from sonopsis.engines.base import Engine
 from sonopsis.files import ModelError
-from sonopsis.folder import ModelConfig, ModelFolder
+from sonopsis.folder import ModelFolder
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning
-from sonopsis.results import Answer
+from sonopsis.results import SILENCE, Answer
 from sonopsis.scenes.words import parser
 
-SILENCE = "silence"  # the answer about a window without sound
 UNCLEAR = "unclear"  # in place of an answer that names what the tags find absent
 
 LONGEST_ANSWER = 24  # tokens
@@ -66,7 +65,12 @@ def listener(
             return [Answer(window.start, window.end, text, SILENCE, 0.0) for text in texts]
         prompt = engine.prompt(mel_input(window.samples, folder.mel), pruning)
         found = answers(engine.stepper(), prompt.embeddings, texts, tokenizer, options)
-        absent = _absent(config, prompt.logits[0])
+        scores = (config.calibration or Calibration()).probabilities(prompt.logits[0])  # (labels,)
+        absent = {
+            label
+            for label, score in zip(config.labels, scores.tolist(), strict=True)
+            if score < config.least.get(label, 0.0)
+        }
         return [
             Answer(window.start, window.end, text, believable(text, said, named, absent), answer.score)
             for text, answer in zip(texts, found, strict=True)
@@ -74,13 +78,6 @@ def listener(
         ]
 
     return listen
-
-
-def _absent(config: ModelConfig, logits: NDArray[np.float32]) -> set[str]:
-    """The labels whose tags (labels,) are so low that no sentence may name them."""
-    calibration = config.calibration or Calibration()
-    pairs = zip(config.labels, calibration.probabilities(logits).tolist(), strict=True)
-    return {label for label, score in pairs if score < calibration.grounding * config.thresholds.get(label, 0.0)}
 
 
 def believable(question: str, said: str, named: CaptionParser, absent: Collection[str]) -> str:
@@ -95,7 +92,7 @@ def believable(question: str, said: str, named: CaptionParser, absent: Collectio
 
 
 def answers(
-    stepper: Stepper, prompt: Any, questions: Sequence[str], tokenizer: Tokenizer, options: DecodingOptions
+    stepper: ForkingStepper, prompt: Any, questions: Sequence[str], tokenizer: Tokenizer, options: DecodingOptions
 ) -> Iterator[Hypothesis]:
     """The most probable answer to each of `questions`, as `asked` writes them, about one prompt (1, L + 1, E)."""
     first = stepper.prefill(prompt)  # (1, V)
@@ -108,7 +105,7 @@ def answers(
 class _Asked:
     """A stepper that has read a prompt, and reads a question where `decode` gives it prompts to read."""
 
-    def __init__(self, stepper: Stepper, ids: Sequence[int], logits: NDArray[np.float32]) -> None:
+    def __init__(self, stepper: ForkingStepper, ids: Sequence[int], logits: NDArray[np.float32]) -> None:
         self._stepper, self._ids, self._logits = stepper, ids, logits
 
     def prefill(self, prompts: None) -> NDArray[np.float32]:
@@ -124,7 +121,3 @@ class _Asked:
     def reorder(self, rows: Ids) -> None:
         """Keep the sequences `rows` in that order."""
         self._stepper.reorder(rows)
-
-    def fork(self) -> "_Asked":
-        """An independent copy."""
-        return _Asked(self._stepper.fork(), (), self._logits)

@@ -69,6 +69,12 @@ class ModelConfig:
         if self.caption_samples < 0:
             raise ValueError(f"caption_samples must not be negative: {self.caption_samples!r}")
 
+    @property
+    def least(self) -> dict[str, float]:
+        """Label -> the least score with which a sentence may name it; empty for a model without thresholds."""
+        share = 0.0 if self.calibration is None else self.calibration.grounding
+        return {label: share * self.thresholds.get(label, 0.0) for label in self.labels} if self.thresholds else {}
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON values."""
         return asdict(self)

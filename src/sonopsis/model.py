@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,10 @@ from sonopsis.hub import locate
 from sonopsis.many import Recording, counted, follow_many, parts_of
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
-from sonopsis.results import Answer, Caption, FileResult, LabelScore, Part, Tags, WindowResult, gathered
+from sonopsis.request import Describe
+from sonopsis.request import Request as Request
+from sonopsis.results import SILENCE, Answer, Caption, FileResult, LabelScore, Part, Tags, WindowResult, gathered
 
-SILENCE = "silence"  # the label of a window without sound
 SILENT_CAPTION = "Silence."
 UNCLEAR_CAPTION = "An unclear sound."
 
@@ -64,26 +65,6 @@ def load(
         raise ValueError(f"engine {engine!r} is not available; choose one of {', '.join(ENGINES)}")
     folder = describe(locate(model))
     return Model(folder, open_engine(folder, engine, device, dtype), keep_rate)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked about each window of a recording; raises ValueError for a number that makes no sense."""
-
-    captions: bool = False
-    top_k: int = 5  # labels
-    threshold: float | None = None  # least score of a label; None: the model's own for each label; 0: every score
-    window: float | None = None  # seconds; None: the model's own input length
-    hop: float | None = None  # seconds from one window's start to the next; None: no overlap
-    beams: int = 1  # 1: the model's own decoding
-    keep_rate: float | None = None  # None: the model's own
-    embeddings: bool = False  # the vector that the classifier reads
-
-    def __post_init__(self) -> None:
-        if self.top_k < 1:
-            raise ValueError(f"top_k must be at least 1, not {self.top_k}")
-        if self.beams < 1:
-            raise ValueError(f"beams must be at least 1, not {self.beams}")
 
 
 class Model:
@@ -143,7 +124,7 @@ class Model:
 
     def mel(self, audio: AudioSource, *, sample_rate: int | None = None) -> NDArray[np.float32]:
         """A recording's first window as normalised log-Mel (1, T, M) float32."""
-        return mel_input(next(self._pieces(audio, None, None, sample_rate)).samples, self.folder.mel)
+        return mel_input(next(self.pieces(audio, sample_rate=sample_rate)).samples, self.folder.mel)
 
     def logits(self, mel: Any, *, keep_rate: float | None = None) -> NDArray[np.float32]:
         """Normalised log-Mel (B, T, M), array or tensor -> tag logits (B, labels) float32."""
@@ -221,30 +202,45 @@ class Model:
         """
         hear = listener(self.engine, self.folder, self.tokenizer, questions, self._pruning(keep_rate))
         self._check(Request(captions=True, window=window))
-        return [answer for piece in self._pieces(audio, window, hop, sample_rate) for answer in hear(piece)]
+        return [answer for piece in self.pieces(audio, window, hop, sample_rate) for answer in hear(piece)]
 
     def describe(self, path: str | os.PathLike[str], request: Request | None = None) -> FileResult:
         """All that is asked about one file, in a single pass; raises AudioError when it cannot be read."""
         return next(gathered(self.follow(path, request)))
 
-    def follow(self, source: Recording, request: Request | None = None, *, declared: bool = False) -> Iterator[Part]:
+    def follow(
+        self,
+        source: Recording,
+        request: Request | None = None,
+        *,
+        declared: bool = False,
+        describe: Describe | None = None,
+    ) -> Iterator[Part]:
         """The windows of one file or stream as they are described, and its end; memory does not grow with its length.
 
-        `declared` gives the windows the duration that the recording declares. Raises AudioError.
+        `declared` gives the windows the duration that the recording declares. `describe` makes results of the windows
+        (None: one of each). Raises AudioError.
         """
         request = Request() if request is None else request
         gaps = request.hop is not None and request.hop > (self.window if request.window is None else request.window)
-        return parts_of(source, self._windows(source, request, None), self.name, gaps=gaps, declared=declared)
+        found = self._windows(source, request, describe=describe)
+        return parts_of(source, found, self.name, gaps=gaps, declared=declared)
 
     def follow_many(
-        self, sources: Sequence[Recording], request: Request | None = None, *, declared: bool = False, **how: int | None
+        self,
+        sources: Sequence[Recording],
+        request: Request | None = None,
+        *,
+        follow: Callable[..., Iterator[Part]] | None = None,
+        declared: bool = False,
+        **how: int | None,
     ) -> Iterator[Part]:
-        """`follow` of each source in turn; of one that cannot be described, the last part has the error. `workers` and
-        `share` are those of `sonopsis.many.follow_many`. Raises ModelError and ValueError at once."""
+        """`follow` (None: the model's own) of each source in turn; the last part of one that fails has the error.
+        `workers` and `share` are those of `sonopsis.many.follow_many`. Raises ModelError and ValueError at once."""
         request = Request() if request is None else request
         self._check(request)
-        follow = partial(self.follow, request=request, declared=declared)
-        return follow_many(follow, sources, self.name, self.engine.use_threads, **how)
+        one = partial(follow or self.follow, request=request, declared=declared)
+        return follow_many(one, sources, self.name, self.engine.use_threads, **how)
 
     def describe_many(
         self,
@@ -303,22 +299,27 @@ class Model:
             raise ModelError(f"{self.name} only tags; it has no tokenizer")
         return self.tokenizer.decode(list(ids)).strip()
 
-    def _windows(self, audio: AudioSource, request: Request, sample_rate: int | None) -> Iterator[WindowResult]:
-        """`describe_samples` of each window, at its place in the recording."""
-        self._check(request)
-        for piece in self._pieces(audio, request.window, request.hop, sample_rate):
-            yield replace(self.describe_samples(piece.samples, request), start=piece.start, end=piece.end)
-
-    def _pieces(
-        self, audio: AudioSource, window: float | None, hop: float | None, rate: int | None
+    def pieces(
+        self, audio: AudioSource, window: float | None = None, hop: float | None = None, sample_rate: int | None = None
     ) -> Iterator[Window]:
+        """The windows of a recording with all the samples that this model reads; arguments as in `tag`."""
         length, beyond = self.window if window is None else window, self.folder.mel.beyond
-        return iter_windows(audio, window=length, hop=hop, sample_rate=rate, beyond=beyond)
+        return iter_windows(audio, window=length, hop=hop, sample_rate=sample_rate, beyond=beyond)
+
+    def _windows(
+        self, audio: AudioSource, request: Request, sample_rate: int | None = None, describe: Describe | None = None
+    ) -> Iterator[WindowResult]:
+        self._check(request)
+        pieces = self.pieces(audio, request.window, request.hop, sample_rate)
+        yield from (describe or self._each)(pieces, request)
+
+    def _each(self, pieces: Iterator[Window], request: Request) -> Iterator[WindowResult]:
+        for piece in pieces:
+            yield replace(self.describe_samples(piece.samples, request), start=piece.start, end=piece.end)
 
     def _decoding(self, beams: int) -> DecodingOptions:
         """How this model generates captions: beams if they are asked for, else its own way."""
-        config = self.folder.config
-        drawn = config.caption_samples if beams == 1 else 0
+        config, drawn = self.folder.config, self.folder.config.caption_samples if beams == 1 else 0
         return DecodingOptions(
             config.max_caption_tokens,
             beams=beams,
@@ -339,7 +340,7 @@ class Model:
         taught = self.folder.config.distilled_labels  # no training caption names them
         tags = {name: score for name, score in zip(self.labels, scores.tolist(), strict=True) if name not in taught}
         drawn = self.folder.config.caption_samples and len(found) > 1
-        least = self._least(self._calibration.grounding)
+        least = self.folder.config.least
         if not (drawn or least):
             return replace(window, caption=self.decode(found[0].ids), score=found[0].score)
         if self._parse is None:
@@ -360,28 +361,28 @@ class Model:
         best = found[place]
         return replace(window, caption=self.decode(best.ids), score=best.score, confidence=confidence)
 
+    def shown(self, scores: NDArray[np.float32], request: Request) -> list[LabelScore]:
+        """The labels whose scores (labels,) reach their threshold, best first, at most `top_k`."""
+        heard = self._heard(scores) if request.threshold is None else scores >= request.threshold
+        order = [i for i in np.argsort(-scores, kind="stable") if heard[i]]
+        return [self._pair(scores, i) for i in order[: request.top_k]]
+
+    def _pair(self, scores: NDArray[np.float32], i: int) -> LabelScore:
+        return LabelScore(self.labels[i], float(scores[i]), self.labels[i] in self.folder.config.distilled_labels)
+
     def _window(
         self, end: float, scores: NDArray[np.float32], request: Request, embedding: NDArray[np.float32] | None
     ) -> WindowResult:
-        """The labels that reach their threshold, or the best guess where none does."""
-        order = np.argsort(-scores, kind="stable")
-        taught = self.folder.config.distilled_labels
-        heard = self._heard(scores) if request.threshold is None else scores >= request.threshold
-        found = [LabelScore(self.labels[i], float(scores[i]), self.labels[i] in taught) for i in order]
-        shown = [pair for pair, i in zip(found, order, strict=True) if heard[i]][: request.top_k]
-        if shown:
+        """The labels that are shown, or the best guess where there is none."""
+        if shown := self.shown(scores, request):
             return WindowResult(0.0, end, shown, embedding=embedding)
-        return WindowResult(0.0, end, [], embedding=embedding, status="unclear", guess=found[0])
+        guess = self._pair(scores, int(scores.argmax()))
+        return WindowResult(0.0, end, [], embedding=embedding, status="unclear", guess=guess)
 
     def _heard(self, scores: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which labels (labels,) reach the model's own thresholds; all where it has none."""
         own = self.folder.config.thresholds
         return scores >= np.array([own.get(label, 0.0) for label in self.labels])
-
-    def _least(self, share: float) -> dict[str, float]:
-        """A share of each label's own threshold; empty where the model has none."""
-        own = self.folder.config.thresholds
-        return {label: share * own.get(label, 0.0) for label in self.labels} if own else {}
 
     def _pruning(self, keep_rate: float | None) -> Pruning | None:
         return uniform(self.engine.config.depth, self.keep_rate if keep_rate is None else keep_rate)

@@ -12,17 +12,18 @@ composed validation scenes (`benchmarks/event_times.py`).
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonopsis.audio import Window, is_silent, iter_windows
-from sonopsis.many import Recording, parts_of
+from sonopsis.audio import Window, is_silent
+from sonopsis.many import Recording
 from sonopsis.mel import FRAME_RATE, mel_input
-from sonopsis.model import SILENCE, Model, Request
+from sonopsis.model import Model, Request
 from sonopsis.pruning.config import uniform
-from sonopsis.results import LabelScore, Part, WindowResult
+from sonopsis.results import SILENCE, LabelScore, Part, WindowResult
 
 RELATIVE = 0.3  # of its highest score in a window, with which a label sounds in a step
 BRIDGED = 1  # steps below that between two that sound, which do not end an event
@@ -39,10 +40,7 @@ def follow_moments(model: Model, source: Recording, request: Request, *, declare
 
     `sonopsis.events.join_parts` makes events of them. The model must tell times. Raises AudioError and ModelError.
     """
-    length = model.window if request.window is None else request.window
-    pieces = iter_windows(source, window=length, hop=request.hop)
-    gaps = request.hop is not None and request.hop > length
-    return parts_of(source, moments(model, pieces, request), model.name, gaps=gaps, declared=declared)
+    return model.follow(source, request, declared=declared, describe=partial(moments, model))
 
 
 def moments(model: Model, pieces: Iterable[Window], request: Request) -> Iterator[WindowResult]:
@@ -66,19 +64,16 @@ def stretches(model: Model, piece: Window, request: Request) -> list[WindowResul
     """A window divided wherever one of its labels begins or ends."""
     if is_silent(piece.samples):
         return [WindowResult(piece.start, piece.end, [LabelScore(SILENCE, 1.0)], status="silence")]
-    config = model.folder.config
+    connector = model.folder.config.connector
     rate = model.keep_rate if request.keep_rate is None else request.keep_rate
     prompt = model.engine.prompt(mel_input(piece.samples, model.folder.mel), uniform(model.engine.config.depth, rate))
-    if prompt.steps is None or config.connector is None:
+    if prompt.steps is None or connector is None:
         raise ValueError(f"{model.name} does not score its labels in time")
-    scores = model.probabilities(prompt.logits[0])  # (labels,)
-    own = np.array([config.thresholds.get(label, 0.0) for label in model.labels])
-    heard = scores >= (own if request.threshold is None else request.threshold)
-    shown = [place for place in np.argsort(-scores, kind="stable") if heard[place]][: request.top_k]
-    pairs = [LabelScore(model.labels[i], float(scores[i]), model.labels[i] in config.distilled_labels) for i in shown]
-    step = model.engine.config.stride[0] * config.connector.pool / FRAME_RATE  # s
+    pairs = model.shown(model.probabilities(prompt.logits[0]), request)
+    places = [model.labels.index(pair.label) for pair in pairs]
+    step = model.engine.config.stride[0] * connector.pool / FRAME_RATE  # s
     count = max(1, min(len(prompt.steps[0]), round((piece.end - piece.start) / step)))
-    sounding = np.array([sounds(prompt.steps[0, :count, i]) for i in shown], bool).reshape(len(shown), count)
+    sounding = np.array([sounds(prompt.steps[0, :count, i]) for i in places], bool).reshape(len(places), count)
     changes = [0, *(np.flatnonzero((sounding[:, 1:] != sounding[:, :-1]).any(axis=0)) + 1).tolist(), count]
     found = []
     for first, last in pairwise(changes):

@@ -12,16 +12,17 @@ have the highest scores: one sentence for each scene, and not one for each windo
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonopsis.audio import Window, iter_windows
-from sonopsis.many import Recording, parts_of
+from sonopsis.audio import Window
+from sonopsis.events import TOUCH
+from sonopsis.many import Recording
 from sonopsis.model import Model, Request
 from sonopsis.results import LabelScore, Part, Share, Status, Summary, WindowResult
 
-TOUCH = 1e-6  # seconds that two windows may be apart and still touch
 SHARED = 0.5  # of the labels of a window and a scene together, which they must share
 
 
@@ -30,11 +31,8 @@ def follow_scenes(model: Model, source: Recording, request: Request, *, declared
 
     `request` asks for captions. Raises AudioError and ModelError.
     """
-    length = model.window if request.window is None else request.window
-    pieces = iter_windows(source, window=length, hop=request.hop, beyond=model.folder.mel.beyond)
-    gaps = request.hop is not None and request.hop > length
     summary = _Summed()
-    for part in parts_of(source, scenes(model, pieces, request), model.name, gaps=gaps, declared=declared):
+    for part in model.follow(source, request, declared=declared, describe=partial(scenes, model)):
         if part.window is not None:
             summary.take(part.window)
             yield part

@@ -13,6 +13,8 @@ from sonopsis.ontology import id_of, parents_of
 
 MOST_SAID = 5  # labels that a summary says in words
 
+SILENCE = "silence"  # the label of a window without sound, and the answer to every question about it
+
 Status = Literal["heard", "unclear", "silence"]
 
 

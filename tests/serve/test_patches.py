@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from sonopsis.cost.macs import encoder_macs
+from sonopsis.mel import mel_input
 from sonopsis.model import Model
 from sonopsis.serve.patches import levels
 
@@ -26,8 +27,8 @@ def ask(address: str, recording: Path, query: str) -> Any:
 def test_a_window_at_several_keep_rates(address: str, model: Model, sounds: Path) -> None:
     found = ask(address, sounds / "noise.wav", "number=1&keep_rate=1&keep_rate=0.5")
     samples, _ = soundfile.read(sounds / "noise.wav", dtype="float32")
-    length = round(16_000 * model.window)
-    mel = model.mel(samples[length : 2 * length])  # (1, T, M)
+    length, beyond = round(16_000 * model.window), model.folder.mel.beyond  # a window is heard to its last frame
+    mel = mel_input(samples[length : 2 * length + beyond], model.folder.mel)  # (1, T, M)
     assert found["start"] == found["seconds"] == found["window"] == model.window
     assert found["grid"] == {"time": 16, "frequency": 8} and found["keep_rate"] == model.keep_rate
     for rate, row in zip((1.0, 0.5), found["rates"], strict=True):
@@ -38,7 +39,7 @@ def test_a_window_at_several_keep_rates(address: str, model: Model, sounds: Path
         macs = encoder_macs(model.engine.config, mel.shape[1], rate, len(model.labels))
         assert row["macs_g"] == {"reference": macs.reference, "executed": macs.executed}
         assert row["milliseconds"] > 0
-        tags = model.tag(samples[length : 2 * length], top_k=3, keep_rate=rate)[0].labels
+        tags = model.tag(sounds / "noise.wav", top_k=3, keep_rate=rate)[1].labels
         assert [best["label"] for best in row["labels"]] == [label for label, _ in tags]
         assert [best["score"] for best in row["labels"]] == pytest.approx([score for _, score in tags])
     image = np.frombuffer(base64.b64decode(found["mel"]["levels"]), np.uint8).reshape(256, 128)

@@ -46,11 +46,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a model on held-out recordings."""
-    try:
-        from sonopsis.metrics.embedding import open_embedder
-        from sonopsis.metrics.evaluate import evaluate as run
-    except ModuleNotFoundError as error:
-        fail(f"evaluation needs {error.name}; install it with: pip install 'sonopsis[train]'")
+    from sonopsis.metrics.embedding import open_embedder
+    from sonopsis.metrics.evaluate import evaluate as run
     from sonopsis.model import load
 
     group: Any = None if split == "all" else split  # checked by the reader of the manifest

@@ -138,17 +138,15 @@ class Run:
 
     def _follow(self, sources: Sequence["Recording"], declared: bool, **how: int | None) -> Iterator["Part"]:
         """The windows of all recordings that can be read, or their scenes, or for events what the time axis tells."""
-        from sonopsis.many import follow_many
         from sonopsis.moments import follow_moments, tells_times
         from sonopsis.passages import follow_scenes
 
+        follow = None
         if self.destination.scenes:
-            follow = partial(follow_scenes, self.model, request=self.request, declared=declared)
+            follow = partial(follow_scenes, self.model)
         elif self.destination.events and tells_times(self.model):
-            follow = partial(follow_moments, self.model, request=self.request, declared=declared)
-        else:
-            return self.model.follow_many(sources, self.request, declared=declared, **how)
-        return follow_many(follow, sources, self.model.name, self.model.engine.use_threads, **how)
+            follow = partial(follow_moments, self.model)
+        return self.model.follow_many(sources, self.request, follow=follow, declared=declared, **how)
 
     @contextmanager
     def _parts(self, inputs: Sequence[Input], errors: ErrorList) -> Iterator[Iterator["Part"]]:

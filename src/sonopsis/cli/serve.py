@@ -45,11 +45,6 @@ def serve(
     precision: options.Precision = None,
 ) -> None:
     """Serve tags and captions over HTTP."""
-    import importlib.util
-
-    missing = [name for name in ("fastapi", "uvicorn", "python_multipart") if not importlib.util.find_spec(name)]
-    if missing:
-        fail(f"the service needs {', '.join(missing)}: pip install 'sonopsis[serve]'")
     from sonopsis.many import cores
     from sonopsis.model import load
     from sonopsis.serve import Settings, create_app

@@ -38,13 +38,11 @@ def sweep(
         raise typer.BadParameter("give --json or --csv, not both")
     if table and retry:
         raise typer.BadParameter("--table trains nothing; leave out --retry")
-    try:
-        from sonopsis.study.sweep import open_study, run_sweep
-        from sonopsis.study.sweepfile import load_sweep
-        from sonopsis.study.sweeptable import as_csv as table_csv
-        from sonopsis.study.sweeptable import summary, text, write_table
-    except ModuleNotFoundError as error:
-        fail(f"a sweep needs {error.name}; install it with: pip install 'sonopsis[sweep]'")
+    from sonopsis.study.sweep import open_study, run_sweep
+    from sonopsis.study.sweepfile import load_sweep
+    from sonopsis.study.sweeptable import as_csv as table_csv
+    from sonopsis.study.sweeptable import summary, text, write_table
+
     try:
         wanted = load_sweep(source, storage)
         study = open_study(wanted) if table else run_sweep(wanted, retry=retry, tell=report)

@@ -32,7 +32,11 @@ class Stepper(Protocol):
     def reorder(self, rows: Ids) -> None:
         """Keep the sequences `rows` in that order, some perhaps repeated or left out: B becomes len(rows)."""
 
-    def fork(self) -> "Stepper":
+
+class ForkingStepper(Stepper, Protocol):
+    """A stepper that can be copied: what it has read is read once, and continued in several ways."""
+
+    def fork(self) -> "ForkingStepper":
         """An independent stepper that has read the same."""
 
 

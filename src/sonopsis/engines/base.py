@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sonopsis.decoding.search import Stepper
+from sonopsis.decoding.search import ForkingStepper
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.pruning.config import Pruning
@@ -39,7 +39,7 @@ class Engine(Protocol):
     def prompt(self, mel: Any, pruning: Pruning | None) -> Prompt:
         """Normalised log-Mel (B, T, M) -> tags, what `stepper` reads, and labels in time."""
 
-    def stepper(self) -> Stepper:
+    def stepper(self) -> ForkingStepper:
         """A language model that reads prompts and continues them, for one call of `sonopsis.decoding.decode`."""
 
     def prepare(self) -> None:

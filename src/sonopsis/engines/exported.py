@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonopsis.decoding.search import Ids, Stepper
+from sonopsis.decoding.search import ForkingStepper, Ids
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.engines.base import Floats, Prompt
 from sonopsis.engines.runners import Arrays, Runner, open_runner
@@ -61,7 +61,7 @@ class ExportedEngine:
         out = self._run(CAPTION, mel, pruning)
         return Prompt(out["logits"], out["prompt"], out.get("steps"))
 
-    def stepper(self) -> Stepper:
+    def stepper(self) -> ForkingStepper:
         """The prefill and step graphs as a stepper."""
         assert self.folder.config.lm is not None
         return ExportedStepper(self.folder.config.lm, self._runner(PREFILL), self._runner(STEP))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from sonopsis.captioning.captioner import Captioner
-from sonopsis.decoding.search import Stepper
+from sonopsis.decoding.search import ForkingStepper
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.onednn import make_fast
 from sonopsis.encoder.tagger import Tagger
@@ -51,7 +51,7 @@ class TorchEngine:
         steps = None if recognised is None else self.module.connector.in_time(recognised).float().cpu().numpy()
         return Prompt(logits, self.module.prompt(prefix), steps)
 
-    def stepper(self) -> Stepper:
+    def stepper(self) -> ForkingStepper:
         """The language model, or its prepared copy, as a stepper."""
         assert isinstance(self.module, Captioner)
         return _TorchStepper(self._copy(self.module.lm) if self._prepares else self.module.lm)

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from sonopsis.audio import Window, iter_windows
+from sonopsis.audio import Window
 from sonopsis.cost.macs import encoder_macs
 from sonopsis.encoder.trace import Trace
 from sonopsis.mel import mel_input
@@ -101,17 +101,17 @@ async def patches(request: Request, query: Annotated[PatchesQuery, Query()], ser
     model = service.model
 
     def work(path: Path) -> Looked:
-        return look(model, nth_window(path, model.window, query.number), query.keep_rate or [model.keep_rate])
+        return look(model, nth_window(model, path, query.number), query.keep_rate or [model.keep_rate])
 
     async with service.upload(request) as upload:
         return await service.compute(upload, lambda: work(upload.path))
 
 
-def nth_window(recording: Path, seconds: float, number: int) -> Window:
-    """Window `number` (from 0) of `seconds` of a recording; raises ValueError beyond its end, and AudioError."""
-    found = next(islice(iter_windows(recording, window=seconds), number, None), None)
+def nth_window(model: Model, recording: Path, number: int) -> Window:
+    """Window `number` (from 0) of a recording as a model hears it; raises ValueError beyond its end, AudioError."""
+    found = next(islice(model.pieces(recording), number, None), None)
     if found is None:
-        raise ValueError(f"the recording has no window {number} of {seconds:g} s; count windows from 0")
+        raise ValueError(f"the recording has no window {number} of {model.window:g} s; count windows from 0")
     return found
 
 

@@ -7,6 +7,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from sonopsis.asking import LONGEST_ANSWER
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.data.clips import ClipBank
 from sonopsis.scenes.compose import compose
@@ -14,7 +15,6 @@ from sonopsis.scenes.questions import Question, ask
 from sonopsis.scenes.scene import Scene
 
 TRAINING_SCENES = 4000  # whose captions and questions a tokenizer is trained on
-LONGEST_ANSWER = 24  # tokens
 
 
 def training_captions(bank: ClipBank) -> Iterator[str]:

@@ -9,6 +9,7 @@ stopped goes on after the last whole file, and more scenes are added to those th
 
 import hashlib
 import json
+import os
 import random
 import sys
 import time
@@ -105,7 +106,7 @@ def _write(file: Path, heard: Heard, batch: Batch, scenes: list[Scene]) -> None:
     assert batch.sounding is not None
     tensors = {name: getattr(heard, name).half().cpu().contiguous() for name in ("steps", "summary", "pooled")}
     tensors |= {"labels": batch.labels.bool(), "sounding": batch.sounding.bool()}
-    scratch = file.with_suffix(".part")
+    scratch = file.with_suffix(f".{os.getpid()}.part")  # several runs of a sweep may hear the same scenes
     captions = [scene.captions for scene in scenes]
     facts = [(scene.facts.type, scene.facts.labels, scene.facts.count) for scene in scenes]
     save_file(tensors, scratch, {"captions": json.dumps(captions), "facts": json.dumps(facts)})
