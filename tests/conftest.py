@@ -24,6 +24,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from sonopsis.encoder import Encoder, EncoderConfig
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 
+# A shell that starts a program in the background has it ignore Ctrl-C, and what that starts does too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Neither profile looks at a clock, nor at examples that an earlier run has stored.
 COMMON = {"deadline": None, "database": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
 hypothesis.settings.register_profile("same", derandomize=True, **COMMON)
