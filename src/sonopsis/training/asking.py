@@ -7,9 +7,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from sonopsis.asking import LONGEST_ANSWER
+from sonopsis.asking import LONGEST_ANSWER, answers
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.data.clips import ClipBank
+from sonopsis.decoding.options import DecodingOptions
 from sonopsis.scenes.compose import compose
 from sonopsis.scenes.questions import Question, ask
 from sonopsis.scenes.scene import Scene
@@ -39,13 +40,14 @@ def question_of(scene: Scene) -> Question:
 @torch.inference_mode()
 def answer(captioner: Captioner, tokenizer: Tokenizer, prefix: Tensor, question: str) -> str:
     """The most probable answer to a question about one prefix (1, L, E)."""
-    ids = torch.tensor([tokenizer.encode(question, add_special_tokens=False).ids], device=prefix.device)
-    asked = torch.cat([captioner.prompt(prefix), captioner.lm.embed(ids).to(prefix.dtype)], dim=1)
-    found = captioner.lm.generate(embeds=asked, max_new_tokens=LONGEST_ANSWER, stop_ids=(captioner.end_of_text,))
-    return tokenizer.decode(list(found[0][0].ids)).strip()
+    lm = captioner.lm
+    options = DecodingOptions(LONGEST_ANSWER, stop_ids=(captioner.end_of_text,), forbid_ids=lm.config.padding_ids)
+    prompt = (captioner.prompt(prefix), None)
+    (found,) = answers(lm.decoder(lm.new_cache(1)), prompt, [question], tokenizer, options)
+    return tokenizer.decode(list(found.ids)).strip()
 
 
-def question_accuracy(questions: Sequence[Question], answers: Sequence[str]) -> float:
+def question_accuracy(questions: Sequence[Question], said: Sequence[str]) -> float:
     """The share of right answers."""
-    right = [question.answered_by(text) for question, text in zip(questions, answers, strict=True)]
+    right = [question.answered_by(text) for question, text in zip(questions, said, strict=True)]
     return sum(right) / len(right)
