@@ -136,3 +136,35 @@ def test_without_a_cls_the_summary_reads_what_the_head_reads(reduce: ReducerName
     module = connector("concat", summary=True)
     pooled = Encoder(WITHOUT_CLS).pool(encoded)
     torch.testing.assert_close(module(encoded)[:, -1], module.summary(pooled))  # type: ignore[misc]
+
+
+def test_earlier_blocks_are_read_beside_the_last_on_a_scale_of_their_own() -> None:
+    torch.manual_seed(1)
+    encoder = Encoder(ENCODER).eval()
+    mel = torch.randn(2, 64, 128)
+    module = Connector(ConnectorConfig(16, 8, 4, pool=2, blocks=(0, 2), summary=False)).eval()
+    for rate in (None, 0.6):
+        encoded = encoder(mel, uniform(4, rate), collect_dropped=True, collect_blocks=(0, 2))
+        assert encoded.blocks is not None
+        steps = module.steps(encoded)
+        assert steps.shape == (2, 2, 3 * 64)
+        for number, grid in enumerate([fill_grid(encoded), *encoded.blocks]):
+            rows = grid.reshape(2, 2, 2, 64).mean(dim=2)
+            torch.testing.assert_close(steps[..., 64 * number : 64 * (number + 1)], rows)
+        assert module(encoded).shape == (2, 2, 8)
+    module.train()
+    for _ in range(200):  # the scale follows what it hears
+        module.read_steps(steps.detach() * 7 + 3, encoded.prefix[:, 0])
+    assert module.scale is not None
+    scaled = module.eval().scale(steps.detach()[..., 64:].flatten(0, 1) * 7 + 3)  # type: ignore[misc]
+    torch.testing.assert_close(scaled.mean(dim=0), torch.zeros(128), atol=1e-3, rtol=0)
+
+
+def test_blocks_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="only concat reads several"):
+        ConnectorConfig(16, 8, 4, "time_major", blocks=(0,))
+    for wrong in ((1, 0), (0, 0), (-1,)):
+        with pytest.raises(ValueError, match="ascending"):
+            ConnectorConfig(16, 8, 4, blocks=wrong)
+    config = ConnectorConfig(16, 8, 4, blocks=(0, 1))
+    assert ConnectorConfig.from_dict(config.to_dict() | {"blocks": [0, 1]}) == config

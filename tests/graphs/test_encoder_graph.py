@@ -135,8 +135,14 @@ def test_tokens_and_dropped_states_are_those_of_torch(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("summary", "labels", "reduction", "pool"),
-    [(True, 5, 1, 1), (False, 0, 1, 3), (True, 0, 3, 1), (False, 4, 2, 1), (True, 3, 2, 4)],
+    ("summary", "labels", "reduction", "pool", "blocks"),
+    [
+        (True, 5, 1, 1, ()),
+        (False, 0, 1, 3, (0,)),
+        (True, 0, 3, 1, (1,)),
+        (False, 4, 2, 1, ()),
+        (True, 3, 2, 4, (0, 1)),
+    ],
 )
 @pytest.mark.parametrize(
     ("name", "layout"),
@@ -147,23 +153,27 @@ def test_tokens_and_dropped_states_are_those_of_torch(name: str, tmp_path: Path)
     ],
 )
 def test_the_connector_is_that_of_torch(
-    name: str, layout: Any, summary: bool, labels: int, reduction: int, pool: int, tmp_path: Path
+    name: str, layout: Any, summary: bool, labels: int, reduction: int, pool: int, blocks: Any, tmp_path: Path
 ) -> None:
     config = CONFIGS[name]
     module = tagger(config)
-    sizes = {"reduction": reduction, "pool": pool} if layout == "concat" else {}
+    blocks = blocks if layout == "concat" else ()
+    sizes = {"reduction": reduction, "pool": pool, "blocks": blocks} if layout == "concat" else {}
     fields = ConnectorConfig(48, 12, config.grid(config.frames)[1], layout, summary, labels, **sizes)
     connector = Connector(fields).eval()
     with torch.no_grad():
         for parameter in connector.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
+        if connector.scale is not None:
+            connector.scale.running_mean.normal_()  # type: ignore[union-attr]
+            connector.scale.running_var.uniform_(0.5, 2.0)  # type: ignore[union-attr]
     state = {f"tagger.{name}": tensor for name, tensor in module.state_dict().items()}
     state |= {f"connector.{name}": tensor for name, tensor in connector.state_dict().items()}
     save_file(state, tmp_path / "model.safetensors")
     graph = Graph(tmp_path / "model.safetensors")
     encoder = EncoderGraph(graph, config, "tagger.")
     mel, kept = encoder.inputs()
-    tokens, _ = encoder.run(mel, kept, collect=layout == "concat")
+    tokens, _ = encoder.run(mel, kept, collect=layout == "concat", collect_blocks=blocks)
     reader = ConnectorGraph(graph, encoder, fields)
     graph.output("prefix", reader.prefix(tokens, mel), ["batch", "length", 12])
     if labels:
@@ -174,7 +184,7 @@ def test_the_connector_is_that_of_torch(
         values = torch.randn(batch, frames, config.mels, generator=torch.Generator().manual_seed(frames))
         with torch.inference_mode():
             pruning = uniform(config.depth, rate)
-            encoded: Encoded = module.encode(values, pruning, collect_dropped=layout == "concat")
+            encoded: Encoded = module.encode(values, pruning, collect_dropped=layout == "concat", collect_blocks=blocks)
             expected, recognised = connector.read(encoded)
         found = run(tmp_path / "graph.onnx", values, counts(config, frames, rate))
         np.testing.assert_allclose(found["prefix"], expected.numpy(), atol=2e-5)

@@ -144,6 +144,24 @@ def test_another_connector_is_drawn_and_the_language_model_kept(make_config: Mak
     assert torch.equal(captioner.lm.backbone.embedding.weight, start.captioner.lm.backbone.embedding.weight)
 
 
+def test_a_connector_that_reads_more_blocks_begins_as_the_one_that_it_carries_on(
+    make_config: Make, tiny_model: Path
+) -> None:
+    start = open_start(make_config("captioning", model=str(tiny_model), labels="inherit"))
+    assert start.captioner is not None
+    trained = start.captioner.connector.config
+    settings = {"pool": trained.pool, "reduction": trained.reduction, "summary": trained.summary, "blocks": [0]}
+    if not trained.labels:
+        settings["labels"] = 0
+    config = make_config("captioning", model=str(tiny_model), labels="inherit", connector=settings)
+    captioner, _ = build_captioner(config, start, start.labels, lambda: [])
+    assert captioner.connector.config.blocks == (0,)
+    mel = torch.randn(1, 64, start.encoder.mels)
+    with torch.inference_mode():
+        wanted = start.captioner.eval().connector(start.captioner.encode(mel))
+        assert torch.equal(captioner.eval().connector(captioner.encode(mel)), wanted)
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -152,6 +170,7 @@ def test_another_connector_is_drawn_and_the_language_model_kept(make_config: Mak
             {"connector": {"layout": "time_major", "reduction": 2}},
             "connector: reduction 2 does not fit layout time_major",
         ),
+        ({"connector": {"blocks": [9]}}, r"connector\.blocks \[9\] must be blocks before the last one"),
         ({"lora": {"targets": ["conv1d"]}}, r"lora: LoRA targets \['conv1d'\] match nothing"),
         (
             {"connector": {"layout": "time_major"}, "pruning": {"reduce": "mass"}},

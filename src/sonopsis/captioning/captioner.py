@@ -29,6 +29,11 @@ class Captioner(nn.Module):
         self, encoder: EncoderConfig, labels: int, connector: ConnectorConfig, lm: Mamba2Config, end_of_text: int = 0
     ) -> None:
         super().__init__()
+        if any(block >= encoder.depth - 1 for block in connector.blocks):
+            raise ValueError(
+                f"connector.blocks {list(connector.blocks)} must be blocks before the last one: this encoder has "
+                f"blocks 0-{encoder.depth - 1}, and what leaves the last is read anyway"
+            )
         self.end_of_text = end_of_text
         self.tagger = Tagger(encoder, labels)
         self.connector = Connector(connector)
@@ -36,7 +41,8 @@ class Captioner(nn.Module):
 
     def encode(self, mel: Tensor, pruning: Pruning | None = None) -> Encoded[Tensor]:
         """Normalised log-Mel (B, T, M) -> tokens, with what the connector needs to fill pruned cells."""
-        return self.tagger.encode(mel, pruning, collect_dropped=self.connector.config.layout == "concat")
+        reads = self.connector.config
+        return self.tagger.encode(mel, pruning, collect_dropped=reads.layout == "concat", collect_blocks=reads.blocks)
 
     def hear(self, mel: Tensor, pruning: Pruning | None = None) -> Heard:
         """Normalised log-Mel (B, T, M) -> all that connector (of the layout concat) and head read of it."""

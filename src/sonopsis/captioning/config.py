@@ -19,6 +19,7 @@ class ConnectorConfig:
     labels: int = 0  # labels scored in each vector, whose embeddings the language model reads; 0: the vectors alone
     reduction: int = 1  # neighbouring vectors averaged into one, after labels are scored (concat only)
     pool: int = 1  # neighbouring time steps of the encoder averaged before they become a vector (concat only)
+    blocks: tuple[int, ...] = ()  # encoder blocks, from 0, that are read too, beside what leaves the last (concat only)
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -26,6 +27,17 @@ class ConnectorConfig:
         for name, size in (("reduction", self.reduction), ("pool", self.pool)):
             if size < 1 or (size > 1 and self.layout != "concat"):
                 raise ValueError(f"{name} {size} does not fit layout {self.layout}; only concat has time steps")
+
+        object.__setattr__(self, "blocks", tuple(self.blocks))  # JSON has lists
+        if sorted(set(self.blocks)) != list(self.blocks) or any(block < 0 for block in self.blocks):
+            raise ValueError(f"blocks {list(self.blocks)} must be numbers of encoder blocks from 0, ascending")
+        if self.blocks and self.layout != "concat":
+            raise ValueError(f"blocks do not fit layout {self.layout}; only concat reads several encoder blocks")
+
+    @property
+    def inputs(self) -> int:
+        """Width of what each vector is made of, before `blocks` add as much each."""
+        return self.encoder_width * (self.frequency_rows if self.layout == "concat" else 1)
 
     def steps(self, time: int) -> int:
         """Vectors, and times at which labels are scored, of so many time steps of the encoder (concat only)."""

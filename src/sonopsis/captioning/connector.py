@@ -13,6 +13,10 @@ shortens the prefix. Without pruning no cell is empty and all of this is the ide
 An encoder with many time steps a second has more of them than a language model should read: `pool` neighbours are
 averaged before the MLP (as in LTU, arXiv 2305.10790), `reduction` neighbours after the labels of each are scored.
 
+With `blocks` each time step also has what its tokens were after earlier blocks of the encoder, every channel scaled to
+mean 0 and deviation 1 over clips: Whisper's early blocks hear sounds, its last ones words (docs/log.md). That is the
+"audio feature diversity" of arXiv 2509.15680 within one encoder.
+
 With `labels` the language model reads what was recognised more than what was heard: each vector is scored for every
 label, and the prefix is the labels' embeddings weighted by these scores, plus the vector itself through a gate that
 training opens from zero. A language model can so learn to put facts into words before it hears anything, which takes a
@@ -33,7 +37,7 @@ from sonopsis.encoder.encoded import Encoded, pooled
 class Heard:
     """What a captioner with the layout concat reads of clips that its encoder has heard."""
 
-    steps: Tensor  # (B, t, F * D) pooled time steps, for the connector
+    steps: Tensor  # (B, t, (1 + blocks) * F * D) pooled time steps, for the connector
     summary: Tensor  # (B, D) one vector for the clip, for the connector
     pooled: Tensor  # (B, D) for the head
 
@@ -85,10 +89,11 @@ class Connector(nn.Module):
     def __init__(self, config: ConnectorConfig) -> None:
         super().__init__()
         self.config = config
-        d, e = config.encoder_width, config.width
-        inputs = d * config.frequency_rows if config.layout == "concat" else d
+        d, e, inputs = config.encoder_width, config.width, config.inputs
+        further = len(config.blocks) * inputs
         self.norm = nn.LayerNorm(inputs)
-        self.mlp = nn.Sequential(nn.Linear(inputs, e), nn.GELU(), nn.Linear(e, e))
+        self.scale = nn.BatchNorm1d(further, affine=False) if further else None
+        self.mlp = nn.Sequential(nn.Linear(inputs + further, e), nn.GELU(), nn.Linear(e, e))
         self.summary = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, e)) if config.summary else None
         self.separator = nn.Parameter(torch.zeros(e)) if config.layout != "concat" else None
         if config.labels:
@@ -115,13 +120,20 @@ class Connector(nn.Module):
         return self._scored(vectors, summary_of(encoded))
 
     def steps(self, encoded: Encoded) -> Tensor:
-        """What the layout concat reads of each time step, pooled: the filled grid (B, t, F * D)."""
-        grid = fill_grid(encoded)  # (B, N, D), n = t * f_rows + f
-        return average(grid.reshape(grid.shape[0], encoded.grid[0], -1), self.config.pool)
+        """What the layout concat reads of each time step, pooled: the filled grid and those of earlier blocks
+        (B, t, (1 + blocks) * F * D)."""
+        grids = [fill_grid(encoded), *(encoded.blocks or ())]  # each (B, N, D), n = t * f_rows + f
+        rows = [grid.reshape(grid.shape[0], encoded.grid[0], -1) for grid in grids]
+        return average(torch.cat(rows, dim=2), self.config.pool)
 
     def read_steps(self, steps: Tensor, summary: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`read` of pooled time steps (B, t, F * D), of the layout concat, and one vector for the clip (B, D)."""
-        return self._scored(self.mlp(self.norm(steps)), summary)
+        """`read` of pooled time steps (B, t, (1 + blocks) * F * D), of the layout concat, and one vector for the clip
+        (B, D)."""
+        normed = self.norm(steps[..., : self.config.inputs])
+        if self.scale is not None:
+            earlier = self.scale(steps[..., self.config.inputs :].flatten(0, 1)).unflatten(0, steps.shape[:2])
+            normed = torch.cat([normed, earlier], dim=2)
+        return self._scored(self.mlp(normed), summary)
 
     def in_time(self, logits: Tensor) -> Tensor:
         """Of the logits of `read` (B, t + 1, labels), each label's probability in each time step (B, t, labels)."""

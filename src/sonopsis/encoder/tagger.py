@@ -1,5 +1,7 @@
 """Recording -> labels: an encoder, its pooled output and a linear head."""
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -44,9 +46,16 @@ class Tagger(nn.Module):
         encoded = self.encoder(mel, pruning, pooled_only=True)
         return self.logits(encoded)
 
-    def encode(self, mel: Tensor, pruning: Pruning | None = None, *, collect_dropped: bool = False) -> Encoded:
-        """Normalised log-Mel (B, T, M) -> every surviving token with its place on the grid."""
-        return self.encoder(mel, pruning, collect_dropped=collect_dropped)
+    def encode(
+        self,
+        mel: Tensor,
+        pruning: Pruning | None = None,
+        *,
+        collect_dropped: bool = False,
+        collect_blocks: Collection[int] = (),
+    ) -> Encoded:
+        """Normalised log-Mel (B, T, M) -> every surviving token with its place on the grid, as `Encoder` gives them."""
+        return self.encoder(mel, pruning, collect_dropped=collect_dropped, collect_blocks=collect_blocks)
 
     def logits(self, encoded: Encoded) -> Tensor:
         """Logits (B, labels) of tokens already computed; raises ValueError when there is no head."""

@@ -1,6 +1,6 @@
 """The encoder: log-Mel -> patches -> transformer blocks, some of which drop patches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sonopsis.encoder.block import Block
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
+from sonopsis.encoder.grids import BlockGrids, put
 from sonopsis.encoder.pooling import AttentionPooling, LayerStatistics, mean_and_maximum
 from sonopsis.encoder.positions import sincos_table, sinusoid_table
 from sonopsis.encoder.stem import make_stem
@@ -28,6 +29,7 @@ class _Tokens:
     blocks: list[Tensor] = field(default_factory=list)  # what the head reads of each block so far (B, 2 * D)
     stages: list[Tensor] = field(default_factory=list)  # per pruning block: grid cells of its survivors (B, K)
     dropped: Tensor | None = None  # (B, N + 1, D) last states of patches, if they are collected; last row: padding
+    grids: BlockGrids | None = None  # states after earlier blocks, if they are collected
     watch: "Watch | None" = None
 
 
@@ -69,24 +71,28 @@ class Encoder(nn.Module):
         pruning: Pruning | None = None,
         *,
         collect_dropped: bool = False,
+        collect_blocks: Collection[int] = (),
         pooled_only: bool = False,
         watch: Watch | None = None,
     ) -> Encoded[Tensor]:
         """Normalised log-Mel (B, T, M) -> the surviving tokens of every clip.
 
-        With `collect_dropped` the last state of each dropped patch comes along. With `pooled_only` only `pool` of the
+        With `collect_dropped` the last state of each dropped patch comes along, and with `collect_blocks` the state of
+        every patch after each of these blocks. With `pooled_only` only `pool` of the
         result is meaningful: the last block computes the prefix tokens alone and `tokens` is empty, or, with mean
         pooling, the mean alone, as one token (grid cell -1). `watch` is called before each block, or, with
         `pooled_only`, each but the last.
         Raises ValueError when the input or the pruning blocks do not fit this encoder.
         """
-        if collect_dropped and pooled_only:
+        if (collect_dropped or collect_blocks) and pooled_only:
             raise ValueError("pooled_only computes no tokens to collect; give collect_dropped or pooled_only, not both")
         pruning = self._checked(pruning)
         x, grid = self.embed(mel)  # (B, P + N, D)
         state = _Tokens(x, Survivors.all(grid, x.shape[0], x.device), watch=watch)
         if collect_dropped:
             state.dropped = x.new_zeros(x.shape[0], state.left.patches + 1, self.config.width)
+        if collect_blocks:
+            state.grids = BlockGrids.of(collect_blocks, x, state.left.patches)
         if self.layer_weights is not None:
             state.summed = self.layer_weights.softmax(dim=0)[0] * x
         for number in range(self.config.depth - 1):
@@ -105,11 +111,13 @@ class Encoder(nn.Module):
             state.x = block(state.x, state.bias)
         else:
             selector = self._selector(pruning, left, number, pruning.count(number, left.patches, left.grid), mel)
-            keep_seen = state.dropped is not None
+            keep_seen = state.dropped is not None or state.grids is not None
             pruned = block.forward_pruned(state.x, prefix, selector, keep_seen=keep_seen, bias=state.bias)
-            if state.dropped is not None and pruned.seen is not None and pruning.reduce != "merge":
-                # The cells of survivors are cleared at the end; merging drops nothing.
-                state.dropped = _put(state.dropped, left.index, self._last_state(number, pruned.seen, state.summed))
+            if pruned.seen is not None and pruning.reduce != "merge":  # merging drops nothing
+                if state.dropped is not None:  # the cells of survivors are cleared at the end
+                    state.dropped = put(state.dropped, left.index, self._last_state(number, pruned.seen, state.summed))
+                if state.grids is not None:
+                    state.grids.hold(left, pruned.seen)
             state.x, state.left = pruned.x, left.after(pruned.choice)
             state.bias = state.left.bias(prefix, proportional=pruning.reduce == "merge")
             if state.summed is not None:
@@ -119,6 +127,8 @@ class Encoder(nn.Module):
             state.summed = state.summed + self.layer_weights.softmax(dim=0)[number + 1] * leaving
         if self.statistics is not None:
             state.blocks.append(mean_and_maximum(state.x[:, prefix:], _patches_in(state.left)))
+        if state.grids is not None:
+            state.grids.after(number, state.left, state.x[:, prefix:])
         if number in pruning.keep:
             state.stages.append(state.left.cells)
 
@@ -148,9 +158,11 @@ class Encoder(nn.Module):
             encoded.prefix = torch.cat([self.pooling(tokens, encoded.size * encoded.mask), encoded.prefix], dim=1)
         if self.statistics is not None:
             encoded.layers = self.statistics(state.blocks)
+        if state.grids is not None:
+            encoded.blocks = state.grids.found
         if state.dropped is not None:
             survivors = torch.zeros_like(tokens[:, : left.patches])
-            encoded.dropped = _put(state.dropped, left.cells, survivors)[:, :-1]
+            encoded.dropped = put(state.dropped, left.cells, survivors)[:, :-1]
             encoded.source = left.sources()
         return encoded
 
@@ -242,9 +254,3 @@ class Encoder(nn.Module):
 def _patches_in(left: Survivors) -> Tensor:
     """How many patches each token stands for (B, K), 0 for padding."""
     return left.sizes() if left.mask is None else left.sizes() * left.mask
-
-
-def _put(grid: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    """`grid` (B, N + 1, D) with `values` (B, K, D) at the cells `index` (B, K); those of -1 go behind the last cell."""
-    cells = torch.where(index < 0, grid.shape[1] - 1, index)
-    return grid.scatter(1, cells.unsqueeze(-1).expand_as(values), values.to(grid.dtype))

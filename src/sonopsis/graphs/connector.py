@@ -33,10 +33,11 @@ class ConnectorGraph:
         g = self.g
         if self.config.layout == "concat":
             assert tokens.grid is not None
-            steps = g.reshape(tokens.grid, 0, -1, self.config.frequency_rows * self.config.encoder_width)
-            vectors = self._mlp(self._average(steps, self.config.pool))  # (B, t, E)
+            grids = [tokens.grid, *tokens.earlier]
+            steps = [self._average(g.reshape(grid, 0, -1, self.config.inputs), self.config.pool) for grid in grids]
+            vectors = self._mlp(steps[0], steps[1:])  # (B, t, E)
         else:
-            vectors = self._ordered(self._mlp(self.encoder.patches(tokens.x)), tokens, mel)
+            vectors = self._ordered(self._mlp(self.encoder.patches(tokens.x), []), tokens, mel)
         if not self.config.summary:
             return vectors
         if self.encoder.prefix and not self.encoder.config.pools_by_attention:
@@ -55,10 +56,15 @@ class ConnectorGraph:
         pooling = {"kernel_shape": [size], "strides": [size], "ceil_mode": 1, "count_include_pad": 0}
         return g.op("Transpose", g.op("AveragePool", turned, **pooling), perm=[0, 2, 1])
 
-    def _mlp(self, x: str) -> str:
+    def _mlp(self, x: str, earlier: list[str]) -> str:
+        """Vectors (B, ., E) of tokens, and of the states of earlier blocks if these are read too."""
         g = self.g
-        hidden = g.op("Gelu", g.linear(g.layer_norm(x, "connector.norm", 1e-5), "connector.mlp.0"))
-        return g.linear(hidden, "connector.mlp.2")
+        normed = g.layer_norm(x, "connector.norm", 1e-5)
+        if earlier:
+            centred = g.op("Sub", g.op("Concat", *earlier, axis=2), g.weight("connector.scale.running_mean"))
+            variance = g.op("Add", g.weight("connector.scale.running_var"), g.constant(1e-5))
+            normed = g.op("Concat", normed, g.op("Div", centred, g.op("Sqrt", variance)), axis=2)
+        return g.linear(g.op("Gelu", g.linear(normed, "connector.mlp.0")), "connector.mlp.2")
 
     def _ordered(self, vectors: str, tokens: Tokens, mel: str) -> str:
         """Survivors (B, K, E) with separators between groups, ordered by one sort over grid keys."""

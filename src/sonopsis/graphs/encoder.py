@@ -5,6 +5,7 @@
 `kept` says how many patches survive each pruning block; as many as there are is no pruning.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +25,8 @@ class Tokens:
     grid: str | None = None  # (B, N, D) the last state of every patch so far, when it is collected
     averaged: bool = False  # x is the mean over patches, (B, 1, D)
     blocks: list[str] = field(default_factory=list)  # mean and maximum (B, D) of the patches after each block so far
+    held: str | None = None  # (B, N, D) as `grid`, before the norm, when states after earlier blocks are collected
+    earlier: list[str] = field(default_factory=list)  # (B, N, D) every patch after each block that is collected
     summed: str | None = None  # (B, P + K, D) the sum over layers so far, of an encoder with weights for them
 
 
@@ -44,11 +47,20 @@ class EncoderGraph:
         mel = self.g.input("mel", ["batch", frames, self.config.mels])
         return mel, self.g.input("kept", [len(self.blocks)], integer=True)
 
-    def run(self, mel: str, kept: str, *, pooled_only: bool = False, collect: bool = False) -> tuple[Tokens, list[str]]:
+    def run(
+        self,
+        mel: str,
+        kept: str,
+        *,
+        pooled_only: bool = False,
+        collect: bool = False,
+        collect_blocks: Collection[int] = (),
+    ) -> tuple[Tokens, list[str]]:
         """Tokens after the last block and the final norm, and the survivors (B, K) of each pruning block.
 
         With `pooled_only` the tokens are only what the head reads: the prefix, or the mean over patches, (B, ., D).
-        With `collect` the last state of every patch, dropped or not, is in `grid`.
+        With `collect` the last state of every patch, dropped or not, is in `grid`, and every patch after
+        each of `collect_blocks` in `earlier`.
         """
         g, config = self.g, self.config
         batch = g.slice(g.op("Shape", mel), 0, 0, 1)
@@ -77,12 +89,14 @@ class EncoderGraph:
             if tokens.summed is not None:
                 leaving = self._norm(tokens.x) if number == config.depth - 1 else tokens.x
                 tokens.summed = g.op("Add", tokens.summed, g.op("Mul", self._share(number + 1), leaving))
+            if number in collect_blocks:
+                tokens.earlier.append(self._put(tokens.held, tokens.index, self.patches(tokens.x), batch))
             if config.pooling == "layers":
                 patches = self.patches(tokens.x)
                 tokens.blocks += [g.mean(patches, 1), g.op("ReduceMax", patches, g.constant([1]), keepdims=0)]
         tokens.x = self._norm(tokens.x) if tokens.summed is None else tokens.summed
         if collect:
-            tokens.grid = self._put(tokens, self.patches(tokens.x), batch)
+            tokens.grid = self._put(tokens.grid, tokens.index, self.patches(tokens.x), batch)
         return tokens, stages
 
     def patches(self, x: str) -> str:
@@ -140,7 +154,10 @@ class EncoderGraph:
             mixed = mixed if collect else self._take(mixed, rows)
         if collect:
             x = self._after_attention(tokens.x, mixed, scope)
-            tokens.grid = self._put(tokens, self._last_state(number, self.patches(x), tokens.summed), batch)
+            seen = self.patches(x)
+            last = self._last_state(number, seen, tokens.summed)
+            tokens.grid = self._put(tokens.grid, tokens.index, last, batch)
+            tokens.held = self._put(tokens.held, tokens.index, seen, batch)
             x = self._take(x, rows)
         else:
             x = self._after_attention(self._take(tokens.x, rows), mixed, scope)
@@ -191,16 +208,16 @@ class EncoderGraph:
         """The given rows (B, R, 1) of x (B, T, D)."""
         return self.g.op("GatherND", x, rows, batch_dims=1)
 
-    def _put(self, tokens: Tokens, states: str, batch: str) -> str:
-        """The grid (B, N, D) with `states` (B, K, D) at the cells of the tokens that are left."""
+    def _put(self, grid: str | None, index: str | None, states: str, batch: str) -> str:
+        """The grid (B, N, D) with `states` (B, K, D) at the cells `index` (B, K) of the tokens that are left."""
         g = self.g
-        if tokens.index is None or tokens.grid is None:
+        if index is None or grid is None:
             return states
         clip = g.op("Range", g.constant(0), g.op("Squeeze", batch, g.constant([0])), g.constant(1))  # (B,)
-        shape = g.op("Shape", tokens.index)
+        shape = g.op("Shape", index)
         clips = g.op("Expand", g.op("Unsqueeze", clip, g.constant([1])), shape)  # (B, K)
-        pairs = [g.op("Unsqueeze", part, g.constant([2])) for part in (clips, tokens.index)]
-        return g.op("ScatterND", tokens.grid, g.op("Concat", *pairs, axis=2), states)
+        pairs = [g.op("Unsqueeze", part, g.constant([2])) for part in (clips, index)]
+        return g.op("ScatterND", grid, g.op("Concat", *pairs, axis=2), states)
 
     def _last_prefix(self, x: str, scope: str) -> str:
         """The last block for the prefix alone, as `Block.forward_prefix`."""

@@ -73,7 +73,7 @@ def _caption(graph: Graph, config: EncoderConfig, model: ModelConfig, lm: Mamba2
     encoder = EncoderGraph(graph, config, "tagger.")
     mel, kept = encoder.inputs()
     connector = model.connector
-    tokens, _ = encoder.run(mel, kept, collect=connector.layout == "concat")
+    tokens, _ = encoder.run(mel, kept, collect=connector.layout == "concat", collect_blocks=connector.blocks)
     graph.output("logits", encoder.logits(tokens), ["batch", len(model.labels)])
     reader = ConnectorGraph(graph, encoder, connector)
     prefix = reader.prefix(tokens, mel)

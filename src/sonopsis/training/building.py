@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
+from torch.nn import functional
 
 from sonopsis import lora
 from sonopsis.captioning.captioner import Captioner
@@ -153,6 +154,7 @@ def _connector_config(
             labels=labels if settings.labels is None else settings.labels,
             reduction=settings.reduction,
             pool=settings.pool,
+            blocks=settings.blocks,
         )
     except ValueError as error:
         raise ValueError(f"connector: {error}") from error
@@ -164,6 +166,9 @@ def _inherit_connector(connector: Connector, trained: Connector, *, same_labels:
         return
     of_labels = ("score.", "embed.")
     state = trained.state_dict()
-    connector.load_state_dict(
-        {name: value for name, value in state.items() if same_labels or not name.startswith(of_labels)}, strict=False
-    )
+    known = {name: value for name, value in state.items() if same_labels or not name.startswith(of_labels)}
+    wider = connector.state_dict()["mlp.0.weight"].shape[1] - known["mlp.0.weight"].shape[1]
+    if wider > 0 and connector.config.blocks and not trained.config.blocks:
+        # The blocks that are read besides count for nothing at first, so that it begins as the trained one.
+        known["mlp.0.weight"] = functional.pad(known["mlp.0.weight"], (0, wider))
+    connector.load_state_dict(known, strict=False)

@@ -151,6 +151,7 @@ class ConnectorSettings:
     labels: int | None = None  # labels scored in each vector; null: all labels of the run; 0: none
     pool: int = 1  # neighbouring time steps of the encoder averaged before they become a vector (layout concat only)
     reduction: int = 1  # neighbouring vectors averaged into one, after labels are scored (layout concat only)
+    blocks: tuple[int, ...] = ()  # encoder blocks, from 0, that are read too beside the last (layout concat only)
 
 
 @dataclass(frozen=True)

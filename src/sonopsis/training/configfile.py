@@ -107,8 +107,11 @@ def _simple(hint: Any, value: Any) -> tuple[bool, Any]:
     if get_origin(hint) is Literal:
         given = "no" if value is False and "no" in get_args(hint) else value  # YAML reads a bare no as false
         return given in get_args(hint) and not isinstance(given, bool), given
-    if get_origin(hint) is list:
-        return isinstance(value, list) and all(isinstance(item, str) for item in value), value
+    if get_origin(hint) in (list, tuple):  # of names, or of whole numbers
+        kind = get_args(hint)[0]
+        if not isinstance(value, list) or any(type(item) is not kind for item in value):
+            return False, None
+        return True, get_origin(hint)(value)
     if hint is float and not isinstance(value, bool):
         try:
             return True, float(value)  # YAML reads 1e-3 as text
@@ -127,5 +130,7 @@ def _name(hint: Any) -> str:
         return "keys and values"
     if get_origin(hint) is list:
         return "a list of names"
+    if get_origin(hint) is tuple:
+        return "a list of whole numbers"
     words = {float: "a number", int: "a whole number", str: "a name", bool: "true or false", type(None): "null"}
     return words[hint]

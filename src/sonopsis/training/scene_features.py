@@ -59,6 +59,7 @@ def features_folder(captioner: Captioner, source: Scenes, config: TrainConfig) -
         "encoder": captioner.tagger.encoder.config.to_dict(),
         "front end": asdict(source.mel),
         "pool": captioner.connector.config.pool,
+        "blocks": captioner.connector.config.blocks,
         "labels": source.labels,
         "data": data,
         "pruning": asdict(config.pruning),
@@ -169,7 +170,8 @@ class HeardScenes:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _read(self, scene: int, time: int) -> tuple[Tensor, ...]:
-        """Steps (time, F * D), summary (D,), pooled (D,), labels (labels,) and sounding (time, labels) of a scene."""
+        """Steps (time, (1 + blocks) * F * D), summary (D,), pooled (D,), labels (labels,) and sounding
+        (time, labels) of a scene."""
         file, row = self._places[scene]
         with safe_open(file, "pt") as stored:
             steps, summary, pooled, labels, sounding = (
