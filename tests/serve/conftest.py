@@ -6,8 +6,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +106,54 @@ def model(tiny_model: Path) -> Model:
 def address(service: Running) -> str:
     """Where `service` is, with a slash at the end."""
     return f"{str(service.client.base_url).rstrip('/')}/"
+
+
+class Held:
+    """A recording whose first half has been sent, and whose request has a place; the rest comes when it is released."""
+
+    def __init__(self, service: Running, route: str, content: bytes, query: dict[str, Any]) -> None:
+        self._go = threading.Event()
+        self._pool = ThreadPoolExecutor(1)
+        self._answer = self._pool.submit(service.client.post, route, content=self._halves(content), params=query)
+
+    def _halves(self, content: bytes) -> Iterator[bytes]:
+        yield content[: len(content) // 2]
+        self._go.wait(PATIENCE)
+        yield content[len(content) // 2 :]
+
+    def release(self) -> None:
+        """Let the rest be sent."""
+        self._go.set()
+
+    def answer(self) -> Any:
+        """The service's answer."""
+        return self._answer.result(PATIENCE)
+
+    def close(self) -> None:
+        """Send what is not yet sent, and wait."""
+        self.release()
+        self._pool.shutdown()
+
+
+@pytest.fixture(scope="session")
+def held() -> Callable[..., Any]:
+    """`with held(service, route, content, **query) as upload:`, once the service has given it a place."""
+
+    @contextmanager
+    def hold(service: Running, route: str, content: bytes, **query: Any) -> Iterator[Held]:
+        def taken() -> int:
+            return int(service.client.get("/healthz").json()["places"]["taken"])
+
+        before = taken()
+        with closing(Held(service, route, content, query)) as upload:
+            for _ in range(600):
+                if taken() > before:
+                    break
+                time.sleep(0.01)
+            assert taken() > before, "no place was taken"
+            yield upload
+
+    return hold
 
 
 class Page:

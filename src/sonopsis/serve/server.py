@@ -1,6 +1,8 @@
 """The HTTP server of the service: uvicorn, which at SIGTERM or Ctrl-C finishes what it has accepted, then ends."""
 
+import signal
 import socket
+import sys
 from collections.abc import Callable
 
 import uvicorn
@@ -21,7 +23,12 @@ class _Server(uvicorn.Server):
 
 
 def run(app: FastAPI, host: str, port: int, started: Callable[[str], object]) -> bool:
-    """Serve until a signal ends it; `started` is told the address. Whether the server came up."""
+    """Serve until a signal ends it; `started` is told the address. Whether the server came up.
+
+    After SIGTERM, when all that was accepted is answered, SystemExit(0) is raised: uvicorn ends by sending itself the
+    signal once more, and supervisors would take its status, 143, for a failure. After Ctrl-C it is KeyboardInterrupt.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = _Server(uvicorn.Config(app, host, port, log_config=None, access_log=False), started)
     server.run()
     return server.started
