@@ -3,120 +3,170 @@
     python scripts/pruning_results.py
 
 What stands between `<!-- tables -->` and `<!-- end -->` is replaced. A test holds that the page is what this makes of
-the predictions. scripts/pruning_study.py makes these.
+the predictions. scripts/pruning_study.py and scripts/pruning_importance.py make these.
 """
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import pruning_patches
+from pruning_figures import MODELS, POINT, TASKS, Bools, Points, Weights, counts, log_mel, read, right, weights_of
 
-from sonopsis.study.bootstrap import draws, interval, means
-
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "results-pruning.md"
-RESULTS = ROOT / "results" / "pruning"
-MODELS = {"default": "the bundled model", "whisper": "Whisper tiny.en, frozen, with a linear head"}
-TASKS = {"general": "general sounds", "words": "spoken phrases"}
-NAMES = {"unpruned": "no pruning", "topk": "TopK", "merge": "merge", "random": "random"}
-Bools = NDArray[np.bool_]
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A file of results."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def right(found: dict[str, Any], top: Sequence[int]) -> Bools:
-    """Whether the best label of each clip (C,) is one of its own."""
-    return np.array([best in labels for best, (_, _, labels) in zip(top, found["clips"], strict=True)])
+PAGE = Path(__file__).parent.parent / "docs" / "results-pruning.md"
+NAMES = {
+    "topk": "TopK",
+    "fuse": "fuse",
+    "merge": "merge",
+    "value": "value-weighted",
+    "segment": "per segment",
+    "adaptive": "adaptive",
+    "random": "random",
+    "random columns": "random columns",
+}
+SAVINGS = (0.25, 0.40)  # of executed MACs, which the headlines ask for
+AHEAD = 10.0  # points by which a model must beat log-Mel statistics for a headline to count
+SHOWN = 0.5  # the rate at which reducers are compared with TopK, whose saving is nearest to 40 %
+Table = dict[tuple[str, float], Bools]  # arm and keep rate -> whether each clip is right
 
 
-def groups(found: dict[str, Any]) -> list[str]:
-    """The source of each clip: whole sources are drawn anew for an interval."""
-    return [source for _, source, _ in found["clips"]]
+class Results:
+    """One model on one task: what is right, and what it costs."""
+
+    def __init__(self, found: dict[str, Any], task: str) -> None:
+        self.found = found
+        self.weights: Weights = weights_of(found, task)
+        self.hits: Table = {(v["arm"], v["keep_rate"]): right(found, v["top"]) for v in found["variants"]}
+        whole = found["variants"][0]["macs"]
+        self.macs = {
+            (v["arm"], v["keep_rate"]): [mine / all_ for mine, all_ in zip(v["macs"], whole, strict=True)]
+            for v in found["variants"]
+        }
+        self.rates = [rate for arm, rate in self.hits if arm == "topk"]
+
+    def against(self, own: tuple[str, float], other: tuple[str, float] = ("unpruned", 1.0)) -> Points | None:
+        """The difference of two ways to prune in points; None when one was not measured."""
+        if own not in self.hits or other not in self.hits:
+            return None
+        return Points.difference(self.hits[own], self.hits[other], self.weights)
+
+    def saving(self, share: float) -> float | None:
+        """The highest rate of TopK that saves this share of the executed MACs."""
+        return max((rate for rate in self.rates if 1 - self.macs["topk", rate][1] >= share), default=None)
 
 
-def counts(found: dict[str, Any]) -> str:
-    """One line: how many clips of how many sources and labels."""
-    labels = {label for _, _, own in found["clips"] for label in own}
-    drawn = "all" if len(found["clips"]) == found["of"] else f"drawn from {found['of']}"
-    sources = len(set(groups(found)))
-    return f"{len(found['clips'])} test clips ({drawn}), {sources} sources, {len(labels)} labels."
-
-
-def tradeoff(found: dict[str, Any]) -> str:
-    """The table of one model on one task: a row for each way to prune, differences in points, paired."""
-    weights = draws(groups(found))
-    hits = {(v["arm"], v["keep_rate"]): right(found, v["top"]) for v in found["variants"]}
-    base = found["variants"][0]
+def tradeoff(results: Results) -> str:
+    """The table of TopK at every rate; differences are in points, and paired."""
     lines = [
-        "| way to prune | cost of TopK at | executed MACs | reference MACs | accuracy (95 %) | change, points (95 %) "
+        "| keep rate of TopK | executed MACs | reference MACs | accuracy (95 %) | change, points (95 %) "
         "| against random, points (95 %) |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for variant in found["variants"]:
-        arm, rate = variant["arm"], variant["keep_rate"]
-        own = hits[arm, rate]
-        reference, executed = (
-            f"{100 * mine / whole:.0f} %" for mine, whole in zip(variant["macs"], base["macs"], strict=True)
+    for key in [("unpruned", 1.0), *(("topk", rate) for rate in results.rates)]:
+        reference, executed = (f"{100 * share:.0f} %" for share in results.macs[key])
+        accuracy = Points.share(results.hits[key], results.weights).plain()
+        change, random = (
+            "" if key[0] == "unpruned" or found is None else found.signed()
+            for found in (results.against(key), results.against(key, ("random", key[1])))
         )
-        unpruned, random = hits[base["arm"], base["keep_rate"]], hits.get(("random", rate))
-        change = "" if arm == "unpruned" else points(own, unpruned, weights)
-        against = "" if random is None or arm in ("unpruned", "random") else points(own, random, weights)
-        cells = [NAMES[arm], f"{rate:g}", executed, reference, share(own, weights), change, against]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {key[1]:g} | {executed} | {reference} | {accuracy} | {change} | {random} |")
     return "\n".join(lines)
 
 
-def baseline(found: dict[str, Any], said: dict[str, str]) -> str:
+def reducers(results: Results) -> str:
+    """The table of all ways to prune: the change at each cost, and the difference to TopK at one of them."""
+    rates = results.rates
+    head = [f"at {rate:g}" for rate in rates]
+    lines = [
+        f"| change, points | {' | '.join(head)} | against TopK at {SHOWN:g} (95 %) |",
+        f"| --- |{' ---: |' * (len(rates) + 1)}",
+    ]
+    for arm in NAMES:
+        changes = [results.against((arm, rate)) for rate in rates]
+        if not any(changes):
+            continue
+        cells = ["" if change is None else f"{change.value:+.1f}" for change in changes]
+        other = None if arm == "topk" else results.against((arm, SHOWN), ("topk", SHOWN))
+        lines.append(f"| {NAMES[arm]} | {' | '.join(cells)} | {'' if other is None else other.signed()} |")
+    return "\n".join(lines)
+
+
+def verdict(change: Points, ahead: Points | None, random: Points | None) -> str:
+    """What a headline comes to by its rules: a loss of at most 1 point, and whether it counts."""
+    if change.value < POINT:
+        return "not reached"
+    reached = "reached" if change.low >= POINT else f"reached, but a loss of {-change.low:.1f} cannot be excluded"
+    reasons = []
+    if ahead is None:
+        reasons.append("log-Mel statistics were not measured")
+    elif ahead.value < AHEAD:
+        reasons.append(f"the model is not {AHEAD:g} points better than log-Mel statistics")
+    if random is None:
+        reasons.append("random patches were not measured")
+    elif random.low <= 0:
+        reasons.append("random patches at this cost cannot be told from TopK")
+    return f"{reached}; **it counts**" if not reasons else f"{reached}; it does not count: {' and '.join(reasons)}"
+
+
+def headlines(measured: dict[tuple[str, str], Results]) -> str:
+    """The table of headlines: at most 1 point lost for 25 and for 40 % of the executed MACs."""
+    lines = [
+        "| model, task | saving asked for | TopK at | saves | change, points (95 %) | above log-Mel, points (95 %) "
+        "| above random, points (95 %) | verdict |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for (model, task), results in measured.items():
+        said = read(f"baseline-{task}")
+        ahead = None if said is None else log_mel(results.found, said)[1]
+        for share in SAVINGS:
+            rate = results.saving(share)
+            if rate is None:
+                continue
+            key = "topk", rate
+            change, random = results.against(key), results.against(key, ("random", rate))
+            assert change is not None, "TopK was measured at its own rates"
+            cells = [f"{MODELS[model]}, {TASKS[task]}", f"{100 * share:.0f} %", f"{rate:g}"]
+            cells += [f"{100 * (1 - results.macs[key][1]):.0f} %", change.signed()]
+            cells += ["" if found is None else found.signed() for found in (ahead, random)]
+            lines.append(f"| {' | '.join(cells)} | {verdict(change, ahead, random)} |")
+    return "\n".join(lines)
+
+
+def baseline(results: Results, said: dict[str, str]) -> str:
     """One line: the accuracy of log-Mel statistics with a logistic regression, and what the model adds."""
-    kept = [i for i, (path, _, _) in enumerate(found["clips"]) if path in said]
-    weights = draws([groups(found)[i] for i in kept])
-    own = right(found, found["variants"][0]["top"])[kept]
-    clips = [found["clips"][i] for i in kept]
-    theirs = np.array([said[path] in {found["labels"][label] for label in labels} for path, _, labels in clips])
+    theirs, ahead, count = log_mel(results.found, said)
     return (
-        f"Mean, deviation and maximum of each log-Mel bin with a logistic regression: {share(theirs, weights)} on "
-        f"{len(kept)} of these clips. The difference of the unpruned model is {points(own, theirs, weights)} points."
+        f"Mean, deviation and maximum of each log-Mel bin with a logistic regression: {theirs.plain()} on "
+        f"{count} of these clips. The difference of the unpruned model is {ahead.signed()} points."
     )
 
 
-def share(values: Bools, weights: NDArray[np.int16]) -> str:
-    """A mean with its interval, in per cent."""
-    low, high = interval(means(values, weights)) or (float("nan"),) * 2
-    return f"{100 * values.mean():.1f} ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def points(own: Bools, other: Bools, weights: NDArray[np.int16]) -> str:
-    """A paired difference with its interval, in points."""
-    difference = own.astype(float) - other
-    low, high = interval(means(difference, weights)) or (float("nan"),) * 2
-    return f"{100 * difference.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-
-
 def tables() -> str:
-    """A part for each model and task whose predictions are there, and the commands that make the others."""
-    parts, missing = [], []
-    for task, what in TASKS.items():
-        said = RESULTS / f"baseline-{task}.json"
-        if not said.exists():
-            missing.append(f"baseline {task}")
-        for model, name in MODELS.items():
-            path = RESULTS / f"tradeoff-{model}-{task}.json"
-            if not path.exists():
-                missing.append(f"{model} {task} WORK")
-                continue
-            found = read(path)
-            lines = [counts(found), *([baseline(found, read(said))] if said.exists() else [])]
-            parts.append(f"### {name}, {what}\n\n{' '.join(lines)}\n\n{tradeoff(found)}")
+    """The headlines, a part for each model and task, what the patches are, and commands for what is missing."""
+    measured = {}
+    missing = []
+    for task in TASKS:
+        if read(f"baseline-{task}") is None:
+            missing.append(f"pruning_study.py baseline {task}")
+        for model in MODELS:
+            found = read(f"tradeoff-{model}-{task}")
+            if found is None:
+                missing.append(f"pruning_study.py {model} {task} WORK")
+            else:
+                measured[model, task] = Results(found, task)
+            if read(f"importance-{model}-{task}") is None:
+                missing.append(f"pruning_importance.py {model} {task} WORK")
+    parts = [f"## The headlines\n\n{headlines(measured)}"]
+    for (model, task), results in measured.items():
+        said = read(f"baseline-{task}")
+        lines = [counts(results.found), *([] if said is None else [baseline(results, said)])]
+        parts.append(
+            f"## {MODELS[model][0].upper()}{MODELS[model][1:]}, {TASKS[task]}\n\n{' '.join(lines)}\n\n"
+            f"{tradeoff(results)}\n\n{reducers(results)}"
+        )
+    parts.extend(pruning_patches.parts())
     if missing:
-        commands = "\n".join(f"    python scripts/pruning_study.py {command}" for command in missing)
-        parts.append(f"### Not measured yet\n\nThese commands make what is missing here:\n\n{commands}")
+        commands = "\n".join(f"    python scripts/{command}" for command in missing)
+        parts.append(f"## Not measured yet\n\nThese commands make what is missing here:\n\n{commands}")
     return "\n\n".join(parts)
 
 

@@ -6,6 +6,7 @@
 
 Models are "whisper" (tiny.en, frozen, with a linear head) and "default", tasks "general" and "words"
 (scripts/pruning_tasks.py). WORK is a folder for heads and unfinished predictions; the same command carries on there.
+With "short" behind WORK, ways to prune other than TopK are measured at the costs of SHORT alone, in half the time.
 """
 
 import hashlib
@@ -31,19 +32,19 @@ from sonopsis.study.variants import RATES, Variant, plan
 
 RESULTS = Path(__file__).parent.parent / "results" / "pruning"
 SAMPLE = 12  # windows on which rates of equal cost are found
-OTHERS = [(arm, rate) for arm in ("merge", "random") for rate in (0.7, 0.5)]  # beside TopK, which has every rate
+SHORT = (0.7, 0.5)
 
 
 @dataclass(frozen=True)
 class Folded(Clips):
     """The test clips of all folds, each heard with the head that never heard its source."""
 
-    heads: dict[str, Any]  # path -> head
+    heads: dict[str, tuple[Any, Any]]  # path -> head, and the scale of what it reads
 
     def mels(self, model: Model, clip: Clip) -> list[NDArray[np.float32]]:
         """The windows of a clip; from now on the model has the head of the clip's fold."""
-        tagger = model.module if isinstance(model.module, Tagger) else model.module.tagger
-        tagger.head = self.heads[clip.row.path]
+        tagger = _tagger(model)
+        tagger.head, tagger.encoder.statistics = self.heads[clip.row.path]
         return super().mels(model, clip)
 
 
@@ -53,16 +54,21 @@ def open_task(encoder: str, task: Task, work: Path) -> tuple[Model, Folded]:
     place = {current(label): number for number, label in enumerate(models[0].labels)}
     clips, heads = [], {}
     for model, rows in zip(models, folds(task), strict=True):
+        own = _tagger(model).head, _tagger(model).encoder.statistics
         for row in rows:
             known = tuple(sorted(place[current(name)] for name in row.labels if current(name) in place))
             if row.split == "test" and known:
                 clips.append(Clip(row, known))
-                heads[row.path] = (model.module if isinstance(model.module, Tagger) else model.module.tagger).head
+                heads[row.path] = own
     clips.sort(key=lambda clip: hashlib.sha256(clip.name.encode()).digest())  # so that what is done is a fair draw
     return models[0], Folded(clips, [default_root()], "test", 0, [], heads)
 
 
-def tradeoff(encoder: str, task: Task, work: Path) -> dict[str, Any]:
+def _tagger(model: Model) -> Tagger:
+    return model.module if isinstance(model.module, Tagger) else model.module.tagger
+
+
+def tradeoff(encoder: str, task: Task, work: Path, *, short: bool) -> dict[str, Any]:
     """The best label of every clip and the mean MACs under every variant."""
     model, clips = open_task(encoder, task, work)
     passes = Passes(model)
@@ -74,14 +80,14 @@ def tradeoff(encoder: str, task: Task, work: Path) -> dict[str, Any]:
             return [passes.run(mel, variant.pruning(passes.config.depth, 0))[1] for mel in windows]
 
         variants, notes = plan(passes.costs, [mel.shape[1] for mel in windows], survivors, RATES)
-        used = [v for v in variants if v.arm in ("unpruned", "topk") or (v.arm, v.keep_rate) in OTHERS]
+        used = [v for v in variants if not short or v.arm in ("unpruned", "topk") or v.keep_rate in SHORT]
         return {"variants": [variant.to_dict() for variant in used], "notes": notes}
 
     known = {"labels": list(model.labels), "of": len(clips.clips)}
     identity = {"study": "tradeoff", "weights": passes.fingerprint(), "clips": clips.digest}
     lines = Lines(work / f"tradeoff-{encoder}-{task}.jsonl", identity, lambda: settings() | known)
     variants = [Variant(**fields) for fields in lines.header["variants"]]
-    each_clip(model, clips, lines, lambda clip, mels: passes.clip(clip, mels, variants, clips.present), _tell)
+    each_clip(model, clips, lines, lambda clip, mels: passes.clip(clip, mels, variants, clips.present), tell)
     return collect(lines.path)
 
 
@@ -97,12 +103,14 @@ def collect(path: Path) -> dict[str, Any]:
     return {
         "labels": header["labels"],
         "of": header["of"],
+        "notes": header["notes"],
         "clips": [[line["clip"].rsplit(" ", 1)[0], line["source"], line["labels"]] for line in heard],
         "variants": [fields | said[Variant(**fields).name] for fields in header["variants"]],
     }
 
 
-def _tell(done: int, total: int) -> None:
+def tell(done: int, total: int) -> None:
+    """Say how far a study is."""
     if done % 50 == 0 or done == total:
         print(f"{done} of {total} clips", file=sys.stderr, flush=True)
 
@@ -118,10 +126,17 @@ def main(arguments: list[str]) -> None:
     else:
         work = Path(arguments[2])
         work.mkdir(parents=True, exist_ok=True)
-        name, found = f"tradeoff-{arguments[0]}-{task}", tradeoff(arguments[0], task, work)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
-    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        name, found = (
+            f"tradeoff-{arguments[0]}-{task}",
+            tradeoff(arguments[0], task, work, short="short" in arguments[3:]),
+        )
+    write(found, RESULTS / f"{name}.json")
+
+
+def write(found: Any, path: Path) -> None:
+    """Write results as JSON, in one line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from sonopsis.training.config import EncoderTraining, TrainConfig
 from sonopsis.training.start import open_start
 
 Task = Literal["general", "words"]
-SECONDS: dict[Task, float] = {"general": 1.0, "words": 2.0}  # heard of a clip
+SECONDS: dict[Task, float] = {"general": 5.0, "words": 2.0}  # heard of a clip
 SHORTEST = 0.05  # seconds; of less, a token says nothing
 PER_LABEL = 120  # training clips of a label, at most
 VOICES = ("British", "Classic", "Default", "HillBilly", "Mobster", "Pirate", "Robot", "Russian", "Singer", "Surfer")
