@@ -11,6 +11,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,26 @@ def write_week(place: Path) -> None:
         shutil.copy(ROOT / "examples" / "lock_gate.flac", file)
 
 
+def write_film(place: Path) -> None:
+    """A black film of 12 s, whose sound begins at second 2: a cow, silence, a horse, silence."""
+    av = pytest.importorskip("av")
+    heard = [soundfile.read(ROOT / "examples" / f"{name}.ogg", dtype="float32")[0] for name in ("cow", "horse")]
+    sound = np.concatenate([np.pad(samples, (0, 2 * 16_000)) for samples in heard])
+    with av.open(str(place), "w") as film:
+        picture, track = film.add_stream("mpeg4", rate=1), film.add_stream("aac", rate=16_000)
+        picture.width = picture.height = 16
+        track.layout = "mono"
+        for second in range(12):
+            image = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
+            image.pts = second
+            film.mux(picture.encode(image))
+        film.mux(picture.encode())
+        frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 16_000, 2 * 16_000, Fraction(1, 16_000)
+        film.mux(track.encode(frame))
+        film.mux(track.encode())
+
+
 def write_ast(place: Path) -> None:
     """A random AST of transformers with 8 bands x 6 times, in which attention is sharp."""
     transformers = pytest.importorskip("transformers")
@@ -108,6 +129,7 @@ PROPS: dict[str, Callable[[Path], None]] = {
     "street.wav": write_street,
     "examples": write_examples,
     "week/": write_week,
+    "film.mp4": write_film,
     AST_NAME: write_ast,
     "audiomae.pth": write_audiomae,
     "best_model.pth": write_audiomae,
