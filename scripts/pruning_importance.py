@@ -1,19 +1,21 @@
 """Make one file that docs/results-pruning.md needs to say what dropped patches are, and whether a model needs them.
 
-    python scripts/pruning_importance.py default general WORK     # -> results/pruning/importance-default-general.json
+    python scripts/pruning_importance.py default general WORK 150   # -> results/pruning/importance-default-general.json
 
-Models, tasks and WORK are those of scripts/pruning_study.py. The file has the best label of every clip under every
-ablation of `sonopsis study importance` and, for each source, the sums of what was seen in its clips, so that intervals
-can be drawn over sources. The same command carries on with what is in WORK.
+150 clips are heard, the first ones by a hash of their names; without a number, all. Models, tasks and WORK are those of
+scripts/pruning_study.py. The file has the best label of every clip under every ablation of `sonopsis study importance`
+and, for each source, the sums of what was seen in its clips, so that intervals can be drawn over sources. The same
+command carries on with what is in WORK.
 """
 
 import json
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from pruning_study import RESULTS, open_task, tell, write
+from pruning_study import RESULTS, limit_of, open_task, tell, write
 from pruning_tasks import STARTS, Task
 
 from sonopsis.study import importance
@@ -22,11 +24,11 @@ from sonopsis.study.patches import pooled
 SEEN = ("pairs", "retained", "attention", "patches")  # what the page uses of the sums of a clip
 
 
-def measure(encoder: str, task: Task, work: Path) -> dict[str, Any]:
+def measure(encoder: str, task: Task, work: Path, limit: int | None) -> dict[str, Any]:
     """The figures of one model on one task as JSON values."""
     model, clips = open_task(encoder, task, work)
     path = work / f"importance-{encoder}-{task}.jsonl"
-    report = importance.study(model, clips, path, progress=tell)
+    report = importance.study(model, replace(clips, clips=clips.clips[:limit]), path, progress=tell)
     return {
         "labels": list(model.labels),
         "of": len(clips.clips),
@@ -56,12 +58,13 @@ def by_source(path: Path) -> dict[str, Any]:
 
 def main(arguments: list[str]) -> None:
     """Make one file of results."""
-    if len(arguments) != 3 or arguments[0] not in STARTS or arguments[1] not in get_args(Task):
+    if len(arguments) < 3 or arguments[0] not in STARTS or arguments[1] not in get_args(Task):
         sys.exit(__doc__)
     task: Task = arguments[1]  # type: ignore[assignment]  # checked above
     work = Path(arguments[2])
     work.mkdir(parents=True, exist_ok=True)
-    write(measure(arguments[0], task, work), RESULTS / f"importance-{arguments[0]}-{task}.json")
+    found = measure(arguments[0], task, work, limit_of(arguments[3:]))
+    write(found, RESULTS / f"importance-{arguments[0]}-{task}.json")
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@
 Models are "whisper" (tiny.en, frozen, with a linear head) and "default", tasks "general" and "words"
 (scripts/pruning_tasks.py). WORK is a folder for heads and unfinished predictions; the same command carries on there.
 With "short" behind WORK, ways to prune other than TopK are measured at the costs of SHORT alone, in half the time.
+With a number there, so many clips are heard, the first ones by a hash of their names.
 """
 
 import hashlib
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -60,15 +61,20 @@ def open_task(encoder: str, task: Task, work: Path) -> tuple[Model, Folded]:
             if row.split == "test" and known:
                 clips.append(Clip(row, known))
                 heads[row.path] = own
-    clips.sort(key=lambda clip: hashlib.sha256(clip.name.encode()).digest())  # so that what is done is a fair draw
+    clips.sort(key=lambda clip: hashlib.sha256(clip.name.encode()).digest())  # so that the first ones are a fair draw
     return models[0], Folded(clips, [default_root()], "test", 0, [], heads)
+
+
+def limit_of(arguments: list[str]) -> int | None:
+    """The number of clips that a command line asks for, None for all."""
+    return next((int(argument) for argument in arguments if argument.isdigit()), None)
 
 
 def _tagger(model: Model) -> Tagger:
     return model.module if isinstance(model.module, Tagger) else model.module.tagger
 
 
-def tradeoff(encoder: str, task: Task, work: Path, *, short: bool) -> dict[str, Any]:
+def tradeoff(encoder: str, task: Task, work: Path, *, short: bool, limit: int | None) -> dict[str, Any]:
     """The best label of every clip and the mean MACs under every variant."""
     model, clips = open_task(encoder, task, work)
     passes = Passes(model)
@@ -87,7 +93,8 @@ def tradeoff(encoder: str, task: Task, work: Path, *, short: bool) -> dict[str, 
     identity = {"study": "tradeoff", "weights": passes.fingerprint(), "clips": clips.digest}
     lines = Lines(work / f"tradeoff-{encoder}-{task}.jsonl", identity, lambda: settings() | known)
     variants = [Variant(**fields) for fields in lines.header["variants"]]
-    each_clip(model, clips, lines, lambda clip, mels: passes.clip(clip, mels, variants, clips.present), tell)
+    heard = replace(clips, clips=clips.clips[:limit])
+    each_clip(model, heard, lines, lambda clip, mels: passes.clip(clip, mels, variants, clips.present), tell)
     return collect(lines.path)
 
 
@@ -126,10 +133,9 @@ def main(arguments: list[str]) -> None:
     else:
         work = Path(arguments[2])
         work.mkdir(parents=True, exist_ok=True)
-        name, found = (
-            f"tradeoff-{arguments[0]}-{task}",
-            tradeoff(arguments[0], task, work, short="short" in arguments[3:]),
-        )
+        more = arguments[3:]
+        found = tradeoff(arguments[0], task, work, short="short" in more, limit=limit_of(more))
+        name = f"tradeoff-{arguments[0]}-{task}"
     write(found, RESULTS / f"{name}.json")
 
 
