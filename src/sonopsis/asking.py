@@ -22,6 +22,7 @@ from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning
 from sonopsis.results import SILENCE, Answer
 from sonopsis.scenes.words import parser
+from sonopsis.speaker import told
 
 UNCLEAR = "unclear"  # in place of an answer that names what the tags find absent
 
@@ -64,8 +65,8 @@ def listener(
         if is_silent(window.samples):
             return [Answer(window.start, window.end, text, SILENCE, 0.0) for text in texts]
         prompt = engine.prompt(mel_input(window.samples, folder.mel), pruning)
-        found = answers(engine.stepper(), prompt.embeddings, texts, tokenizer, options)
         scores = (config.calibration or Calibration()).probabilities(prompt.logits[0])  # (labels,)
+        found = answers(engine.stepper(), told(engine, config, prompt, scores), texts, tokenizer, options)
         absent = {
             label
             for label, score in zip(config.labels, scores.tolist(), strict=True)

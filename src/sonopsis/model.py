@@ -1,7 +1,7 @@
 """`sonopsis.load()`: a model with everything needed to go from a recording to labels and a sentence."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,19 +12,8 @@ from numpy.typing import NDArray
 
 from sonopsis.asking import listener
 from sonopsis.audio import SAMPLE_RATE, AudioSource, Window, is_silent, iter_windows
-from sonopsis.calibration import Calibration, grounded
-from sonopsis.decoding.consensus import (
-    TEMPERATURE,
-    CaptionParser,
-    agreement,
-    beginnings,
-    consensus,
-    order_support,
-    tag_support,
-)
-from sonopsis.decoding.options import DecodingOptions
-from sonopsis.decoding.sampling import Sampling
-from sonopsis.decoding.search import Hypothesis, decode
+from sonopsis.calibration import Calibration
+from sonopsis.decoding.consensus import CaptionParser
 from sonopsis.encoder.encoded import Encoded, pooled
 from sonopsis.engines.base import Engine
 from sonopsis.engines.choice import ENGINES, open_engine
@@ -38,9 +27,9 @@ from sonopsis.pruning.config import Pruning, uniform
 from sonopsis.request import Describe
 from sonopsis.request import Request as Request
 from sonopsis.results import SILENCE, Answer, Caption, FileResult, LabelScore, Part, Tags, WindowResult, gathered
+from sonopsis.speaker import Speaker
 
 SILENT_CAPTION = "Silence."
-UNCLEAR_CAPTION = "An unclear sound."
 
 
 def load(
@@ -83,9 +72,9 @@ class Model:
         self.engine = engine
         self.labels = folder.config.labels
         self.keep_rate = folder.config.keep_rate if keep_rate is None else keep_rate
-        self.tokenizer = folder.open_tokenizer()
         self._calibration = folder.config.calibration or Calibration()
-        self._parse = parse
+        self.tokenizer = folder.open_tokenizer()
+        self._speaker = Speaker(engine, folder, self.tokenizer, parse)
 
     @property
     def name(self) -> str:
@@ -286,18 +275,11 @@ class Model:
         prompt = self.engine.prompt(mel, pruning)
         scores = self.probabilities(prompt.logits[0])
         window = self._window(end, scores, request, embedding)
-        heard = self._heard(scores)
-        if not heard.any():
-            return replace(window, caption=UNCLEAR_CAPTION)
-        (found,) = decode(self.engine.stepper(), prompt.embeddings, self._decoding(request.beams))
-        begins = {} if prompt.steps is None else beginnings(prompt.steps[0].tolist(), self.labels)
-        return self._captioned(window, found, scores, begins)
+        return self._speaker.caption(window, prompt, scores, request.beams)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Caption token ids -> text; raises ModelError for a model without a tokenizer."""
-        if self.tokenizer is None:
-            raise ModelError(f"{self.name} only tags; it has no tokenizer")
-        return self.tokenizer.decode(list(ids)).strip()
+        return self._speaker.decode(ids)
 
     def pieces(
         self, audio: AudioSource, window: float | None = None, hop: float | None = None, sample_rate: int | None = None
@@ -316,50 +298,6 @@ class Model:
     def _each(self, pieces: Iterator[Window], request: Request) -> Iterator[WindowResult]:
         for piece in pieces:
             yield replace(self.describe_samples(piece.samples, request), start=piece.start, end=piece.end)
-
-    def _decoding(self, beams: int) -> DecodingOptions:
-        """How this model generates captions: beams if they are asked for, else its own way."""
-        config, drawn = self.folder.config, self.folder.config.caption_samples if beams == 1 else 0
-        return DecodingOptions(
-            config.max_caption_tokens,
-            beams=beams,
-            sampling=Sampling(TEMPERATURE, samples=drawn) if drawn else None,
-            stop_ids=(config.end_of_text,),
-            forbid_ids=() if config.lm is None else config.lm.padding_ids,
-        )
-
-    def _captioned(
-        self,
-        window: WindowResult,
-        found: Sequence[Hypothesis],
-        scores: NDArray[np.float32],
-        begins: Mapping[str, int],
-    ) -> WindowResult:
-        """A window with the best grounded hypothesis of a search as caption, of sampled ones that on which the others,
-        the tags and the steps in which labels begin agree; an unclear sound if none names only what the tags allow."""
-        taught = self.folder.config.distilled_labels  # no training caption names them
-        tags = {name: score for name, score in zip(self.labels, scores.tolist(), strict=True) if name not in taught}
-        drawn = self.folder.config.caption_samples and len(found) > 1
-        least = self.folder.config.least
-        if not (drawn or least):
-            return replace(window, caption=self.decode(found[0].ids), score=found[0].score)
-        if self._parse is None:
-            from sonopsis.scenes.words import parser  # reads a table, which models that only tag do not need
-
-            self._parse = parser(list(tags))
-        named = [self._parse(self.decode(hypothesis.ids)) for hypothesis in found]
-        places = [i for i, labels in enumerate(named) if not least or grounded(labels, tags, least)]
-        if not places:
-            return replace(window, caption=UNCLEAR_CAPTION)
-        place, confidence = places[0], None
-        if drawn:
-            sequences = [hypothesis.ids for hypothesis in found]
-            support = [tag_support(labels, tags) + order_support(labels, begins) for labels in named]
-            place = consensus(sequences, support, places)
-            believed = [tags.get(label, 0.0) for label in set(named[place])]
-            confidence = self._calibration.confidence(agreement(sequences, place), believed)
-        best = found[place]
-        return replace(window, caption=self.decode(best.ids), score=best.score, confidence=confidence)
 
     def shown(self, scores: NDArray[np.float32], request: Request) -> list[LabelScore]:
         """The labels whose scores (labels,) reach their threshold, best first, at most `top_k`."""

@@ -139,6 +139,11 @@ class Connector(nn.Module):
         """Of the logits of `read` (B, t + 1, labels), each label's probability in each time step (B, t, labels)."""
         return (logits[:, :-1] if self.summary is not None else logits).sigmoid()
 
+    def told(self, facts: Tensor) -> Tensor:
+        """The prefix (B, L, E) of label scores along time, and, with a summary, of the whole (B, t + 1, labels), and of
+        nothing that was heard besides."""
+        return self.reduced(self.embed(facts))
+
     def reduced(self, vectors: Tensor) -> Tensor:
         """Time steps and summary (B, t + 1, E) with `reduction` steps averaged into one."""
         if self.summary is None:
