@@ -20,7 +20,7 @@ RESAMPLES = 1000
 
 def event_f1(scenes: Sequence[Scene], captions: Sequence[str], *, broad: bool = False) -> float:
     """Micro F1 of the events named, 0-1, over multisets of leaf labels (or of their broad classes)."""
-    return float(_f1(_counts(scenes, captions, broad).sum(axis=0)))
+    return float(event_f1_of(event_counts(scenes, captions, broad).sum(axis=0)))
 
 
 def order_accuracy(scenes: Sequence[Scene], captions: Sequence[str]) -> float | None:
@@ -50,8 +50,8 @@ def score_captions(
         )
     references = [scene.captions for scene in scenes]
     per_scene = {
-        "leaf": _counts(scenes, captions, broad=False),
-        "broad": _counts(scenes, captions, broad=True),
+        "leaf": event_counts(scenes, captions, broad=False),
+        "broad": event_counts(scenes, captions, broad=True),
         "order": _order(scenes, captions),
         "order_named": _order_named(scenes, captions),
         "nothing": np.array([not parse(caption) for caption in captions], dtype=np.float64),
@@ -79,7 +79,7 @@ def _figures(values: Mapping[str, NDArray[np.float64]], resamples: int, seed: in
     count = len(values["leaf"])
     # RandomState: the one NumPy generator whose stream is promised never to change.
     draws = np.random.RandomState(seed).randint(0, count, size=(resamples, count))  # (resamples, scenes)
-    leaf, broad = (_f1(values[name][draws].sum(axis=1)) for name in ("leaf", "broad"))
+    leaf, broad = (event_f1_of(values[name][draws].sum(axis=1)) for name in ("leaf", "broad"))
     means = {"order_accuracy": "order", "order_named": "order_named", "hallucination_rate": "hallucinated"}
     means |= {"nothing_named": "nothing", "cider_d": "cider_d"}
     intervals: dict[str, list[float] | None] = {"event_f1_leaf": _interval(leaf), "event_f1_broad": _interval(broad)}
@@ -89,16 +89,16 @@ def _figures(values: Mapping[str, NDArray[np.float64]], resamples: int, seed: in
         intervals[figure] = _interval(known[drawn].mean(axis=1)) if len(known) else None
     return {
         "scenes": count,
-        "event_f1_leaf": float(_f1(values["leaf"].sum(axis=0))),
-        "event_f1_broad": float(_f1(values["broad"].sum(axis=0))),
+        "event_f1_leaf": float(event_f1_of(values["leaf"].sum(axis=0))),
+        "event_f1_broad": float(event_f1_of(values["broad"].sum(axis=0))),
         **{figure: _mean(values[name]) for figure, name in means.items()},
         "rouge_l": _mean(values["rouge_l"]),
         "intervals": intervals,
     }
 
 
-def _counts(scenes: Sequence[Scene], captions: Sequence[str], broad: bool) -> NDArray[np.float64]:
-    """(scenes, 3): events named rightly, events named, events that sound."""
+def event_counts(scenes: Sequence[Scene], captions: Sequence[str], broad: bool = False) -> NDArray[np.float64]:
+    """Of each scene (scenes, 3): events named rightly, events named, events that sound."""
     counts = np.zeros((len(scenes), 3))
     for i, (scene, caption) in enumerate(zip(scenes, captions, strict=True)):
         named, true = parse(caption), list(scene.labels)
@@ -108,7 +108,7 @@ def _counts(scenes: Sequence[Scene], captions: Sequence[str], broad: bool) -> ND
     return counts
 
 
-def _f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def event_f1_of(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """F1 of counts (..., 3); 0 where nothing was named and nothing sounds."""
     right, named, true = np.moveaxis(counts, -1, 0)
     return np.asarray(2 * right / np.maximum(named + true, 1))

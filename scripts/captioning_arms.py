@@ -1,0 +1,130 @@
+"""The arms of the captioning study: what each changes in one captioner, and where all of them start.
+
+The start is an earlier default model of this repository: an encoder of 4 by 64 patches for 10 s (width 192, 8 blocks),
+which was trained at random keep rates, and a Mamba-2 (width 192, 4 blocks) that had learned to describe scenes.
+"""
+
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from sonopsis.captioning.config import Layout
+from sonopsis.training.config import (
+    ConnectorSettings,
+    EncoderTraining,
+    LanguageModelSizes,
+    LoRASettings,
+    PruningConfig,
+    TrainConfig,
+)
+
+ROOT = Path(__file__).parent.parent
+COMMIT = "cac2350"  # whose default model all arms start from
+FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
+STEPS, BATCH = 120, 8
+Family = Literal["trained", "fresh", "full", "scratch"]  # each has its learning rate
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One captioner; the defaults are the base that others are compared with."""
+
+    keep_rate: float = 1.0  # of the encoder, at its default blocks
+    layout: Layout = "concat"
+    pool: int = 1
+    reduction: int = 1
+    fresh: bool = True  # the connector's first part is new: only how it scores labels, and what it says of them, is not
+    rank: int | None = 8  # of the adapters; 0: the language model stays as it is, None: all of it is trained
+    sizes: LanguageModelSizes | None = None  # of a language model from scratch, with a connector that is all new
+    encoder: Literal["all", "frozen"] | int = "frozen"
+    steps: int = STEPS
+
+    @property
+    def family(self) -> Family:
+        """Arms of one family share a learning rate."""
+        if self.sizes is not None:
+            return "scratch"
+        if self.rank is None:
+            return "full"
+        return "fresh" if self.fresh else "trained"
+
+    def config(self, start: Path, output: Path, rate: float, seed: int) -> TrainConfig:
+        """The training run of this arm."""
+        return TrainConfig(
+            stage="captioning",
+            output=str(output),
+            model=str(start),
+            labels="inherit",
+            connector=ConnectorSettings(layout=self.layout, pool=self.pool, reduction=self.reduction),
+            language_model=self.sizes,
+            lora=None if self.rank is None else LoRASettings(rank=self.rank, dropout=0.05),
+            encoder=EncoderTraining(train=self.encoder, learning_rate=rate / 10),
+            steps=self.steps,
+            batch_size=BATCH,
+            learning_rate=rate,
+            warmup_steps=20,
+            ema=0.0,
+            tag_weight=0.0,
+            timing_weight=0.3,
+            precision="no",
+            seed=seed,
+            save_every=40,
+            validate_every=self.steps,
+            pruning=PruningConfig(schedule="none"),
+        )
+
+
+def from_scratch(width: int, depth: int) -> Arm:
+    """A language model whose weights are drawn, with a tokenizer of the training captions."""
+    return Arm(rank=None, sizes=LanguageModelSizes(width=width, depth=depth, state=64, vocabulary=1024))
+
+
+TRAINED = Arm(fresh=False, reduction=2, steps=60)  # the connector as it was trained, which needs fewer steps
+SHORT = replace(TRAINED, steps=40)  # arms that train the encoder too cost ten times as much for each step
+
+# In the order in which they are trained, for one seed after the other.
+ARMS: dict[str, Arm] = {
+    "keep-1.0": TRAINED,
+    "keep-0.5": replace(TRAINED, keep_rate=0.5),
+    "keep-0.7": replace(TRAINED, keep_rate=0.7),
+    "keep-0.4": replace(TRAINED, keep_rate=0.4),
+    "concat": Arm(),
+    "pruned-frequency-0.5": Arm(keep_rate=0.5, layout="frequency_major"),
+    "lora-0": Arm(rank=0),
+    "full": Arm(rank=None),
+    "lora-32": Arm(rank=32),
+    "frequency-major": Arm(layout="frequency_major"),
+    "reduction-8": replace(TRAINED, reduction=8),
+    "reduction-4": replace(TRAINED, reduction=4),
+    "reduction-1": replace(TRAINED, reduction=1),
+    "pruned-frequency-0.7": Arm(keep_rate=0.7, layout="frequency_major"),
+    "lora-2": Arm(rank=2),
+    "pool-2": Arm(pool=2),
+    "time-major": Arm(layout="time_major"),
+    "scratch-96": from_scratch(96, 2),
+    "scratch-192": from_scratch(192, 4),
+    "scratch-288": from_scratch(288, 4),
+    "short-frozen": SHORT,
+    "short-from-6": replace(SHORT, encoder=6),
+    "short-joint": replace(SHORT, encoder="all"),
+}
+# On which of its arms a family's learning rate is chosen, and among which.
+CHOICE: dict[Family, tuple[str, tuple[float, float]]] = {
+    "trained": ("keep-1.0", (3e-4, 1e-3)),
+    "fresh": ("concat", (1e-3, 3e-3)),
+    "full": ("full", (3e-4, 1e-3)),
+    "scratch": ("scratch-192", (1e-3, 3e-3)),
+}
+
+
+def start_folder(work: Path) -> Path:
+    """The model that all arms start from, taken from the history of this repository."""
+    folder = work / "start"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        if not (folder / name).is_file():
+            place = f"{COMMIT}:src/sonopsis/pretrained/default/{name}"
+            found = subprocess.run(["git", "show", place], cwd=ROOT, check=True, capture_output=True).stdout
+            (folder / name).write_bytes(found)
+    return folder
