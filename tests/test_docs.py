@@ -1,15 +1,21 @@
 """The examples of README and docs: Python blocks run, shell blocks run, command lines parse, promised output comes.
 
-- A fence ```python runs, in order, in one namespace a page. A fence ```sh runs its `sonopsis` commands. A
+- A fence ```python runs, in order, in one namespace a page. A fence ```sh runs its `sonopsis` and `curl` commands. A
   fence ```text that follows one of them is what it prints.
+- `sonopsis serve ... &` runs until the end of the page, at a free port that stands for 8000.
 - `<!-- not run: reason -->` in the line before a fence leaves it out.
 - Every other line that begins with `sonopsis` only has to be a command line that exists.
 """
 
+import os
 import re
 import shlex
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -33,7 +39,7 @@ CARD = ROOT / "src" / "sonopsis" / "pretrained" / "default" / "README.md"
 FENCE = re.compile(
     r"(?:<!-- not run: (?P<reason>.+?) -->\n)?^```(?P<kind>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-COMMAND = re.compile(r"^\s*(?:\$ )?(sonopsis .+)$", re.MULTILINE)
+COMMAND = re.compile(r"^\s*(?:\$ )?((?:sonopsis|curl) .+)$", re.MULTILINE)
 NUMBER = re.compile(r"-?\d+\.\d+")
 AST_NAME = "MIT/ast-finetuned-audioset-10-10-0.4593"
 
@@ -86,6 +92,24 @@ def write_film(place: Path) -> None:
         film.mux(track.encode())
 
 
+def write_esc50(place: Path) -> None:
+    """Two classes of ESC-50 in its layout: stretches of a cow and a helicopter, each from a source of its own."""
+    (place / "audio").mkdir(parents=True)
+    rows = ["filename,fold,target,category,esc10,src_file,take"]
+    for target, name in enumerate(("cow", "helicopter")):
+        samples, rate = soundfile.read(ROOT / "examples" / f"{name}.ogg", dtype="float32")
+        for number in range(20):
+            fold, source = number % 5 + 1, 100 + 20 * target + number
+            file = f"{fold}-{source}-A-{target}.wav"
+            soundfile.write(place / "audio" / file, np.roll(samples, number * len(samples) // 20), rate)
+            rows.append(f"{file},{fold},{target},{name},False,{source},A")
+    (place / "esc50.csv").write_text("\n".join(rows) + "\n")
+
+
+def write_configs(place: Path) -> None:
+    shutil.copytree(ROOT / "configs", place)
+
+
 def write_ast(place: Path) -> None:
     """A random AST of transformers with 8 bands x 6 times, in which attention is sharp."""
     transformers = pytest.importorskip("transformers")
@@ -130,6 +154,8 @@ PROPS: dict[str, Callable[[Path], None]] = {
     "examples": write_examples,
     "week/": write_week,
     "film.mp4": write_film,
+    "esc50/": write_esc50,
+    "configs/": write_configs,
     AST_NAME: write_ast,
     "audiomae.pth": write_audiomae,
     "best_model.pth": write_audiomae,
@@ -174,25 +200,52 @@ def test_a_page_does_what_it_says(
     workshop("\n".join(body for kind, body in runs if kind in ("python", "sh")))
     lm.save(tmp_path / "lm")
     names = given(lm, tmp_path / "lm").get(page.name, {})
-    printed = ""
-    for kind, body in runs:
-        if kind == "python":
-            capsys.readouterr()
-            exec(compile(body, page.name, "exec"), names)
-            printed = capsys.readouterr().out
-        elif kind == "sh":
-            printed = "".join(run(command) for command in COMMAND.findall(body))
-        elif kind == "text":
-            assert_alike(printed, body)
+    printed, port = "", str(free_port())
+    with ExitStack() as services:
+        for kind, body in runs:
+            body = body.replace("localhost:8000", f"localhost:{port}")
+            if kind == "python":
+                capsys.readouterr()
+                exec(compile(body, page.name, "exec"), names)
+                printed = capsys.readouterr().out
+            elif kind == "sh":
+                printed = "".join(run(command, port, services) for command in COMMAND.findall(body))
+            elif kind == "text":
+                assert_alike(printed, body)
     if check := CHECKS.get(page.name):
         check(names)
 
 
-def run(command: str) -> str:
-    """The standard output of a command line; it may not fail."""
-    result = CliRunner().invoke(app, shlex.split(command, comments=True)[1:])
+def run(command: str, port: str, services: ExitStack) -> str:
+    """The standard output of a command line; it may not fail. A service at `port` ends with `services`."""
+    words = shlex.split(command, comments=True)
+    if words[0] == "curl":
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=300).stdout
+    if words[-1] == "&":
+        start(words[1:-1], port, services)
+        return ""
+    result = CliRunner().invoke(app, words[1:])
     assert result.exit_code == 0, f"{command}: {result.output}"
     return result.stdout
+
+
+def start(options: list[str], port: str, services: ExitStack) -> None:
+    """`sonopsis serve` at a port, in a process of its own; it is ready when this returns."""
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    command = [sys.executable, "-m", "sonopsis", *options, "--port", port]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    service = services.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+    services.callback(service.kill)
+    assert service.stderr is not None
+    line = service.stderr.readline()
+    assert "listening" in line, line + service.stderr.read()
+
+
+def free_port() -> int:
+    """A port that no program listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def assert_alike(printed: str, promised: str) -> None:
@@ -220,7 +273,7 @@ def command_lines(page: Path) -> Iterator[str]:
     boxes += re.findall(r"^ {4,}.+$", text, re.MULTILINE)
     spans = re.findall(r"(?<!`)`(sonopsis [^`]+)`(?!`)", text)
     for line in [*COMMAND.findall("\n".join(boxes)), *(" ".join(span.split()) for span in spans)]:
-        for part in re.split(r"&&|\|", line.split(" > ")[0]):
+        for part in re.split(r"&&?|\|", line.split(" > ")[0]) if line.startswith("sonopsis ") else ():
             if part.strip().startswith("sonopsis "):
                 yield part.strip()
 
