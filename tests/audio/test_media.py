@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 from sonopsis.audio import MEDIA_SUFFIXES, SAMPLE_RATE, SUFFIXES, AudioError, iter_windows, load_audio, probe
@@ -106,6 +107,15 @@ def test_a_picture_alone_is_no_recording() -> None:
                 target.mux(packet)
     with pytest.raises(AudioError, match="holds no sound, only pictures"):
         load_audio(silent)
+
+
+def test_sound_of_no_known_kind_is_an_error_of_the_file() -> None:
+    stream = io.BytesIO()
+    soundfile.write(stream, tone(1.0, 16_000), 16_000, format="WAV")
+    damaged = bytearray(stream.getvalue())
+    damaged[20] = 20  # the format of the samples
+    with pytest.raises(AudioError):
+        load_audio(io.BytesIO(bytes(damaged)))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.6])

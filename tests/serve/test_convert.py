@@ -47,6 +47,7 @@ def test_windows_are_joined_into_events(address: str, model: Model, sounds: Path
         ("[]", "the body"),
         ('[{"windows": []}]', "0.path"),
         ('[{"path": "a", "windows": [{"start": -1, "end": 2}]}]', "0.windows.0.start"),
+        ('[{"path": "a", "windows": [{"start": 0, "end": 1e308}]}]', "0.windows.0.end"),
         ('[{"path": "a", "windows": [{"start": 0, "end": 1, "labels": [{"label": "Dog", "score": 2}]}]}]', "score"),
     ],
 )

@@ -84,7 +84,8 @@ def _decoded(container: "InputContainer", name: str) -> Iterator["AudioFrame"]:
     import av
 
     stream = container.streams.best("audio")
-    assert stream is not None  # there is sound
+    if stream is None:  # sound of rate 0, or of no codec
+        raise AudioError(f"{name}: its header does not say how its sound is to be decoded; it may be damaged")
     damaged = 0
     packets = container.demux(stream)
     while True:

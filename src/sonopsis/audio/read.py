@@ -101,9 +101,9 @@ def iter_windows(
     `load_audio`) while iterating.
     """
     hop = window if hop is None else hop
-    if not (math.isfinite(window) and window >= SHORTEST):
+    if not (math.isfinite(window * SAMPLE_RATE) and window >= SHORTEST):
         raise ValueError(f"window must be at least {SHORTEST} s, not {window!r}")
-    if not (math.isfinite(hop) and hop * SAMPLE_RATE >= 1):
+    if not (math.isfinite(hop * SAMPLE_RATE) and hop * SAMPLE_RATE >= 1):
         raise ValueError(f"hop must be a positive number of seconds, not {hop!r}")
     if not 0 <= beyond <= SHORTEST * SAMPLE_RATE:
         raise ValueError(f"beyond must be from 0 to {round(SHORTEST * SAMPLE_RATE)} samples, not {beyond!r}")

@@ -118,7 +118,7 @@ class _Raw:
     def finish(self) -> None:
         """Raise ServiceError where nothing came."""
         if not self._size:
-            raise ServiceError(422, "empty_upload", "the body is empty; send the bytes of a recording")
+            raise ServiceError(422, "empty_upload", "the body is empty; send the content of a file")
 
 
 class _Form:

@@ -12,11 +12,11 @@ from sonopsis.results import FileResult, LabelScore, Part, Status, WindowResult
 from sonopsis.serve.bodies import Upload
 from sonopsis.serve.errors import ServiceError
 from sonopsis.serve.formats import written
-from sonopsis.serve.openapi import ERRORS
+from sonopsis.serve.openapi import ERRORS, inlined
 from sonopsis.serve.queries import FormatQuery
 from sonopsis.serve.service import Serving
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]  # 30 years: writers count in ms
 
 
 class Label(BaseModel):
@@ -79,7 +79,7 @@ BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "What /v1/tag or /v1/caption answered in the format json.",
-        "content": {"application/json": {"schema": RESULTS.json_schema()}},
+        "content": {"application/json": {"schema": inlined(RESULTS.json_schema())}},
     }
 }
 

@@ -35,6 +35,24 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     504: _error("It took too long.", "timeout", "no answer within 300 s; send a shorter recording, ..."),
 }
 
+
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A JSON schema with its definitions in place of references to them, which would point to nothing elsewhere."""
+    definitions = schema.get("$defs", {})
+
+    def whole(part: Any) -> Any:
+        if isinstance(part, list):
+            return [whole(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return whole(definitions[part["$ref"].rpartition("/")[2]])
+        return {name: whole(value) for name, value in part.items() if name != "$defs"}
+
+    found: dict[str, Any] = whole(schema)
+    return found
+
+
 # Bodies are read by hand (`sonopsis.serve.bodies`), so their description is by hand too.
 RECORDING: dict[str, Any] = {
     "requestBody": {
