@@ -84,13 +84,18 @@ class Measured:
     cider: Floats  # (seeds, scenes)
     counts: NDArray[np.float64]  # (seeds, scenes, 3): events named rightly, events named, events that sound
 
-    def drawn(self, arm: str, weights: NDArray[np.int16]) -> dict[str, Floats]:
-        """Both figures in each resample (R,): scenes are drawn by `weights` (R, C), seeds anew for each arm."""
-        number = list(ARMS).index(arm) + 1
-        seeds = draws([str(run["seed"]) for run in self.runs], len(weights), number) / len(self.runs)  # (R, S)
+    def drawn(self, weights: NDArray[np.int16]) -> dict[str, Floats]:
+        """Both figures in each resample (R,): scenes are drawn by `weights` (R, C), and seeds too."""
+        seeds = draws([str(run["seed"]) for run in self.runs], len(weights), seed=1) / len(self.runs)  # (R, S)
         cider = np.einsum("rs,sc,rc->r", seeds, self.cider, weights) / weights.sum(axis=1)
         counts = np.einsum("rs,scn,rc->rn", seeds, self.counts, weights)
         return {"cider": cider, "f1": event_f1_of(counts)}
+
+    def beside(self, other: "Measured") -> "Measured":
+        """The runs whose seeds the other has too."""
+        theirs = {run["seed"] for run in other.runs}
+        rows = [row for row, run in enumerate(self.runs) if run["seed"] in theirs]
+        return Measured([self.runs[row] for row in rows], self.cider[rows], self.counts[rows])
 
     @property
     def figures(self) -> dict[str, float]:
@@ -125,25 +130,27 @@ def table(name: str) -> str:
         cells = [
             OTHER_NAMES.get((name, arm), NAMES[arm]),
             *(COLUMNS[column][1](found.runs[0]) for column in claim.columns),
-            *scores(arm, found),
+            *scores(found),
         ]
         cells += ["", ""] if first else [_signed(*bounds) for bounds in changes(arm, claim.arms[0])]
         lines.append(f"| {' | '.join([*cells, str(len(found.runs))])} |")
     return "\n".join(lines)
 
 
-def scores(arm: str, found: Measured) -> list[str]:
+def scores(found: Measured) -> list[str]:
     """CIDEr-D and event F1 with their intervals."""
-    drawn, own = found.drawn(arm, _weights(found)), found.figures
+    drawn, own = found.drawn(_weights(found)), found.figures
     return [_within(own["cider"], drawn["cider"], 2), _within(100 * own["f1"], 100 * drawn["f1"], 1)]
 
 
 def changes(arm: str, other: str) -> list[tuple[float, list[float]]]:
-    """Of CIDEr-D in per cent of the other's, of event F1 in points: each with its interval, on the same scenes."""
+    """Of CIDEr-D in per cent of the other's, of event F1 in points: each with its interval, on the same scenes and
+    seeds (which decide the weights that are drawn, and the order of the training scenes)."""
     mine, theirs = measured(arm), measured(other)
     assert mine is not None and theirs is not None
+    mine, theirs = mine.beside(theirs), theirs.beside(mine)
     weights = _weights(mine)
-    drawn, base = mine.drawn(arm, weights), theirs.drawn(other, weights)
+    drawn, base = mine.drawn(weights), theirs.drawn(weights)
     relative = 100 * (mine.figures["cider"] / theirs.figures["cider"] - 1)
     points = 100 * (mine.figures["f1"] - theirs.figures["f1"])
     spread = (100 * (drawn["cider"] / base["cider"] - 1), 100 * (drawn["f1"] - base["f1"]))

@@ -44,12 +44,14 @@ def test_figures_by_hand() -> None:
     found = Measured(runs, np.array([[2.0] * 8, [1.0] * 8]), np.stack([right, wrong]))
     assert found.figures["cider"] == 1.5
     assert found.figures["f1"] == pytest.approx(float(event_f1_of(right.sum(axis=0))) / 2)
-    drawn = found.drawn("concat", captioning_results._weights(found))
+    drawn = found.drawn(captioning_results._weights(found))
     assert set(drawn["cider"].tolist()) == {1.0, 1.5, 2.0}  # both seeds the one, one of each, both the other
     assert drawn["f1"].min() == 0.0
 
 
-def test_an_arm_is_no_better_than_itself() -> None:
-    """Drawn with other seeds, a base differs from itself by chance alone, around nothing."""
-    for value, (low, high) in captioning_results.changes("keep-1.0", "keep-1.0"):
-        assert value == 0.0 and low <= 0.0 <= high
+def test_runs_are_compared_with_those_of_the_same_seed() -> None:
+    runs = [{"seed": 0}, {"seed": 2}]
+    two = Measured(runs, np.array([[2.0], [4.0]]), np.zeros((2, 1, 3)))
+    one = Measured(runs[1:], np.array([[3.0]]), np.zeros((1, 1, 3)))
+    assert two.beside(one).cider.tolist() == [[4.0]]
+    assert one.beside(two).cider.tolist() == [[3.0]]
