@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pruning_figures import MODELS, TASKS, Points, Weights, lost, read, right, weights_of
+from pruning_figures import MODELS, TASKS, Points, Weights, counts, lost, read, right, weights_of
 
 from sonopsis.study.bootstrap import draws, interval
 from sonopsis.study.kendall import Pairs
@@ -25,6 +25,25 @@ ABLATIONS = {
     "rank by variation": "ranked by variation",
     "rank by random": "ranked at random",
 }
+INTRODUCTION = """\
+*Intensity* is the mean of a patch, here of a column of 20 ms, and *variation* its standard deviation, both of
+the log-Mel that the model reads. K-means divides the patches of all clips into five clusters of each, C1 the
+lowest. TopK keeps half of the patches at each pruning block. The clips are a part of the test clips, the first
+by a hash of their names."""
+CORRELATIONS = """\
+Kendall's rank correlation of the score with the cluster, over the patches that reach a block. *tau-b* is the
+one to read. The paper counts every tie as agreement; *by chance* is what it would then say of a score that has
+nothing to do with the clusters. Blocks with a star prune. *Attention* is that of the model that drops nothing: what
+a patch that would be kept receives, over what a dropped one does."""
+CLUSTERS = "The share of each cluster that is left after each pruning block."
+ABLATED = """\
+Low patches are those of C1 and C2; they are dropped at the first pruning block, and as many of the highest for
+comparison. At least one patch of a clip is left, and no clip is skipped. Rankings keep half of the patches at
+each pruning block."""
+CLAIMS = """\
+A claim *held* here when its figure is on the claimed side of 0 (of 1 for a ratio) with the whole interval, and
+*did not hold* when the interval excludes it; a loss is excluded by an interval that allows at most 1 point.
+Everything else cannot be told at this scale."""
 Sums = NDArray[np.float64]
 
 
@@ -78,11 +97,13 @@ def parts() -> list[str]:
     }
     if not seen:
         return []
+    heard = "\n".join(f"- {name_of(key)}: {counts(one.found)}" for key, one in seen.items())
     return [
-        f"## Does attention follow intensity or variation?\n\n{correlations(seen)}",
-        f"## What is left of each cluster\n\n{clusters(seen)}",
-        f"## Do the models need the patches?\n\n{ablations(seen)}\n\n{contrasts(seen)}",
-        f"## The claims of the paper\n\n{claims(seen)}",
+        f"## What the patches are\n\n{INTRODUCTION}\n\n{heard}",
+        f"### Does attention follow intensity or variation?\n\n{CORRELATIONS}\n\n{correlations(seen)}",
+        f"### What is left of each cluster\n\n{CLUSTERS}\n\n{clusters(seen)}",
+        f"### Do the models need the patches?\n\n{ABLATED}\n\n{ablations(seen)}\n\n{contrasts(seen)}",
+        f"### The claims of the paper\n\n{CLAIMS}\n\n{claims(seen)}",
     ]
 
 
@@ -138,7 +159,7 @@ def ablations(seen: dict[tuple[str, str], Seen]) -> str:
 
 
 def contrasts(seen: dict[tuple[str, str], Seen]) -> str:
-    """The contrast of the paper's first version as one number for each model and statistic."""
+    """The contrast of the paper's first version as one number for each model; empty without both tasks."""
     lines = []
     for model in MODELS:
         if (model, "general") not in seen or (model, "words") not in seen:
@@ -149,9 +170,10 @@ def contrasts(seen: dict[tuple[str, str], Seen]) -> str:
                 f"- {MODELS[model]}, {word}: {contrast.signed()} points. Positive means that general sounds need low "
                 "patches more than phrases do."
             )
-    return "Accuracy lost without low patches less that lost without high ones, general sounds less phrases:\n\n" + (
-        "\n".join(lines) if lines else "not measured."
-    )
+    if not lines:
+        return ""
+    text = "Accuracy lost without low patches less that lost without high ones, general sounds less phrases:"
+    return "\n".join([text, "", *lines])
 
 
 def contrast_of(seen: dict[tuple[str, str], Seen], model: str, statistic: str) -> Points:
@@ -199,11 +221,12 @@ def claims(seen: dict[tuple[str, str], Seen]) -> str:
 
 
 def followed(one: Seen, statistic: str) -> tuple[str, str]:
-    """Held when tau-b is above 0 in every pruning block, beyond its interval; not when it is so in none."""
+    """In how many pruning blocks tau-b is above 0, beyond its interval, and in how many below."""
     figures = [one.kendall(statistic, block, "tau_b") for block in one.found["blocks"]]
-    above = sum(low > 0 for _, low, _ in figures)
-    verdict = "held" if above == len(figures) else "cannot be told" if above else "did not hold"
-    return verdict, "tau-b " + ", ".join(f"{value:.2f}" for value, _, _ in figures)
+    above, below = sum(low > 0 for _, low, _ in figures), sum(high < 0 for _, _, high in figures)
+    verdict = "held" if above == len(figures) else "did not hold" if below else "cannot be told"
+    where = f"above 0 in {above} and below 0 in {below} of {len(figures)} pruning blocks"
+    return verdict, f"{where}: tau-b " + ", ".join(f"{value:.2f}" for value, _, _ in figures)
 
 
 def attended(one: Seen) -> tuple[str, str]:

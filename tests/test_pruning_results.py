@@ -102,7 +102,10 @@ def test_what_was_seen_by_hand() -> None:
     assert one.retained("mean").tolist() == [[0.25, 0.75]]
     change = one.change("drop low mean")
     assert (change.value, change.low, change.high) == (-50.0, -100.0, 0.0)
-    assert pruning_patches.followed(one, "mean")[0] == "did not hold"
+    assert pruning_patches.followed(one, "mean") == (
+        "cannot be told",
+        "above 0 in 0 and below 0 in 0 of 1 pruning blocks: tau-b 0.00",
+    )
     assert pruning_patches.attended(one)[0] == "held"
 
 
