@@ -84,6 +84,39 @@ def test_eight_channels_are_averaged(tmp_path: Path) -> None:
     assert probe(tmp_path / "a.wav").channels == 8
 
 
+@pytest.mark.parametrize("name", ["walk_to_the_lock.flac", "water_filling_a_lock.ogg", "arrow.wav"])
+def test_the_first_seconds_are_those_of_the_whole(name: str) -> None:
+    path = Path(__file__).parent.parent / "examples" / name
+    whole = load_audio(path)
+    for seconds in (0.0, 0.3, 1.0, 1e4):
+        expected = whole[: max(1, round(seconds * SAMPLE_RATE))]
+        np.testing.assert_array_equal(load_audio(path, seconds=seconds), expected)
+
+
+def test_nothing_behind_the_first_seconds_is_decoded() -> None:
+    """Of ten minutes, a file object gives out less than a tenth for one second."""
+
+    class Counted(io.BytesIO):
+        given = 0
+
+        def readinto(self, buffer: Any) -> int:
+            count = super().readinto(buffer)
+            self.given += count
+            return count
+
+        def read(self, size: int | None = -1) -> bytes:
+            found = super().read(size)
+            self.given += len(found)
+            return found
+
+    file = Counted()
+    noise = np.random.RandomState(0).uniform(-0.5, 0.5, 600 * SAMPLE_RATE)
+    soundfile.write(file, noise, SAMPLE_RATE, format="WAV")
+    file.seek(0)
+    assert len(load_audio(file, seconds=1.0)) == SAMPLE_RATE
+    assert 2 * SAMPLE_RATE < file.given < len(file.getvalue()) / 10
+
+
 def test_file_objects_are_read_from_their_beginning_and_stay_open(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(0.5), SAMPLE_RATE)

@@ -45,15 +45,27 @@ class Window:
     samples: NDArray[np.float32]
 
 
-def load_audio(source: AudioSource, *, sample_rate: int | None = None) -> NDArray[np.float32]:
+def load_audio(
+    source: AudioSource, *, sample_rate: int | None = None, seconds: float | None = None
+) -> NDArray[np.float32]:
     """A whole recording as mono float32 samples (S,) at 16 kHz, S = round(frames * 16000 / rate).
+
+    With `seconds`, the first so many of it (one sample at least), and it is decoded no further.
 
     Files (WAV, FLAC, OGG, MP3 and whatever else libsndfile reads) know their own rate; `sample_rate` (Hz, None: 16 kHz)
     is that of an array or tensor of shape (S,), (channels, S) or (S, channels). Floats are taken as [-1, 1], integers
     are scaled by their type. A seekable file object is read from its beginning. Of a truncated file, the part that
     decodes is used, with a warning in the log. Raises AudioError.
     """
-    return np.concatenate(list(_resampled(source, sample_rate)))
+    most = None if seconds is None else max(1, round(seconds * SAMPLE_RATE))
+    chunks, held = list[NDArray[np.float32]](), 0
+    with closing(_resampled(source, sample_rate)) as decoded:
+        for chunk in decoded:
+            chunks.append(chunk)
+            held += len(chunk)
+            if most is not None and held >= most:
+                break
+    return np.concatenate(chunks)[:most]
 
 
 def probe(source: AudioSource, *, sample_rate: int | None = None) -> AudioInfo:
@@ -146,7 +158,7 @@ def _window(start: int, samples: NDArray[np.float32], length: int) -> Window:
     return Window(start / SAMPLE_RATE, (start + length) / SAMPLE_RATE, heard.copy())
 
 
-def _resampled(source: AudioSource, sample_rate: int | None) -> Iterator[NDArray[np.float32]]:
+def _resampled(source: AudioSource, sample_rate: int | None) -> Generator[NDArray[np.float32], None, None]:
     """A recording as 16 kHz mono chunks, round(frames * 16000 / rate) samples of each part."""
     name = source_name(source)
     seconds = 0.0

@@ -226,8 +226,7 @@ def read_samples(folders: Sequence[Path], path: str, start: float, end: float | 
     Raises AudioError when it cannot be read.
     """
     file = next((folder / path for folder in folders if (folder / path).is_file()), folders[-1] / path)
-    samples = load_audio(file)
-    return samples[round(start * SAMPLE_RATE) : None if end is None else max(1, round(end * SAMPLE_RATE))]
+    return load_audio(file, seconds=end)[round(start * SAMPLE_RATE) :]
 
 
 def _clip_scores(model: Model, samples: NDArray[np.float32]) -> Floats:
