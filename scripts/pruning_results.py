@@ -6,6 +6,7 @@ What stands between `<!-- tables -->` and `<!-- end -->` is replaced. A test hol
 the predictions. scripts/pruning_study.py and scripts/pruning_importance.py make these.
 """
 
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,23 @@ def headlines(measured: dict[tuple[str, str], Results]) -> str:
     return "\n".join(lines)
 
 
+def choices(measured: dict[tuple[str, str], Results]) -> str:
+    """How far TopK goes for at most 1 point: by the interval of its loss, and by the loss alone."""
+    lines = [
+        "| model, task | a loss of over 1 point is excluded down to | no such loss was seen down to |",
+        "| --- | ---: | ---: |",
+    ]
+    for (model, task), results in measured.items():
+        changes = [(rate, results.against(("topk", rate))) for rate in results.rates]  # from the highest rate down
+        cells = [f"{MODELS[model]}, {TASKS[task]}"]
+        for bound in ("low", "value"):
+            far = list(takewhile(lambda pair: getattr(pair[1], bound) >= POINT, changes))  # noqa: B023 - used at once
+            saved = "" if not far else f" (saves {100 * (1 - results.macs['topk', far[-1][0]][1]):.0f} %)"
+            cells.append(f"{far[-1][0]:g}{saved}" if far else "no rate")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def baseline(results: Results, said: dict[str, str]) -> str:
     """One line: the accuracy of log-Mel statistics with a logistic regression, and what the model adds."""
     theirs, ahead, count = log_mel(results.found, said)
@@ -155,7 +173,7 @@ def tables() -> str:
                 measured[model, task] = Results(found, task)
             if read(f"importance-{model}-{task}") is None:
                 missing.append(f"pruning_importance.py {model} {task} WORK")
-    parts = [f"## The headlines\n\n{headlines(measured)}"]
+    parts = [f"## How far to prune\n\n{choices(measured)}", f"## The headlines\n\n{headlines(measured)}"]
     for (model, task), results in measured.items():
         said = read(f"baseline-{task}")
         lines = [counts(results.found), *([] if said is None else [baseline(results, said)])]
