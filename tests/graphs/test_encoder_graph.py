@@ -193,6 +193,33 @@ def test_the_connector_is_that_of_torch(
             np.testing.assert_allclose(found["steps"], steps.sigmoid().numpy(), atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    "kind", [{"pool_frequency": 3, "pool": 3}, {"pool_frequency": 4, "blocks": (0,)}, {"expand": 3}], ids=str
+)
+def test_kinds_of_connectors_that_graphs_have_are_those_of_torch(kind: dict[str, Any], tmp_path: Path) -> None:
+    config = CONFIGS["small"]
+    module = tagger(config)
+    fields = ConnectorConfig(48, 12, config.grid(config.frames)[1], **kind)
+    connector = Connector(fields).eval()
+    state = {f"tagger.{name}": tensor for name, tensor in module.state_dict().items()}
+    state |= {f"connector.{name}": tensor for name, tensor in connector.state_dict().items()}
+    save_file(state, tmp_path / "model.safetensors")
+    graph = Graph(tmp_path / "model.safetensors")
+    encoder = EncoderGraph(graph, config, "tagger.")
+    mel, kept = encoder.inputs()
+    tokens, _ = encoder.run(mel, kept, collect=True, collect_blocks=fields.blocks)
+    graph.output("prefix", ConnectorGraph(graph, encoder, fields).prefix(tokens, mel), ["batch", "length", 12])
+    graph.save(tmp_path / "graph.onnx", "")
+    for batch, frames, rate in ((2, 256, 0.6), (1, 112, 1.0)):
+        values = torch.randn(batch, frames, config.mels, generator=torch.Generator().manual_seed(frames))
+        with torch.inference_mode():
+            pruning = uniform(config.depth, rate)
+            encoded = module.encode(values, pruning, collect_dropped=True, collect_blocks=fields.blocks)
+            expected = connector(encoded)
+        found = run(tmp_path / "graph.onnx", values, counts(config, frames, rate))
+        np.testing.assert_allclose(found["prefix"], expected.numpy(), atol=2e-5)
+
+
 def test_weights_stay_where_they_are(tmp_path: Path) -> None:
     file = write(tagger(CONFIGS["ast"]), tmp_path, pooled_only=True)
     initializers = onnx.load(file, load_external_data=False).graph.initializer

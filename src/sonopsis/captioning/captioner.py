@@ -42,7 +42,7 @@ class Captioner(nn.Module):
     def encode(self, mel: Tensor, pruning: Pruning | None = None) -> Encoded[Tensor]:
         """Normalised log-Mel (B, T, M) -> tokens, with what the connector needs to fill pruned cells."""
         reads = self.connector.config
-        return self.tagger.encode(mel, pruning, collect_dropped=reads.layout == "concat", collect_blocks=reads.blocks)
+        return self.tagger.encode(mel, pruning, collect_dropped=reads.fills != "omit", collect_blocks=reads.blocks)
 
     def hear(self, mel: Tensor, pruning: Pruning | None = None) -> Heard:
         """Normalised log-Mel (B, T, M) -> all that connector (of the layout concat) and head read of it."""

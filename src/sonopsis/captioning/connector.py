@@ -8,10 +8,14 @@ Three layouts of the same tokens (arXiv 2509.15680, section 2), each followed by
 
 A pruned encoder leaves cells empty. `concat` needs the whole grid, so an empty cell is filled with the state its token
 had in the block that dropped it, or with the token it was merged into; the other two layouts leave the cell out, which
-shortens the prefix. Without pruning no cell is empty and all of this is the identity.
+shortens the prefix. `fill` chooses zeros or the mean of the survivors instead, and fills the grid of the other layouts
+too. Without pruning no cell is empty and all of this is the identity.
 
 An encoder with many time steps a second has more of them than a language model should read: `pool` neighbours are
 averaged before the MLP (as in LTU, arXiv 2305.10790), `reduction` neighbours after the labels of each are scored.
+`pool_frequency` averages over frequency rows as well, `scan` lets the tokens read each other (scan.py), `queries` read
+a fixed number of vectors out of all (resampler.py), and `expand` makes several vectors of each: the "feature reduction
+or expansion" of arXiv 2509.15680.
 
 With `blocks` each time step also has what its tokens were after earlier blocks of the encoder, every channel scaled to
 mean 0 and deviation 1 over clips: Whisper's early blocks hear sounds, its last ones words (docs/log.md). That is the
@@ -29,7 +33,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sonopsis.captioning.config import ConnectorConfig
+from sonopsis.captioning.config import ConnectorConfig, Fill
+from sonopsis.captioning.resampler import Resampler
+from sonopsis.captioning.scan import BidirectionalScan
 from sonopsis.encoder.encoded import Encoded, pooled
 
 
@@ -37,7 +43,7 @@ from sonopsis.encoder.encoded import Encoded, pooled
 class Heard:
     """What a captioner with the layout concat reads of clips that its encoder has heard."""
 
-    steps: Tensor  # (B, t, (1 + blocks) * F * D) pooled time steps, for the connector
+    steps: Tensor  # (B, t, (1 + blocks) * f * D) pooled time steps of f pooled rows, for the connector
     summary: Tensor  # (B, D) one vector for the clip, for the connector
     pooled: Tensor  # (B, D) for the head
 
@@ -46,8 +52,9 @@ class Heard:
         return Heard(self.steps.to(device), self.summary.to(device), self.pooled.to(device))
 
 
-def fill_grid(encoded: Encoded) -> Tensor:
-    """The full grid (B, N, D): each token at the cells that went into it, every other cell its token's last state.
+def fill_grid(encoded: Encoded, fill: Fill = "last") -> Tensor:
+    """The full grid (B, N, D): each token at the cells that went into it, in every other cell its token's last state,
+    zeros, or the mean of the tokens on the grid.
 
     A fused token has no place on the grid and is left out.
     Raises ValueError when tokens were pruned and the encoder did not collect what it dropped.
@@ -62,6 +69,12 @@ def fill_grid(encoded: Encoded) -> Tensor:
     held = ((source >= 0) & (source < kept)).unsqueeze(-1)  # (B, N, 1)
     cells = source.clamp(min=0).unsqueeze(-1).expand(-1, -1, encoded.tokens.shape[2])
     grid = encoded.tokens.gather(1, cells)  # (B, N, D)
+    if fill == "zeros":
+        return grid * held
+    if fill == "mean":
+        there = encoded.mask[:, :kept].unsqueeze(-1)  # (B, K, 1)
+        mean = (encoded.tokens[:, :kept] * there).sum(dim=1, keepdim=True) / there.sum(dim=1, keepdim=True)
+        return torch.where(held, grid, mean)
     if encoded.dropped is not None:
         return torch.where(held, grid, encoded.dropped.to(grid.dtype))
     if not bool(held.all()):
@@ -83,6 +96,11 @@ def average(steps: Tensor, size: int) -> Tensor:
     return means.transpose(1, 2)
 
 
+def average_rows(grid: Tensor, size: int) -> Tensor:
+    """Means of `size` neighbouring frequency rows of a grid (B, t, F, D); the last one is of as many as are left."""
+    return grid if size == 1 else average(grid.flatten(0, 1), size).unflatten(0, grid.shape[:2])
+
+
 class Connector(nn.Module):
     """Lay out an encoder's tokens in one order and map them to the width of the language model."""
 
@@ -93,7 +111,10 @@ class Connector(nn.Module):
         further = len(config.blocks) * inputs
         self.norm = nn.LayerNorm(inputs)
         self.scale = nn.BatchNorm1d(further, affine=False) if further else None
+        self.scan = BidirectionalScan(d, config.scan) if config.scan else None
         self.mlp = nn.Sequential(nn.Linear(inputs + further, e), nn.GELU(), nn.Linear(e, e))
+        self.expand = nn.Linear(e, config.expand * e) if config.expand > 1 else None
+        self.resampler = Resampler(e, config.queries) if config.queries else None
         self.summary = nn.Sequential(nn.LayerNorm(d), nn.Linear(d, e)) if config.summary else None
         self.separator = nn.Parameter(torch.zeros(e)) if config.layout != "concat" else None
         if config.labels:
@@ -110,30 +131,34 @@ class Connector(nn.Module):
         summary (B, t + 1, labels)."""
         if self.config.layout == "concat":
             return self.read_steps(self.steps(encoded), summary_of(encoded))
+        if self.config.fills != "omit":
+            grid = fill_grid(encoded, self.config.fills)
+            cells = torch.arange(grid.shape[1], device=grid.device).expand(grid.shape[:2])
+            return self._scored(self._long(grid, cells, encoded.grid), summary_of(encoded))
         if encoded.padded:
             raise ValueError(
                 f"layout {self.config.layout} cannot lay out clips that kept different numbers of "
-                "patches together; encode them one at a time, or use the layout concat"
+                "patches together; encode them one at a time, fill the cells, or use the layout concat"
             )
         kept = encoded.tokens.shape[1] - encoded.fused
-        vectors = self._ordered(self.mlp(self.norm(encoded.tokens[:, :kept])), encoded.index[:, :kept], encoded.grid)
+        vectors = self._long(encoded.tokens[:, :kept], encoded.index[:, :kept], encoded.grid)
         return self._scored(vectors, summary_of(encoded))
 
     def steps(self, encoded: Encoded) -> Tensor:
         """What the layout concat reads of each time step, pooled: the filled grid and those of earlier blocks
-        (B, t, (1 + blocks) * F * D)."""
-        grids = [fill_grid(encoded), *(encoded.blocks or ())]  # each (B, N, D), n = t * f_rows + f
-        rows = [grid.reshape(grid.shape[0], encoded.grid[0], -1) for grid in grids]
+        (B, t, (1 + blocks) * f * D)."""
+        grids = [fill_grid(encoded, self.config.fills), *(encoded.blocks or ())]  # each (B, N, D), n = t * f_rows + f
+        rows = [average_rows(grid.unflatten(1, encoded.grid), self.config.pool_frequency).flatten(2) for grid in grids]
         return average(torch.cat(rows, dim=2), self.config.pool)
 
     def read_steps(self, steps: Tensor, summary: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`read` of pooled time steps (B, t, (1 + blocks) * F * D), of the layout concat, and one vector for the clip
+        """`read` of pooled time steps (B, t, (1 + blocks) * f * D), of the layout concat, and one vector for the clip
         (B, D)."""
-        normed = self.norm(steps[..., : self.config.inputs])
+        normed = self.norm(self._scanned(steps[..., : self.config.inputs]))
         if self.scale is not None:
             earlier = self.scale(steps[..., self.config.inputs :].flatten(0, 1)).unflatten(0, steps.shape[:2])
             normed = torch.cat([normed, earlier], dim=2)
-        return self._scored(self.mlp(normed), summary)
+        return self._scored(self._vectors(normed), summary)
 
     def in_time(self, logits: Tensor) -> Tensor:
         """Of the logits of `read` (B, t + 1, labels), each label's probability in each time step (B, t, labels)."""
@@ -150,8 +175,37 @@ class Connector(nn.Module):
             return average(vectors, self.config.reduction)
         return torch.cat([average(vectors[:, :-1], self.config.reduction), vectors[:, -1:]], dim=1)
 
+    def _scanned(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, K, D), or time steps of f rows (B, t, f * D), after the scan."""
+        if self.scan is None:
+            return tokens
+        width = self.config.encoder_width
+        scanned = self.scan(tokens.unflatten(2, (-1, width)).flatten(1, 2))  # (B, K, D), time outside
+        return scanned.reshape(tokens.shape)
+
+    def _vectors(self, normed: Tensor) -> Tensor:
+        """What is laid out (B, K, inputs) -> vectors (B, K * expand, E), those of one token in a row."""
+        vectors: Tensor = self.mlp(normed)
+        if self.expand is None:
+            return vectors
+        return self.expand(vectors).unflatten(2, (self.config.expand, -1)).flatten(1, 2)
+
+    def _long(self, tokens: Tensor, index: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Tokens (B, K, D) at ascending cells (B, K) -> vectors (B, L, E) in the order of a long layout."""
+        vectors = self._vectors(self.norm(self._scanned(tokens)))
+        time, frequency = grid
+        parts = torch.arange(self.config.expand, device=index.device)  # neighbours on a finer grid
+        if self.config.layout == "time_major":
+            cells, grid = index.unsqueeze(2) * self.config.expand + parts, (time, frequency * self.config.expand)
+        else:
+            step = (index // frequency).unsqueeze(2) * self.config.expand + parts
+            cells, grid = step * frequency + (index % frequency).unsqueeze(2), (time * self.config.expand, frequency)
+        return self._ordered(vectors, cells.flatten(1), grid)
+
     def _scored(self, vectors: Tensor, summary: Tensor) -> tuple[Tensor, Tensor | None]:
         """The prefix of vectors (B, t, E) and one vector for the clip (B, D), with the logits of their labels."""
+        if self.resampler is not None:
+            vectors = self.resampler(vectors)  # (B, queries, E)
         if self.summary is not None:
             vectors = torch.cat([vectors, self.summary(summary).unsqueeze(1)], dim=1)  # (B, t + 1, E)
         if not self.config.labels:

@@ -5,6 +5,21 @@ from sonopsis.graphs.builder import END, Graph
 from sonopsis.graphs.encoder import EncoderGraph, Tokens
 
 
+def check_connector(config: ConnectorConfig) -> None:
+    """Raise ValueError for a connector that only torch computes."""
+    beyond = {
+        "scan": config.scan > 0,
+        "queries": config.queries > 0,
+        "expand": config.expand > 1 and config.layout != "concat",
+        "fill": config.fills != ("last" if config.layout == "concat" else "omit"),
+    }
+    if found := [name for name, there in beyond.items() if there]:
+        raise ValueError(
+            f"graphs have no connector with {' and '.join(found)} (layout {config.layout}); run this model with "
+            "engine='torch'"
+        )
+
+
 class ConnectorGraph:
     """Adds a connector to a graph."""
 
@@ -34,8 +49,10 @@ class ConnectorGraph:
         if self.config.layout == "concat":
             assert tokens.grid is not None
             grids = [tokens.grid, *tokens.earlier]
-            steps = [self._average(g.reshape(grid, 0, -1, self.config.inputs), self.config.pool) for grid in grids]
+            steps = [self._pooled(grid) for grid in grids]
             vectors = self._mlp(steps[0], steps[1:])  # (B, t, E)
+            if self.config.expand > 1:
+                vectors = g.reshape(g.linear(vectors, "connector.expand"), 0, -1, self.config.width)
         else:
             vectors = self._ordered(self._mlp(self.encoder.patches(tokens.x), []), tokens, mel)
         if not self.config.summary:
@@ -46,6 +63,17 @@ class ConnectorGraph:
             first = g.op("Unsqueeze", self.encoder.pooled(tokens), g.constant([1]))
         first = g.layer_norm(first, "connector.summary.0", 1e-5)
         return g.op("Concat", vectors, g.linear(first, "connector.summary.1"), axis=1)
+
+    def _pooled(self, grid: str) -> str:
+        """Time steps (B, t, inputs) of a grid (B, N, D), averaged over neighbouring times and frequencies."""
+        g, config = self.g, self.config
+        if config.pool_frequency == 1:
+            return self._average(g.reshape(grid, 0, -1, config.inputs), config.pool)
+        cells = g.reshape(grid, 0, -1, config.frequency_rows, config.encoder_width)
+        turned = g.op("Transpose", cells, perm=[0, 3, 1, 2])  # (B, D, t, F)
+        sizes = [config.pool, config.pool_frequency]
+        means = g.op("AveragePool", turned, kernel_shape=sizes, strides=sizes, ceil_mode=1, count_include_pad=0)
+        return g.reshape(g.op("Transpose", means, perm=[0, 2, 3, 1]), 0, -1, config.inputs)
 
     def _average(self, steps: str, size: int) -> str:
         """Means of `size` neighbouring time steps (B, t, E); the last one is of as many as are left."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.folder import ModelConfig
 from sonopsis.graphs.builder import Graph
-from sonopsis.graphs.connector import ConnectorGraph
+from sonopsis.graphs.connector import ConnectorGraph, check_connector
 from sonopsis.graphs.encoder import EncoderGraph
 from sonopsis.graphs.lm import LMGraph
 from sonopsis.graphs.names import CAPTION, ENCODE, PREFILL, STAMP, STEP, TAG, stamp
@@ -17,8 +17,11 @@ from sonopsis.mamba2.config import Mamba2Config
 def write_graphs(config: ModelConfig, weights: Path) -> list[Path]:
     """Write the graphs of a model whose parameters are in the safetensors file `weights`, into its folder.
 
-    Raises ValueError when a parameter is missing there, or onnx is not installed.
+    Raises ValueError when a parameter is missing there, a connector is one that only torch computes, or onnx is not
+    installed.
     """
+    if config.connector is not None:
+        check_connector(config.connector)
     encoder = config.encoder
     scope = "" if config.lm is None else "tagger."
     written: dict[str, Callable[[Graph], str]] = {

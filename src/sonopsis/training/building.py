@@ -55,10 +55,10 @@ def build_captioner(
     inherits = start.captioner is not None and config.language_model is None
     lm, tokenizer = _language_model(config.language_model, start, captions)
     connector = _connector_config(config.connector, start, len(labels), lm.config, inherits)
-    if connector.layout != "concat" and config.pruning.schedule != "none" and config.pruning.reduce == "mass":
+    if connector.fills == "omit" and config.pruning.schedule != "none" and config.pruning.reduce == "mass":
         raise ValueError(
             f"pruning.reduce: mass leaves clips with different numbers of patches, which layout {connector.layout} "
-            "cannot read; use layout concat or another reducer"
+            "cannot read; use layout concat, connector.fill or another reducer"
         )
     with unfilled():
         captioner = Captioner(start.encoder, len(labels), connector, lm.config, end_of_text(tokenizer))
@@ -155,6 +155,11 @@ def _connector_config(
             reduction=settings.reduction,
             pool=settings.pool,
             blocks=settings.blocks,
+            pool_frequency=settings.pool_frequency,
+            fill=settings.fill,
+            scan=settings.scan,
+            queries=settings.queries,
+            expand=settings.expand,
         )
     except ValueError as error:
         raise ValueError(f"connector: {error}") from error
@@ -171,4 +176,6 @@ def _inherit_connector(connector: Connector, trained: Connector, *, same_labels:
     if wider > 0 and connector.config.blocks and not trained.config.blocks:
         # The blocks that are read besides count for nothing at first, so that it begins as the trained one.
         known["mlp.0.weight"] = functional.pad(known["mlp.0.weight"], (0, wider))
-    connector.load_state_dict(known, strict=False)
+    own = connector.state_dict()
+    fitting = {name: value for name, value in known.items() if name in own and own[name].shape == value.shape}
+    connector.load_state_dict(fitting, strict=False)

@@ -6,7 +6,7 @@ configfile.py reads and writes the file; docs/training.md explains the keys to u
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sonopsis.captioning.config import Layout
+from sonopsis.captioning.config import Fill, Layout
 from sonopsis.pruning.config import ReducerName, ScoreName
 
 Stage = Literal["masked", "tagging", "verbalising", "captioning"]
@@ -152,6 +152,11 @@ class ConnectorSettings:
     pool: int = 1  # neighbouring time steps of the encoder averaged before they become a vector (layout concat only)
     reduction: int = 1  # neighbouring vectors averaged into one, after labels are scored (layout concat only)
     blocks: tuple[int, ...] = ()  # encoder blocks, from 0, that are read too beside the last (layout concat only)
+    pool_frequency: int = 1  # neighbouring frequency rows averaged too (layout concat only)
+    fill: Fill | None = None  # what stands in the cells of dropped patches; null: last in concat, omit in the others
+    scan: int = 0  # layers of Mamba-2 that read the tokens forwards and backwards before the MLP
+    queries: int = 0  # learned queries, each of which reads one vector of the prefix; 0: none
+    expand: int = 1  # vectors made of each time step or token
 
 
 @dataclass(frozen=True)

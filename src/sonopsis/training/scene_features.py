@@ -68,6 +68,9 @@ def features_folder(captioner: Captioner, source: Scenes, config: TrainConfig) -
         "recordings": [(row.sha256, row.start, row.labels) for row in source.bank.rows],
         "scenes": repr(source.of_step(0)),  # changes with the rules by which scenes are composed and described
     }
+    reads = captioner.connector.config
+    if reads.pool_frequency > 1 or reads.fills != "last":  # files from before these keys are still right without them
+        facts |= {"pool_frequency": reads.pool_frequency, "fill": reads.fills}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name, tensor in captioner.tagger.encoder.state_dict().items():
         digest.update(name.encode())
