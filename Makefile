@@ -26,7 +26,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[dev,torch,train,hf,data,hub,export,openvino,fast,media,parquet,serve,report,sweep]"
+	$(INSTALL) -e ".[dev,torch,train,hf,data,hub,export,openvino,fast,media,parquet,serve,report,sweep,scale]"
 	touch $(VENV)/.core $@
 
 demo: $(VENV)/.core

@@ -45,6 +45,7 @@ FLOORS = (
     ("asking",),
     ("model",),
     ("moments", "passages"),
+    ("scale",),
     ("sonopsis",),  # __init__.py: load, prune, restore
     ("facts", "metrics"),
     ("training",),
@@ -90,6 +91,7 @@ TORCH_FREE = (
     "engines.runners",
     "graphs.names",
     "facts",
+    "scale",
     "serve",
     "cli",
 )

@@ -28,6 +28,7 @@ EXTRAS = {
     "python_multipart": "serve",
     "prometheus_client": "serve",
     "optuna": "sweep",
+    "ray": "scale",
     "jinja2": "report",
     "matplotlib": "report",
     "sklearn": "report",

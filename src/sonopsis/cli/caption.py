@@ -28,6 +28,7 @@ def caption(
     precision: options.Precision = None,
     kernels: options.Kernels = False,
     workers: options.Workers = None,
+    executor: options.Executor = "local",
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -64,6 +65,7 @@ def caption(
         precision=precision,
         kernels=kernels,
         workers=workers,
+        executor=executor,
         verbose=verbose,
         quiet=quiet,
     )

@@ -9,7 +9,7 @@ import typer
 
 import sonopsis
 from sonopsis.cli.console import fail, report
-from sonopsis.cli.inputs import LeftOut, collect
+from sonopsis.cli.inputs import STDIN, LeftOut, collect
 from sonopsis.cli.journal import stamp
 from sonopsis.cli.lists import named
 from sonopsis.cli.run import Destination, Run
@@ -31,18 +31,21 @@ def describe(
     precision: str | None,
     kernels: bool = False,
     workers: int | None,
+    executor: str,
     verbose: bool,
     quiet: bool,
 ) -> None:
     """Describe all inputs, those named and those in the list `files_from`; ends with status 1 if any input failed.
 
     `macs` asks for the keep rate that meets a share of the encoder's MACs, `latency` for one that meets a time in
-    milliseconds.
+    milliseconds. With the executor `ray`, the processes of a Ray cluster describe.
     """
     if sum(choice is not None for choice in (request.keep_rate, macs, latency)) > 1:
         raise typer.BadParameter(
             "each of these sets the keep rate; give only one of them", param_hint="--keep-rate, --macs, --latency"
         )
+    if executor == "ray":
+        _check_ray(paths)
     if verbose:
         logging.getLogger("sonopsis").setLevel(logging.INFO)
     left_out = LeftOut()
@@ -65,7 +68,22 @@ def describe(
     }
     settings |= {"precision": precision, "formats": list(destination.formats), "combined": destination.combined}
     settings |= {"events": destination.events, "clock": destination.clock, "scenes": destination.scenes}
-    Run(loaded, inputs, request, destination, workers, quiet).go(settings | asdict(request))
+    loads = (model, engine, precision, kernels) if executor == "ray" else None
+    Run(loaded, inputs, request, destination, workers, quiet, loads).go(settings | asdict(request))
+
+
+def _check_ray(paths: Sequence[str] | None) -> None:
+    """Ends the program if there is no Ray, or nothing that other machines could read."""
+    from sonopsis.installed import MissingPackageError, require
+
+    try:
+        require("ray", "--executor ray")
+    except MissingPackageError as error:
+        fail(str(error))
+    if STDIN in (paths or ()):
+        raise typer.BadParameter(
+            "a cluster reads files, and no standard input; leave out --executor", param_hint="--executor"
+        )
 
 
 def _identity(model: "Model") -> list[Any]:

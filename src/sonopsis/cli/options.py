@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+EXECUTORS = ("local", "ray")
+
 
 def _share(value: float | None) -> float | None:
     if value is not None and not 0 < value <= 1:
@@ -21,6 +23,12 @@ def _seconds(least: float) -> Callable[[float | None], float | None]:
         return value
 
     return check
+
+
+def _executor(value: str) -> str:
+    if value not in EXECUTORS:
+        raise typer.BadParameter(f"{value!r} is unknown; choose from {', '.join(EXECUTORS)}")
+    return value
 
 
 Paths = Annotated[
@@ -182,6 +190,14 @@ Workers = Annotated[
     int | None,
     typer.Option(
         min=1, show_default="one per core", help="Number of cores to use. Several recordings are described at once."
+    ),
+]
+Executor = Annotated[
+    str,
+    typer.Option(
+        callback=_executor,
+        metavar="local|ray",
+        help="Where recordings are described: on this machine, or on a Ray cluster (pip install 'sonopsis[scale]').",
     ),
 ]
 Beams = Annotated[

@@ -77,6 +77,7 @@ class Run:
     destination: Destination
     workers: int | None
     quiet: bool
+    loads: tuple[str, str, str | None, bool] | None = None  # on a cluster: model, engine, precision, kernels
 
     def go(self, settings: Mapping[str, Any]) -> None:
         """Describe all inputs; ends the program with status 1 if any failed. `settings` are what results depend on."""
@@ -141,10 +142,17 @@ class Run:
         from sonopsis.moments import follow_moments, tells_times
         from sonopsis.passages import follow_scenes
 
+        moments = self.destination.events and tells_times(self.model)
+        if self.loads is not None:
+            from sonopsis.scale import Job, follow_on_cluster
+
+            way = "scenes" if self.destination.scenes else "moments" if moments else "windows"
+            job = Job(*self.loads, self.request, way, declared)
+            return follow_on_cluster(job, [str(source) for source in sources], workers=self.workers)
         follow = None
         if self.destination.scenes:
             follow = partial(follow_scenes, self.model)
-        elif self.destination.events and tells_times(self.model):
+        elif moments:
             follow = partial(follow_moments, self.model)
         return self.model.follow_many(sources, self.request, follow=follow, declared=declared, **how)
 

@@ -26,6 +26,7 @@ def tag(
     engine: options.Engine = "auto",
     precision: options.Precision = None,
     workers: options.Workers = None,
+    executor: options.Executor = "local",
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -60,6 +61,7 @@ def tag(
         engine=engine,
         precision=precision,
         workers=workers,
+        executor=executor,
         verbose=verbose,
         quiet=quiet,
     )
