@@ -1,13 +1,16 @@
-"""Build the wheel, install it into an empty environment without torch, and use it from an empty folder.
+"""Build the wheel, install it into an empty environment without torch, and use it from an empty folder; then serve.
 
 python scripts/check_wheel.py
 """
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +45,32 @@ def size_of(folder: Path) -> int:
     return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
 
 
+def check_service(process: subprocess.Popen[str], folder: Path) -> None:
+    """Send the recordings of a folder to a service that has just been started; raises AssertionError."""
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    found = re.search(r"http://\S+", line)
+    assert found, line + process.stderr.read()
+
+    def post(route: str, recording: Path) -> str:
+        request = urllib.request.Request(
+            f"{found[0]}/v1/{route}name={recording.name}", recording.read_bytes(), method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=300) as answer:
+            return str(answer.read().decode())
+
+    with urllib.request.urlopen(f"{found[0]}/healthz", timeout=60) as answer:
+        assert json.load(answer)["engine"] == "onnx"
+    for recording in sorted(folder.glob("*.*")):
+        for route in ("tag", "caption"):
+            (result,) = json.loads(post(f"{route}?", recording))
+            assert result["path"] == recording.name and result["windows"]
+            assert all(("caption" in window) == (route == "caption") for window in result["windows"])
+        (reply, *_) = json.loads(post("ask?question=is+there+a+cow%3F&", recording))
+        assert reply["text"]
+        print(f"served without torch: {recording.name}: {result['windows'][0]['caption']}; a cow? {reply['text']}")
+
+
 def main() -> None:
     """Raises CalledProcessError or AssertionError at the first step that fails."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -52,7 +81,8 @@ def main() -> None:
         (wheel,) = Path(scratch).glob("*.whl")
         steps = ["sh", str(ROOT / "scripts" / "image.sh"), str(place), str(wheel)]
         subprocess.run(steps, check=True, env={**os.environ, "PYTHON": sys.executable})
-        shutil.copy(ROOT / "examples" / "cow.ogg", empty)
+        for name in ("cow.ogg", "horse.ogg", "lock_gate.flac"):
+            shutil.copy(ROOT / "examples" / name, empty)
         plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
         def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -77,6 +107,17 @@ def main() -> None:
         size = size_of(place)
         print(f"{size / 1e6:.0f} MB installed, with the model and without pip")
         assert size < LARGEST
+        pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet"]
+        pins = ["--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
+        subprocess.run([*pip, *pins, f"{wheel}[serve]"], check=True)
+        program = [str(place / "bin" / "sonopsis"), "serve", "--port", "0"]
+        with subprocess.Popen(program, cwd=empty, env=plain, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                check_service(process, empty)
+            finally:
+                process.terminate()
+        assert process.returncode == 0, f"exit status {process.returncode}"
+        assert run("python", "-c", "import torch").returncode == 1
 
 
 if __name__ == "__main__":
