@@ -51,6 +51,7 @@ def fences(page: Path) -> list[tuple[str, str]]:
 
 
 RUN = [page for page in PAGES if {"python", "sh"} & {kind for kind, _ in fences(page)}]
+SLOW = {"researchers.md"}  # it trains
 
 
 # ---- what the pages speak of
@@ -192,7 +193,9 @@ def given(lm: Mamba2LM, folder: Path) -> dict[str, dict[str, Any]]:
 # ---- run
 
 
-@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] if page.name in SLOW else [], id=page.name) for page in RUN]
+)
 def test_a_page_does_what_it_says(
     page: Path, workshop: Callable[[str], None], lm: Mamba2LM, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
