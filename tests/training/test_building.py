@@ -144,6 +144,17 @@ def test_another_connector_is_drawn_and_the_language_model_kept(make_config: Mak
     assert torch.equal(captioner.lm.backbone.embedding.weight, start.captioner.lm.backbone.embedding.weight)
 
 
+def test_a_connector_of_another_kind_keeps_what_fits(make_config: Make, tiny_model: Path) -> None:
+    """Pooled frequency rows leave the MLP another input, whose weights are drawn; its output layer is carried on."""
+    config = make_config("captioning", model=str(tiny_model), labels="inherit", connector={"pool_frequency": 2})
+    start = open_start(config)
+    captioner, _ = build_captioner(config, start, start.labels, list)
+    trained, found = start.captioner.connector.state_dict(), captioner.connector.state_dict()  # type: ignore[union-attr]
+    assert found["mlp.0.weight"].shape[1] * 2 == trained["mlp.0.weight"].shape[1]
+    assert torch.equal(found["mlp.2.weight"], trained["mlp.2.weight"])
+    assert bool(found["mlp.0.weight"].isfinite().all())
+
+
 def test_a_connector_that_reads_more_blocks_begins_as_the_one_that_it_carries_on(
     make_config: Make, tiny_model: Path
 ) -> None:
