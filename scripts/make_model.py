@@ -1,4 +1,4 @@
-"""The default model from nothing: recordings, weights of others, five runs of training, figures, the shipped folder.
+"""The default model from nothing: recordings, weights of others, four runs of training, figures, the shipped folder.
 
     python scripts/make_model.py             # or: make model
     python scripts/make_model.py --plan      # print the stages and what each runs, and run nothing
@@ -29,7 +29,7 @@ def plan(root: Path) -> list[Stage]:
     data = PACKAGE / "data"
     tables = (data / "catalogue.toml", data / "rules.tsv", data / "splits.json", PACKAGE / "ontology.tsv")
     lists = (manifest, root / "unlabelled.jsonl")
-    trained = [RUNS / f"ear-{name}" for name in ("tagger", "words", "questions", "captioner", "facts")]
+    trained = [RUNS / f"ear-{name}" for name in ("tagger", "words", "questions", "captioner")]
     joint = RUNS / "ear-joint"  # as in configs/ear-words.yaml
     kept, calibrated, model, figures = (WORK / name for name in ("kept", "calibrated", "model", "figures"))
     scripts = Path("scripts")
@@ -78,13 +78,12 @@ def plan(root: Path) -> list[Stage]:
         train(trained[1], joint, (joint, manifest)),
         train(trained[2], trained[1] / "model", (trained[1] / "model", manifest)),
         train(trained[3], trained[2] / "model", (trained[2] / "model", manifest)),
-        train(trained[4], trained[3] / "model", (trained[3] / "model", manifest)),
         Stage(
             "calibration",
             (python, str(scripts / "calibrate.py"), "{result}", str(manifest)),
-            (trained[4] / "model", scripts / "calibrate.py", manifest),
+            (trained[3] / "model", scripts / "calibrate.py", manifest),
             calibrated,
-            copies=trained[4] / "model",
+            copies=trained[3] / "model",
         ),
         Stage(
             "graphs",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonopsis.calibration import Calibration, grounded
+from sonopsis.calibration import Calibration, belief
 
 
 def test_without_numbers_it_is_the_logistic_function() -> None:
@@ -32,11 +32,12 @@ def test_the_confidence_is_agreement_times_scores_where_nothing_is_to_be_correct
     assert lower.confidence(0.5, [0.8, 0.5]) == pytest.approx(1 / (1 + math.e * 4))  # the odds of 0.2 are 1 to 4
 
 
-def test_a_sentence_may_name_what_reaches_the_least_score() -> None:
-    scores, least = {"Dog": 0.5, "Cat": 0.1}, {"Dog": 0.5, "Cat": 0.2}
-    assert grounded(["Dog"], scores, least) and grounded([], scores, least)
-    assert not grounded(["Dog", "Cat"], scores, least)
-    assert not grounded(["Rain"], scores, least)  # a label that the model does not have
+def test_the_belief_in_a_sentence_is_the_mean_score_of_what_it_names() -> None:
+    scores = {"Dog": 0.5, "Cat": 0.1}
+    assert belief(["Dog"], scores) == belief(["Dog", "Dog"], scores) == 0.5
+    assert belief(["Dog", "Cat"], scores) == pytest.approx(0.3)
+    assert belief(["Dog", "Rain"], scores) == 0.25  # a label that the model does not have
+    assert belief([], scores) == 0
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,7 @@ def test_a_sentence_may_name_what_reaches_the_least_score() -> None:
         {"slope": math.inf},
         {"offset": math.nan},
         {"grounding": -0.1},
+        {"belief": 1.1},
         {"sentence_slope": 1.0},
     ],
 )

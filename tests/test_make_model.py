@@ -28,13 +28,12 @@ def test_whatever_a_stage_reads_is_in_the_repository_or_made_before(tmp_path: Pa
 def test_the_runs_are_those_of_the_configurations_and_fit_together(tmp_path: Path) -> None:
     runs = [stage for stage in plan(tmp_path) if stage.begun is not None]
     configs = [load_config(stage.command[4], stage.command[5:]) for stage in runs]
-    expected = ["tagging", "verbalising", "verbalising", "captioning", "verbalising"]
-    assert [config.stage for config in configs] == expected
+    assert [config.stage for config in configs] == ["tagging", "verbalising", "verbalising", "captioning"]
     for stage, config in zip(runs, configs, strict=True):
         assert Path(config.output) == stage.begun and stage.result == Path(config.output) / "model"
     assert configs[0].model == load_config(runs[0].command[4]).model
     assert configs[1].model == load_config(runs[1].command[4]).model == "runs/ear-joint"
-    for number in (2, 3, 4):
+    for number in (2, 3):
         started = load_config(runs[number].command[4]).model
         assert configs[number].model == started == str(runs[number - 1].result)
 

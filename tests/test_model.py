@@ -341,7 +341,7 @@ def test_scores_are_those_of_the_calibration(copy: Path) -> None:
 
 def test_no_label_over_its_threshold_is_unclear(copy: Path) -> None:
     best = sonopsis.load(copy).tag(NOISE)[0].labels[0]
-    model = calibrated(copy, thresholds=[0.99] * 6)
+    model = calibrated(copy, thresholds=[0.99] * 6, belief=1.0)
     window = model.describe_samples(NOISE, Request(captions=True))
     assert (window.status, window.labels, window.guess) == ("unclear", [], best)
     assert (window.caption, window.score, window.confidence) == ("An unclear sound.", None, None)
@@ -350,28 +350,25 @@ def test_no_label_over_its_threshold_is_unclear(copy: Path) -> None:
     assert model.describe_samples(NOISE, Request(threshold=0)).status == "heard"
 
 
-def test_a_sentence_names_no_label_whose_score_is_too_low(copy: Path) -> None:
+def test_a_sentence_is_said_if_the_tags_believe_what_it_names(copy: Path) -> None:
     plain = sonopsis.load(copy)
     (first, high), *_, (last, low) = plain.tag(NOISE, top_k=6)[0].labels
-    thresholds = [high if label == first else high * 1.01 for label in plain.labels]
     numbers = {"sentence_slope": 1.0, "sentence_offset": 0.0}
-    for grounding, allowed in ((1.0, False), (0.9 * low / high, True)):
-        model = calibrated(copy, thresholds=thresholds, grounding=grounding, **numbers)
-        everything = Model(model.folder, model.engine, parse=lambda text: [last])
-        window = everything.describe_samples(NOISE, Request(captions=True))
-        assert (window.caption == "An unclear sound.") is not allowed
-        assert window.status == "heard" and window.labels == [(first, high)]
-        for beams in (1, 2):
-            window = everything.describe_samples(NOISE, Request(captions=True, beams=beams))
-            assert (window.caption == "An unclear sound.") is not allowed
+    for named, mean in (([last], low), ([first, last], (high + low) / 2), ([first, first], high), ([], 0.0)):
+        for belief, said in ((0.99 * mean, True), (1.01 * mean + 1e-6, False)):
+            model = calibrated(copy, belief=min(belief, 1.0), **numbers)
+            everything = Model(model.folder, model.engine, parse=lambda text, named=named: named)
+            for beams in (1, 2):
+                window = everything.describe_samples(NOISE, Request(captions=True, beams=beams))
+                assert (window.caption != "An unclear sound.") is said, (named, belief, beams)
     seen = list[str]()
 
     def odd(text: str) -> list[str]:
         """One of the drawn sentences names what is heard, the others what is not."""
         seen.append(text)
-        return [first] if len(seen) == 3 else [last]
+        return [first] if len(seen) == 3 else ["Unknown"]
 
-    model = calibrated(copy, thresholds=thresholds, grounding=1.0, **numbers)
+    model = calibrated(copy, belief=0.5 * high, **numbers)
     window = Model(model.folder, model.engine, parse=odd).describe_samples(NOISE, Request(captions=True))
     assert window.caption == seen[2] and len(seen) == 4
     assert window.confidence is not None and 0 < window.confidence <= high

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import sonopsis
@@ -16,7 +18,7 @@ from sonopsis.data.activity import active_stretches
 from sonopsis.engines.base import Prompt
 from sonopsis.events import join_windows
 from sonopsis.model import Model, Request
-from sonopsis.moments import follow_moments, moments, stretches, tells_times
+from sonopsis.moments import follow_moments, moments, sounds, stretches, tells_times
 from sonopsis.results import WindowResult, gathered
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -56,6 +58,15 @@ def noise(seconds: float, start: float = 0.0) -> Window:
 def rows(windows: Iterator[WindowResult] | list[WindowResult]) -> list[tuple[str, float, float]]:
     joined = join_windows(windows)
     return [(pair.label, round(row.start, 6), round(row.end, 6)) for row in joined for pair in row.labels or []]
+
+
+@given(st.lists(st.sampled_from([0.0, 0.29, 0.31, 1.0]), min_size=1, max_size=12))
+def test_a_label_sounds_near_its_highest_score_and_short_pauses_are_bridged(track: list[float]) -> None:
+    found = sounds(np.array(track, np.float32))
+    high = [score >= 0.3 * max(track) for score in track]
+    for place, sound in enumerate(found):
+        bridged = 0 < place < len(track) - 1 and high[place - 1] and high[place + 1]
+        assert sound == (high[place] or bridged)
 
 
 def test_a_window_is_divided_where_labels_begin_and_end(model: Model, hears: Callable[[dict[str, str]], None]) -> None:

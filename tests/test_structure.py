@@ -30,7 +30,6 @@ FLOORS = (
         "pruning",
         "recorders",
         "results",
-        "tracks",
         "unfilled",
     ),
     ("live", "request", "whisper_mel"),

@@ -22,7 +22,6 @@ from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning
 from sonopsis.results import SILENCE, Answer
 from sonopsis.scenes.words import parser
-from sonopsis.speaker import told
 
 UNCLEAR = "unclear"  # in place of an answer that names what the tags find absent
 
@@ -66,7 +65,7 @@ def listener(
             return [Answer(window.start, window.end, text, SILENCE, 0.0) for text in texts]
         prompt = engine.prompt(mel_input(window.samples, folder.mel), pruning)
         scores = (config.calibration or Calibration()).probabilities(prompt.logits[0])  # (labels,)
-        found = answers(engine.stepper(), told(engine, config, prompt, scores), texts, tokenizer, options)
+        found = answers(engine.stepper(), prompt.embeddings, texts, tokenizer, options)
         absent = {
             label
             for label, score in zip(config.labels, scores.tolist(), strict=True)

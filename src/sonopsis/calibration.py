@@ -24,7 +24,8 @@ class Calibration:
 
     slope: float = 1.0
     offset: float = 0.0
-    grounding: float = 0.0  # a sentence may name a label with this share of the label's threshold or more
+    grounding: float = 0.0  # an answer may name a label with this share of the label's threshold or more
+    belief: float = 0.0  # a sentence is said if the labels that it names have this mean score or more
     sentence_slope: float | None = None  # as `slope` and `offset`, for the confidence of a sentence
     sentence_offset: float | None = None
 
@@ -33,6 +34,8 @@ class Calibration:
             raise ValueError(f"slope must be over 0 and offset a number, not {self.slope!r} and {self.offset!r}")
         if not 0 <= self.grounding <= 1:
             raise ValueError(f"grounding must lie between 0 and 1, not {self.grounding!r}")
+        if not 0 <= self.belief <= 1:
+            raise ValueError(f"belief must lie between 0 and 1, not {self.belief!r}")
         if (self.sentence_slope is None) != (self.sentence_offset is None):
             raise ValueError("sentence_slope and sentence_offset belong together; give both or none")
 
@@ -62,10 +65,9 @@ def sentence_evidence(agreement: float, scores: Collection[float]) -> float:
     return math.log(probability / (1 - probability))
 
 
-def grounded(named: Collection[str], scores: Mapping[str, float], least: Mapping[str, float]) -> bool:
-    """Whether the scores of all labels that a sentence names reach what is asked of each; labels not in `least` never
-    do."""
-    return all(label in least and scores[label] >= least[label] for label in named)
+def belief(named: Collection[str], scores: Mapping[str, float]) -> float:
+    """The mean score of the labels that a sentence names, 0 of a label without a score; 0 if it names none."""
+    return sum(scores.get(label, 0.0) for label in set(named)) / max(len(set(named)), 1)
 
 
 def _logistic(values: Any) -> Any:

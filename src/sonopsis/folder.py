@@ -47,7 +47,6 @@ class ModelConfig:
     end_of_text: int = 0  # the token that starts a caption and ends it; 0 in the GPT-NeoX tokenizer of Mamba-2
     distilled_labels: list[str] = field(default_factory=list)  # those of `labels` that only a teacher's outputs taught
     thresholds: dict[str, float] = field(default_factory=dict)  # label: least score at which it is shown by default
-    facts: bool = False  # its language model reads which labels sound when, not what the connector makes of tokens
     answers: bool = False  # whether its language model has learned to answer questions
     calibration: Calibration | None = None  # None: scores as the head gives them
     training: dict[str, Any] = field(default_factory=dict)  # data, seeds and steps, for `sonopsis info`
@@ -67,14 +66,12 @@ class ModelConfig:
             raise ValueError(f"keep_rate must be over 0 and at most 1, not {self.keep_rate!r}")
         if self.max_caption_tokens < 1:
             raise ValueError(f"max_caption_tokens must be at least 1, not {self.max_caption_tokens!r}")
-        if self.facts and not (self.connector and self.connector.labels and self.connector.layout == "concat"):
-            raise ValueError("facts need a connector of layout concat that scores labels in time")
         if self.caption_samples < 0:
             raise ValueError(f"caption_samples must not be negative: {self.caption_samples!r}")
 
     @property
     def least(self) -> dict[str, float]:
-        """Label -> the least score with which a sentence may name it; empty for a model without thresholds."""
+        """Label -> the least score with which an answer may name it; empty for a model without thresholds."""
         share = 0.0 if self.calibration is None else self.calibration.grounding
         return {label: share * self.thresholds.get(label, 0.0) for label in self.labels} if self.thresholds else {}
 

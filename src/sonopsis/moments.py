@@ -1,6 +1,14 @@
 """When sounds begin and end within a window, from the encoder's time axis.
 
-Labels and their scores are those of the whole window; a step of the connector says only when (`sonopsis.tracks`).
+A captioner whose connector scores every label at every time step (`Prompt.steps`; 0.16 s in the bundled model) knows
+more than that a label is somewhere in a window of ten seconds:
+
+    tags of the window      dog 0.9
+    dog in time             .0 .1 .7 .9 .8 .1 .0 .0 .6 .7 .1 .0
+    steps of at least 0.3 of the highest one:  |--dog--|       |dog|
+
+Labels and their scores are those of the whole window; a step says only when. `RELATIVE` and `BRIDGED` were chosen on
+composed validation scenes (`benchmarks/event_times.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -8,6 +16,7 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonopsis.audio import Window, is_silent
 from sonopsis.many import Recording
@@ -15,7 +24,9 @@ from sonopsis.mel import FRAME_RATE, mel_input
 from sonopsis.model import Model, Request
 from sonopsis.pruning.config import uniform
 from sonopsis.results import SILENCE, LabelScore, Part, WindowResult
-from sonopsis.tracks import sounds
+
+RELATIVE = 0.3  # of its highest score in a window, with which a label sounds in a step
+BRIDGED = 1  # steps below that between two that sound, which do not end an event
 
 
 def tells_times(model: Model) -> bool:
@@ -69,6 +80,16 @@ def stretches(model: Model, piece: Window, request: Request) -> list[WindowResul
         labels = [pair for pair, sound in zip(pairs, sounding[:, first], strict=True) if sound]
         end = piece.end if last == count else piece.start + last * step
         found.append(WindowResult(piece.start + first * step, end, labels, status="heard" if labels else "unclear"))
+    return found
+
+
+def sounds(track: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """In which time steps a label sounds, by its scores (t,): those near its highest one, short pauses bridged."""
+    found = np.asarray(track >= RELATIVE * track.max())
+    places = np.flatnonzero(found)
+    for first, last in pairwise(places):
+        if last - first <= BRIDGED + 1:
+            found[first:last] = True
     return found
 
 

@@ -1,22 +1,16 @@
-"""From what an engine heard in a window to a sentence that names only what the tags allow.
+"""From what an engine heard in a window to a sentence that the tags believe.
 
-logits, labels in time -> scores -> [facts ->] prompt -> sentences drawn -> the best one that the tags allow
-
-A language model that reads facts (`ModelConfig.facts`) is told which labels sound when, and nothing else: the labels
-that the tags find (their scores reach `ModelConfig.least`), in the time steps in which the connector hears them. The
-tagger hears better than the connector which sounds are there, and the connector knows when (docs/log.md). Other
-language models read what their connector makes of the tokens.
+prompt -> sentences drawn -> the best one, by the other sentences, the tags and the times -> said, or "unclear"
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from sonopsis.calibration import Calibration, grounded
+from sonopsis.calibration import Calibration, belief
 from sonopsis.decoding.consensus import (
     TEMPERATURE,
     CaptionParser,
@@ -31,9 +25,8 @@ from sonopsis.decoding.sampling import Sampling
 from sonopsis.decoding.search import Hypothesis, decode
 from sonopsis.engines.base import Engine, Prompt
 from sonopsis.files import ModelError
-from sonopsis.folder import ModelConfig, ModelFolder
+from sonopsis.folder import ModelFolder
 from sonopsis.results import WindowResult
-from sonopsis.tracks import facts
 
 UNCLEAR_CAPTION = "An unclear sound."
 
@@ -47,6 +40,7 @@ class Speaker:
         """`parse` tells which labels a caption names (None: the project's word table for labels of its vocabulary,
         the labels' own words for others)."""
         self._engine, self._name, self._config = engine, folder.name, folder.config
+        self._calibration = folder.config.calibration or Calibration()
         self._tokenizer, self._parse = tokenizer, parse
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -56,15 +50,14 @@ class Speaker:
         return self._tokenizer.decode(list(ids)).strip()
 
     def caption(self, window: WindowResult, prompt: Prompt, scores: NDArray[np.float32], beams: int) -> WindowResult:
-        """A tagged window with its caption; `scores` (labels,) are those of `prompt`. An unclear sound if no label
-        reaches its threshold."""
-        config = self._config
-        own = np.array([config.thresholds.get(label, 0.0) for label in config.labels])
-        if not (scores >= own).any():
+        """A tagged window with its caption; `scores` (labels,) are those of `prompt`.
+
+        An unclear sound if no sentence could be believed (`Calibration.belief`).
+        """
+        if scores.max() < self._calibration.belief:
             return replace(window, caption=UNCLEAR_CAPTION)
-        embeddings = told(self._engine, config, prompt, scores)
-        (found,) = decode(self._engine.stepper(), embeddings, self._decoding(beams))
-        begins = {} if prompt.steps is None else beginnings(prompt.steps[0].tolist(), config.labels)
+        (found,) = decode(self._engine.stepper(), prompt.embeddings, self._decoding(beams))
+        begins = {} if prompt.steps is None else beginnings(prompt.steps[0].tolist(), self._config.labels)
         return self._chosen(window, found, scores, begins)
 
     def _decoding(self, beams: int) -> DecodingOptions:
@@ -85,45 +78,26 @@ class Speaker:
         scores: NDArray[np.float32],
         begins: Mapping[str, int],
     ) -> WindowResult:
-        """A window with the best grounded hypothesis of a search as caption, of sampled ones that on which the others,
-        the tags and the steps in which labels begin agree; an unclear sound if none names only what the tags allow."""
-        config = self._config
+        """A window with the best hypothesis of a search as caption, of sampled ones that on which the others, the tags
+        and the steps in which labels begin agree; an unclear sound if the tags do not believe it."""
+        config, calibration = self._config, self._calibration
         taught = config.distilled_labels  # no training caption names them
         tags = {name: score for name, score in zip(config.labels, scores.tolist(), strict=True) if name not in taught}
         drawn = config.caption_samples and len(found) > 1
-        least = config.least
-        if not (drawn or least):
+        if not (drawn or calibration.belief):
             return replace(window, caption=self.decode(found[0].ids), score=found[0].score)
         if self._parse is None:
             from sonopsis.scenes.words import parser  # reads a table, which models that only tag do not need
 
             self._parse = parser(list(tags))
         named = [self._parse(self.decode(hypothesis.ids)) for hypothesis in found]
-        places = [i for i, labels in enumerate(named) if not least or grounded(labels, tags, least)]
-        if not places:
-            return replace(window, caption=UNCLEAR_CAPTION)
-        place, confidence = places[0], None
+        place, confidence = 0, None
         if drawn:
             sequences = [hypothesis.ids for hypothesis in found]
-            expected = {label: float(score >= least.get(label, 0.5)) for label, score in tags.items()}
-            wanted = expected if config.facts else tags  # a sentence should tell all that it was told
-            support = [tag_support(labels, wanted) + order_support(labels, begins) for labels in named]
-            place = consensus(sequences, support, places)
+            place = consensus(sequences, [tag_support(ls, tags) + order_support(ls, begins) for ls in named])
             believed = [tags.get(label, 0.0) for label in set(named[place])]
-            calibration = config.calibration or Calibration()
             confidence = calibration.confidence(agreement(sequences, place), believed)
+        if belief(named[place], tags) < calibration.belief:
+            return replace(window, caption=UNCLEAR_CAPTION)
         best = found[place]
         return replace(window, caption=self.decode(best.ids), score=best.score, confidence=confidence)
-
-
-def told(engine: Engine, config: ModelConfig, prompt: Prompt, scores: NDArray[np.float32]) -> Any:
-    """What the language model of a model reads of one clip that was heard, (1, L + 1, E): the prompt, or facts."""
-    if not config.facts or prompt.steps is None or config.connector is None:
-        return prompt.embeddings
-    least = config.least
-    present = [
-        place
-        for place, (label, score) in enumerate(zip(config.labels, scores.tolist(), strict=True))
-        if score >= least.get(label, 0.5) and label not in config.distilled_labels
-    ]
-    return engine.tell(prompt, facts(prompt.steps[0], present, summary=config.connector.summary)[None])

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
+from math import prod
 
 CaptionParser = Callable[[str], Sequence[str]]  # a sentence -> the labels that it names, in the order of happening
 
@@ -19,26 +20,24 @@ LONGEST = 2  # tokens in a row that are compared; pairs of tokens carry the orde
 ORDER_WEIGHT = 0.5  # weight of the agreement of a sentence's order with when its labels begin
 FAINTEST = 0.1  # least probability that a label must reach in some time step to have a beginning
 APART = 2  # time steps between two beginnings that tell an order
-TAG_WEIGHT = 2.0  # weight of the agreement with the tags beside the agreement with other captions
+TAG_WEIGHT = 4.0  # weight of the agreement with the tags beside the agreement with other captions
+TRUTH_WEIGHT = 4.0  # weight of the probability that a sentence names only sounds that are there
 
 
 def consensus(
     sequences: Sequence[Sequence[int]],
     support: Sequence[float] | None = None,
-    allowed: Collection[int] | None = None,
 ) -> int:
     """The index of the sequence with the highest mean F1 of single tokens and pairs against all sequences.
 
-    `support`, one number for each sequence, is added to that mean. `allowed` are the places of those that may be
-    chosen (None: all); the others still count as what the model believes. Of equal sequences the first is chosen.
+    `support`, one number for each sequence, is added to that mean. Of equal sequences the first is chosen.
     Raises ValueError when there is no sequence to choose.
     """
-    places = range(len(sequences)) if allowed is None else sorted(allowed)
-    if not places:
+    if not sequences:
         raise ValueError("there is no sequence to choose from")
     grams = [_grams(sequence) for sequence in sequences]
     extra = [0.0] * len(grams) if support is None else support
-    return max(places, key=lambda i: extra[i] + sum(_f1(grams[i], other) for other in grams) / len(grams))
+    return max(range(len(grams)), key=lambda i: extra[i] + sum(_f1(grams[i], other) for other in grams) / len(grams))
 
 
 def agreement(sequences: Sequence[Sequence[int]], place: int) -> float:
@@ -48,9 +47,13 @@ def agreement(sequences: Sequence[Sequence[int]], place: int) -> float:
 
 
 def tag_support(named: Collection[str], scores: Mapping[str, float]) -> float:
-    """`TAG_WEIGHT` times the expected F1 of the labels that a caption names, if `scores` are their probabilities."""
-    right = sum(scores.get(label, 0.0) for label in set(named))
-    return TAG_WEIGHT * 2 * right / max(len(named) + sum(scores.values()), 1e-9)
+    """`TAG_WEIGHT` times the expected F1 of the labels that a caption names, and `TRUTH_WEIGHT` times the probability
+    that all of them are there, if `scores` are their probabilities; 0 for a caption that names nothing."""
+    probabilities = [scores.get(label, 0.0) for label in set(named)]
+    if not probabilities:
+        return 0.0
+    expected = 2 * sum(probabilities) / max(len(named) + sum(scores.values()), 1e-9)
+    return TAG_WEIGHT * expected + TRUTH_WEIGHT * prod(probabilities)
 
 
 def beginnings(steps: Sequence[Sequence[float]], labels: Sequence[str]) -> dict[str, int]:

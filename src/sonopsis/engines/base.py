@@ -39,10 +39,6 @@ class Engine(Protocol):
     def prompt(self, mel: Any, pruning: Pruning | None) -> Prompt:
         """Normalised log-Mel (B, T, M) -> tags, what `stepper` reads, and labels in time."""
 
-    def tell(self, prompt: Prompt, facts: Floats) -> Any:
-        """What `stepper` reads (B, L + 1, E) when a prompt's prefix is made of facts alone: how surely each label
-        sounds in each time step, and, where the connector has a summary, at all (B, t + 1, labels)."""
-
     def stepper(self) -> ForkingStepper:
         """A language model that reads prompts and continues them, for one call of `sonopsis.decoding.decode`."""
 

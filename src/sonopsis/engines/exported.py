@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from sonopsis.decoding.search import ForkingStepper, Ids
 from sonopsis.encoder.encoded import Encoded
@@ -34,7 +33,6 @@ class ExportedEngine:
         self._threads = threads
         self._runners: dict[str, Runner] = {}
         self._lock = threading.Lock()
-        self._embed: Floats | None = None  # of the connector's labels, once `tell` has read them
 
     def logits(self, mel: Any, pruning: Pruning | None) -> Floats:
         """Normalised log-Mel (B, T, M) -> tag logits (B, labels)."""
@@ -62,19 +60,6 @@ class ExportedEngine:
         """Normalised log-Mel (B, T, M) -> tags, what `stepper` reads, and labels in time."""
         out = self._run(CAPTION, mel, pruning)
         return Prompt(out["logits"], out["prompt"], out.get("steps"))
-
-    def tell(self, prompt: Prompt, facts: Floats) -> Floats:
-        """What `stepper` reads (B, L + 1, E) when a prompt's prefix is made of facts (B, t + 1, labels) alone."""
-        connector = self.folder.config.connector
-        assert connector is not None
-        if self._embed is None:
-            with safe_open(self.folder.weights, "np") as file:
-                self._embed = file.get_tensor("connector.embed.weight").astype(np.float32)  # (E, labels)
-        vectors = facts @ self._embed.T  # (B, t + 1, E)
-        time, size = vectors.shape[1] - connector.summary, connector.reduction
-        means = [vectors[:, start : min(start + size, time)].mean(axis=1) for start in range(0, time, size)]
-        prefix = np.concatenate([np.stack(means, axis=1), vectors[:, time:]], axis=1)
-        return np.concatenate([prefix, prompt.embeddings[:, -1:]], axis=1)  # the start token stays
 
     def stepper(self) -> ForkingStepper:
         """The prefill and step graphs as a stepper."""

@@ -51,12 +51,6 @@ class TorchEngine:
         steps = None if recognised is None else self.module.connector.in_time(recognised).float().cpu().numpy()
         return Prompt(logits, self.module.prompt(prefix), steps)
 
-    @torch.inference_mode()
-    def tell(self, prompt: Prompt, facts: Floats) -> Any:
-        """What `stepper` reads (B, L + 1, E) when a prompt's prefix is made of facts (B, t + 1, labels) alone."""
-        assert isinstance(self.module, Captioner)
-        return self.module.prompt(self.module.connector.told(self._tensor(facts)))
-
     def stepper(self) -> ForkingStepper:
         """The language model, or its prepared copy, as a stepper."""
         assert isinstance(self.module, Captioner)

@@ -43,7 +43,6 @@ class Captioning:
     """The captioning stage; `sonopsis.training.loop.Task`."""
 
     criterion = FIGURES[0]
-    facts = False  # what its language model learns to read
 
     def __init__(self, config: TrainConfig, start: Start, train: ClipBank, validation: ClipBank) -> None:
         if start.mel.frames < LONGEST_SCENE * FRAME_RATE:
@@ -150,7 +149,6 @@ class Captioning:
             caption_samples=CAPTION_SAMPLES,
             end_of_text=module.end_of_text,
             answers=self.config.data.questions > 0,
-            facts=self.facts,
             distilled_labels=[name for name in self.start.distilled_labels if name in self.labels],
         )
         save(module, folder, config, self.start.mel)

@@ -25,8 +25,6 @@ from sonopsis.training.start import Start
 class Verbalising(Captioning):
     """Captioning without the encoder: connector embeddings and language model; `sonopsis.training.loop.Task`."""
 
-    facts = True
-
     def __init__(self, config: TrainConfig, start: Start, train: ClipBank, validation: ClipBank) -> None:
         super().__init__(config, start, train, validation)
         connector = self.module.connector.config
