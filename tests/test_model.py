@@ -341,7 +341,7 @@ def test_scores_are_those_of_the_calibration(copy: Path) -> None:
 
 def test_no_label_over_its_threshold_is_unclear(copy: Path) -> None:
     best = sonopsis.load(copy).tag(NOISE)[0].labels[0]
-    model = calibrated(copy, thresholds=[0.99] * 6, belief=1.0)
+    model = calibrated(copy, thresholds=[0.99] * 6)
     window = model.describe_samples(NOISE, Request(captions=True))
     assert (window.status, window.labels, window.guess) == ("unclear", [], best)
     assert (window.caption, window.score, window.confidence) == ("An unclear sound.", None, None)

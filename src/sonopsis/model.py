@@ -167,8 +167,8 @@ class Model:
     ) -> list[Caption]:
         """One sentence for each window, with the mean log-probability of its tokens as score.
 
-        A calibrated model says "An unclear sound." where its tags do not believe the best sentence
-        (`sonopsis.calibration`).
+        A model with thresholds says "An unclear sound." where no label reaches its own, or the tags do not believe the
+        best sentence (`sonopsis.calibration`).
         """
         request = Request(captions=True, window=window, hop=hop, beams=beams, keep_rate=keep_rate)
         heard = self._windows(audio, request, sample_rate)

@@ -48,12 +48,15 @@ def agreement(sequences: Sequence[Sequence[int]], place: int) -> float:
 
 def tag_support(named: Collection[str], scores: Mapping[str, float]) -> float:
     """`TAG_WEIGHT` times the expected F1 of the labels that a caption names, and `TRUTH_WEIGHT` times the probability
-    that all of them are there, if `scores` are their probabilities; 0 for a caption that names nothing."""
-    probabilities = [scores.get(label, 0.0) for label in set(named)]
-    if not probabilities:
+    that all of them are there, if `scores` are their probabilities; 0 for a caption that names nothing.
+
+    A label that is named twice counts as two claims.
+    """
+    if not named:
         return 0.0
-    expected = 2 * sum(probabilities) / max(len(named) + sum(scores.values()), 1e-9)
-    return TAG_WEIGHT * expected + TRUTH_WEIGHT * prod(probabilities)
+    right = sum(scores.get(label, 0.0) for label in set(named))
+    expected = 2 * right / max(len(named) + sum(scores.values()), 1e-9)
+    return TAG_WEIGHT * expected + TRUTH_WEIGHT * prod(scores.get(label, 0.0) for label in named)
 
 
 def beginnings(steps: Sequence[Sequence[float]], labels: Sequence[str]) -> dict[str, int]:
