@@ -96,7 +96,7 @@ def follow_on_cluster(job: Job, paths: Sequence[str], *, workers: int | None = N
     if not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that we start reports to nobody
         try:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # Ray has no narrower one for this
             why = " ".join(str(error).split())
             raise ClusterError(
