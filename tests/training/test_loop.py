@@ -94,3 +94,12 @@ def test_the_loss_falls_on_what_can_be_learnt(root: Path, tmp_path: Path) -> Non
     figures = evaluate(sonopsis.load(folder), root / "manifest.jsonl", root=root)["tagging"]
     assert figures["clips"] == 18
     assert figures["balanced_accuracy"] > 0.6 and figures["map"] > 0.7  # chance is 0.17
+
+
+def test_runs_of_one_program_may_have_other_precisions(root: Path, tmp_path: Path) -> None:
+    path = config(tmp_path, root, "stage: tagging\noutput: unset")
+    for precision in ("no", "bf16", "no"):
+        folder = train(path, [f"output={tmp_path / 'run'}", f"precision={precision}", "steps=3"])
+        assert sonopsis.load(folder, engine="torch").labels
+        for file in sorted((tmp_path / "run").rglob("*"), reverse=True):
+            file.rmdir() if file.is_dir() else file.unlink()

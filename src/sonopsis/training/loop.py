@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -172,6 +173,7 @@ def fit(task: Task, config: TrainConfig) -> Path:
 
 def _accelerator(config: TrainConfig) -> Accelerator:
     """Accelerate, with what several processes need: each step is one of the schedule, and waiting may take long."""
+    AcceleratorState._reset_state()  # an earlier run of this program may have computed with another precision
     return Accelerator(
         cpu=not torch.cuda.is_available(),
         mixed_precision=config.precision,
