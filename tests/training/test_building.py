@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import sonopsis
+from sonopsis.captioning.connector import Connector
 from sonopsis.data.clips import ClipBank
 from sonopsis.encoder import PRESETS
 from sonopsis.mel import MelConfig
@@ -171,6 +172,18 @@ def test_a_connector_that_reads_more_blocks_begins_as_the_one_that_it_carries_on
     with torch.inference_mode():
         wanted = start.captioner.eval().connector(start.captioner.encode(mel))
         assert torch.equal(captioner.eval().connector(captioner.encode(mel)), wanted)
+
+
+def test_what_a_connector_of_pooled_rows_reads_is_not_carried_over(make_config: Make, tiny_model: Path) -> None:
+    start = open_start(make_config("captioning", model=str(tiny_model), labels="inherit"))
+    assert start.captioner is not None
+    start.captioner.connector = trained = Connector(replace(start.captioner.connector.config, pool_frequency=2))
+    settings = {"labels": trained.config.labels, "summary": trained.config.summary, "blocks": [0]}
+    config = make_config("captioning", model=str(tiny_model), labels="inherit", connector=settings)
+    captioner, _ = build_captioner(config, start, start.labels, lambda: [])
+    own, theirs = (module.state_dict()["mlp.0.weight"] for module in (captioner.connector, trained))
+    assert not torch.equal(own[:, : theirs.shape[1]], theirs)
+    assert torch.equal(captioner.connector.state_dict()["mlp.2.weight"], trained.state_dict()["mlp.2.weight"])
 
 
 @pytest.mark.parametrize(

@@ -170,12 +170,11 @@ def _inherit_connector(connector: Connector, trained: Connector, *, same_labels:
     if connector.config.layout != trained.config.layout or connector.config.width != trained.config.width:
         return
     of_labels = ("score.", "embed.")
-    state = trained.state_dict()
+    own, state = connector.state_dict(), trained.state_dict()
     known = {name: value for name, value in state.items() if same_labels or not name.startswith(of_labels)}
-    wider = connector.state_dict()["mlp.0.weight"].shape[1] - known["mlp.0.weight"].shape[1]
-    if wider > 0 and connector.config.blocks and not trained.config.blocks:
+    if connector.config.inputs == trained.config.inputs and not trained.config.blocks:
         # The blocks that are read besides count for nothing at first, so that it begins as the trained one.
-        known["mlp.0.weight"] = functional.pad(known["mlp.0.weight"], (0, wider))
-    own = connector.state_dict()
+        further = len(connector.config.blocks) * connector.config.inputs
+        known["mlp.0.weight"] = functional.pad(known["mlp.0.weight"], (0, further))
     fitting = {name: value for name, value in known.items() if name in own and own[name].shape == value.shape}
     connector.load_state_dict(fitting, strict=False)
