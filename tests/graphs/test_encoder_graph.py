@@ -134,6 +134,41 @@ def test_tokens_and_dropped_states_are_those_of_torch(name: str, tmp_path: Path)
         np.testing.assert_allclose(found["grid"], whole, atol=2e-5)
 
 
+def write_connector(module: Tagger, connector: Connector, folder: Path) -> Path:
+    """The graph of an encoder and a connector: its outputs are the prefix and, where labels are scored, `steps`."""
+    state = {f"tagger.{name}": tensor for name, tensor in module.state_dict().items()}
+    state |= {f"connector.{name}": tensor for name, tensor in connector.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
+    graph, fields = Graph(folder / "model.safetensors"), connector.config
+    encoder = EncoderGraph(graph, module.encoder.config, "tagger.")
+    mel, kept = encoder.inputs()
+    tokens, _ = encoder.run(mel, kept, collect=fields.layout == "concat", collect_blocks=fields.blocks)
+    reader = ConnectorGraph(graph, encoder, fields)
+    graph.output("prefix", reader.prefix(tokens, mel), ["batch", "length", fields.width])
+    assert (reader.steps is not None) == bool(fields.labels)
+    if reader.steps is not None:
+        graph.output("steps", reader.steps, ["batch", "steps", fields.labels])
+    graph.save(folder / "graph.onnx", "")
+    return folder / "graph.onnx"
+
+
+def assert_alike(file: Path, module: Tagger, connector: Connector) -> None:
+    """A graph of `write_connector` computes what torch does, pruned and not."""
+    config, fields = module.encoder.config, connector.config
+    concat = fields.layout == "concat"
+    for batch, frames, rate in ((2, 256, 0.6), (1, 112, 1.0)):
+        values = torch.randn(batch, frames, config.mels, generator=torch.Generator().manual_seed(frames))
+        with torch.inference_mode():
+            pruning = uniform(config.depth, rate)
+            encoded: Encoded = module.encode(values, pruning, collect_dropped=concat, collect_blocks=fields.blocks)
+            expected, recognised = connector.read(encoded)
+        found = run(file, values, counts(config, frames, rate))
+        np.testing.assert_allclose(found["prefix"], expected.numpy(), atol=2e-5)
+        if recognised is not None:
+            steps = recognised[:, :-1] if fields.summary else recognised
+            np.testing.assert_allclose(found["steps"], steps.sigmoid().numpy(), atol=2e-5)
+
+
 @pytest.mark.parametrize(
     ("summary", "labels", "reduction", "pool", "blocks"),
     [
@@ -167,30 +202,7 @@ def test_the_connector_is_that_of_torch(
         if connector.scale is not None:
             connector.scale.running_mean.normal_()  # type: ignore[union-attr]
             connector.scale.running_var.uniform_(0.5, 2.0)  # type: ignore[union-attr]
-    state = {f"tagger.{name}": tensor for name, tensor in module.state_dict().items()}
-    state |= {f"connector.{name}": tensor for name, tensor in connector.state_dict().items()}
-    save_file(state, tmp_path / "model.safetensors")
-    graph = Graph(tmp_path / "model.safetensors")
-    encoder = EncoderGraph(graph, config, "tagger.")
-    mel, kept = encoder.inputs()
-    tokens, _ = encoder.run(mel, kept, collect=layout == "concat", collect_blocks=blocks)
-    reader = ConnectorGraph(graph, encoder, fields)
-    graph.output("prefix", reader.prefix(tokens, mel), ["batch", "length", 12])
-    if labels:
-        assert reader.steps is not None
-        graph.output("steps", reader.steps, ["batch", "steps", labels])
-    graph.save(tmp_path / "graph.onnx", "")
-    for batch, frames, rate in ((2, 256, 0.6), (1, 112, 1.0)):
-        values = torch.randn(batch, frames, config.mels, generator=torch.Generator().manual_seed(frames))
-        with torch.inference_mode():
-            pruning = uniform(config.depth, rate)
-            encoded: Encoded = module.encode(values, pruning, collect_dropped=layout == "concat", collect_blocks=blocks)
-            expected, recognised = connector.read(encoded)
-        found = run(tmp_path / "graph.onnx", values, counts(config, frames, rate))
-        np.testing.assert_allclose(found["prefix"], expected.numpy(), atol=2e-5)
-        if recognised is not None:
-            steps = recognised[:, :-1] if summary else recognised
-            np.testing.assert_allclose(found["steps"], steps.sigmoid().numpy(), atol=2e-5)
+    assert_alike(write_connector(module, connector, tmp_path), module, connector)
 
 
 @pytest.mark.parametrize(
@@ -201,23 +213,7 @@ def test_kinds_of_connectors_that_graphs_have_are_those_of_torch(kind: dict[str,
     module = tagger(config)
     fields = ConnectorConfig(48, 12, config.grid(config.frames)[1], **kind)
     connector = Connector(fields).eval()
-    state = {f"tagger.{name}": tensor for name, tensor in module.state_dict().items()}
-    state |= {f"connector.{name}": tensor for name, tensor in connector.state_dict().items()}
-    save_file(state, tmp_path / "model.safetensors")
-    graph = Graph(tmp_path / "model.safetensors")
-    encoder = EncoderGraph(graph, config, "tagger.")
-    mel, kept = encoder.inputs()
-    tokens, _ = encoder.run(mel, kept, collect=True, collect_blocks=fields.blocks)
-    graph.output("prefix", ConnectorGraph(graph, encoder, fields).prefix(tokens, mel), ["batch", "length", 12])
-    graph.save(tmp_path / "graph.onnx", "")
-    for batch, frames, rate in ((2, 256, 0.6), (1, 112, 1.0)):
-        values = torch.randn(batch, frames, config.mels, generator=torch.Generator().manual_seed(frames))
-        with torch.inference_mode():
-            pruning = uniform(config.depth, rate)
-            encoded = module.encode(values, pruning, collect_dropped=True, collect_blocks=fields.blocks)
-            expected = connector(encoded)
-        found = run(tmp_path / "graph.onnx", values, counts(config, frames, rate))
-        np.testing.assert_allclose(found["prefix"], expected.numpy(), atol=2e-5)
+    assert_alike(write_connector(module, connector, tmp_path), module, connector)
 
 
 def test_weights_stay_where_they_are(tmp_path: Path) -> None:

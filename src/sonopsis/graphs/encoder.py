@@ -59,8 +59,8 @@ class EncoderGraph:
         """Tokens after the last block and the final norm, and the survivors (B, K) of each pruning block.
 
         With `pooled_only` the tokens are only what the head reads: the prefix, or the mean over patches, (B, ., D).
-        With `collect` the last state of every patch, dropped or not, is in `grid`, and every patch after
-        each of `collect_blocks` in `earlier`.
+        With `collect` the last state of every patch, dropped or not, is in `grid`, and with it every patch after each
+        of `collect_blocks` in `earlier`.
         """
         g, config = self.g, self.config
         batch = g.slice(g.op("Shape", mel), 0, 0, 1)
@@ -76,7 +76,9 @@ class EncoderGraph:
                 tokens.x = self._last_prefix(tokens.x, scope)
             elif number in self.blocks:
                 stage = self.blocks.index(number)
-                self._prune(tokens, number, g.slice(kept, 0, stage, stage + 1), batch, collect)
+                self._prune(
+                    tokens, number, g.slice(kept, 0, stage, stage + 1), batch, collect, hold=bool(collect_blocks)
+                )
                 assert tokens.index is not None
                 stages.append(tokens.index)
             elif last and config.mean_alone:
@@ -135,7 +137,7 @@ class EncoderGraph:
             pooled = g.op("Concat", pooled, g.op("Div", blocks, g.weight(f"{scope}.deviation")), axis=1)
         return g.linear(pooled, f"{self.scope}head.linear")
 
-    def _prune(self, tokens: Tokens, number: int, kept: str, batch: str, collect: bool) -> None:
+    def _prune(self, tokens: Tokens, number: int, kept: str, batch: str, collect: bool, hold: bool) -> None:
         g, scope = self.g, f"{self.scope}encoder.blocks.{number}"
         y = self._before_attention(tokens.x, scope)
         kv = g.linear(y, f"{scope}.attn.qkv", (self.width, 3 * self.width))
@@ -157,7 +159,8 @@ class EncoderGraph:
             seen = self.patches(x)
             last = self._last_state(number, seen, tokens.summed)
             tokens.grid = self._put(tokens.grid, tokens.index, last, batch)
-            tokens.held = self._put(tokens.held, tokens.index, seen, batch)
+            if hold:
+                tokens.held = self._put(tokens.held, tokens.index, seen, batch)
             x = self._take(x, rows)
         else:
             x = self._after_attention(self._take(tokens.x, rows), mixed, scope)
