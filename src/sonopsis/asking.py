@@ -64,8 +64,8 @@ def listener(
         if is_silent(window.samples):
             return [Answer(window.start, window.end, text, SILENCE, 0.0) for text in texts]
         prompt = engine.prompt(mel_input(window.samples, folder.mel), pruning)
-        scores = (config.calibration or Calibration()).probabilities(prompt.logits[0])  # (labels,)
         found = answers(engine.stepper(), prompt.embeddings, texts, tokenizer, options)
+        scores = (config.calibration or Calibration()).probabilities(prompt.logits[0])  # (labels,)
         absent = {
             label
             for label, score in zip(config.labels, scores.tolist(), strict=True)

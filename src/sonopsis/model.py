@@ -27,7 +27,7 @@ from sonopsis.pruning.config import Pruning, uniform
 from sonopsis.request import Describe
 from sonopsis.request import Request as Request
 from sonopsis.results import SILENCE, Answer, Caption, FileResult, LabelScore, Part, Tags, WindowResult, gathered
-from sonopsis.speaker import Speaker
+from sonopsis.speaker import UNCLEAR_CAPTION, Speaker
 
 SILENT_CAPTION = "Silence."
 
@@ -72,8 +72,8 @@ class Model:
         self.engine = engine
         self.labels = folder.config.labels
         self.keep_rate = folder.config.keep_rate if keep_rate is None else keep_rate
-        self._calibration = folder.config.calibration or Calibration()
         self.tokenizer = folder.open_tokenizer()
+        self._calibration = folder.config.calibration or Calibration()
         self._speaker = Speaker(engine, folder, self.tokenizer, parse)
 
     @property
@@ -275,6 +275,8 @@ class Model:
         prompt = self.engine.prompt(mel, pruning)
         scores = self.probabilities(prompt.logits[0])
         window = self._window(end, scores, request, embedding)
+        if not self._heard(scores).any():
+            return replace(window, caption=UNCLEAR_CAPTION)
         return self._speaker.caption(window, prompt, scores, request.beams)
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -52,11 +52,8 @@ class Speaker:
     def caption(self, window: WindowResult, prompt: Prompt, scores: NDArray[np.float32], beams: int) -> WindowResult:
         """A tagged window with its caption; `scores` (labels,) are those of `prompt`.
 
-        An unclear sound if no label reaches its threshold, or no sentence is believed (`Calibration.belief`).
+        An unclear sound if the best sentence is not believed (`Calibration.belief`).
         """
-        thresholds = np.array([self._config.thresholds.get(label, 0.0) for label in self._config.labels])
-        if not (scores >= thresholds).any():
-            return replace(window, caption=UNCLEAR_CAPTION)
         (found,) = decode(self._engine.stepper(), prompt.embeddings, self._decoding(beams))
         begins = {} if prompt.steps is None else beginnings(prompt.steps[0].tolist(), self._config.labels)
         return self._chosen(window, found, scores, begins)

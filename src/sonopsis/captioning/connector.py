@@ -37,6 +37,7 @@ from sonopsis.captioning.config import ConnectorConfig, Fill
 from sonopsis.captioning.resampler import Resampler
 from sonopsis.captioning.scan import BidirectionalScan
 from sonopsis.encoder.encoded import Encoded, pooled
+from sonopsis.encoder.grids import spread
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,7 @@ def fill_grid(encoded: Encoded, fill: Fill = "last") -> Tensor:
     source = encoded.source
     if source is None:
         raise ValueError("pruned tokens cannot be put back on the grid; call the encoder with collect_dropped=True")
-    held = ((source >= 0) & (source < kept)).unsqueeze(-1)  # (B, N, 1)
-    cells = source.clamp(min=0).unsqueeze(-1).expand(-1, -1, encoded.tokens.shape[2])
-    grid = encoded.tokens.gather(1, cells)  # (B, N, D)
+    grid, held = spread(encoded.tokens, source, kept)  # (B, N, D), (B, N, 1)
     if fill == "zeros":
         return grid * held
     if fill == "mean":
@@ -163,11 +162,6 @@ class Connector(nn.Module):
     def in_time(self, logits: Tensor) -> Tensor:
         """Of the logits of `read` (B, t + 1, labels), each label's probability in each time step (B, t, labels)."""
         return (logits[:, :-1] if self.summary is not None else logits).sigmoid()
-
-    def told(self, facts: Tensor) -> Tensor:
-        """The prefix (B, L, E) of label scores along time, and, with a summary, of the whole (B, t + 1, labels), and of
-        nothing that was heard besides."""
-        return self.reduced(self.embed(facts))
 
     def reduced(self, vectors: Tensor) -> Tensor:
         """Time steps and summary (B, t + 1, E) with `reduction` steps averaged into one."""

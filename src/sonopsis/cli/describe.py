@@ -74,12 +74,9 @@ def describe(
 
 def _check_ray(paths: Sequence[str] | None) -> None:
     """Ends the program if there is no Ray, or nothing that other machines could read."""
-    from sonopsis.installed import MissingPackageError, require
+    from sonopsis.installed import require
 
-    try:
-        require("ray", "--executor ray")
-    except MissingPackageError as error:
-        fail(str(error))
+    require("ray", "--executor ray")
     if STDIN in (paths or ()):
         raise typer.BadParameter(
             "a cluster reads files, and no standard input; leave out --executor", param_hint="--executor"

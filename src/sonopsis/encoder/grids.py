@@ -1,4 +1,4 @@
-"""What a connector may read beside the last tokens: every patch of the grid as it was after earlier blocks."""
+"""Tokens at their cells of the time-frequency grid, and every patch as it was after earlier blocks."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -33,10 +33,18 @@ class BlockGrids:
         """Take the tokens (B, K, D) that leave a block, if it is one of those asked for."""
         if number not in self.blocks:
             return
-        source = left.sources()  # (B, N)
-        live = ((source >= 0) & (source < left.patches)).unsqueeze(-1)  # (B, N, 1)
-        cells = source.clamp(min=0).unsqueeze(-1).expand(-1, -1, tokens.shape[2])
-        self.found.append(torch.where(live, tokens.gather(1, cells), self.held[:, :-1]))
+        grid, there = spread(tokens, left.sources(), left.patches)
+        self.found.append(torch.where(there, grid, self.held[:, :-1]))
+
+
+def spread(tokens: Tensor, source: Tensor, patches: int) -> tuple[Tensor, Tensor]:
+    """The token that each cell went into (B, N, D), and whether there is one (B, N, 1) bool; elsewhere any token.
+
+    Of the tokens (B, K, D) the first `patches` are on the grid; `source` (B, N) is the token of each cell, -1: none.
+    """
+    there = ((source >= 0) & (source < patches)).unsqueeze(-1)  # (B, N, 1)
+    cells = source.clamp(min=0).unsqueeze(-1).expand(-1, -1, tokens.shape[2])
+    return tokens.gather(1, cells), there
 
 
 def put(grid: Tensor, index: Tensor, values: Tensor) -> Tensor:

@@ -78,10 +78,9 @@ class Encoder(nn.Module):
         """Normalised log-Mel (B, T, M) -> the surviving tokens of every clip.
 
         With `collect_dropped` the last state of each dropped patch comes along, and with `collect_blocks` the state of
-        every patch after each of these blocks. With `pooled_only` only `pool` of the
-        result is meaningful: the last block computes the prefix tokens alone and `tokens` is empty, or, with mean
-        pooling, the mean alone, as one token (grid cell -1). `watch` is called before each block, or, with
-        `pooled_only`, each but the last.
+        every patch after each of these blocks. With `pooled_only` only `pool` of the result is meaningful: the last
+        block computes the prefix tokens alone and `tokens` is empty, or, with mean pooling, the mean alone, as one
+        token (grid cell -1). `watch` is called before each block, or, with `pooled_only`, each but the last.
         Raises ValueError when the input or the pruning blocks do not fit this encoder.
         """
         if (collect_dropped or collect_blocks) and pooled_only:

@@ -41,7 +41,7 @@ class Verbalising(Captioning):
         """Next-word cross-entropy, given uncertain facts."""
         assert batch.ids is not None and batch.targets is not None and batch.sounding is not None
         facts = along_prefix(batch.sounding, batch.labels, summary=self.module.connector.config.summary)
-        prefix = self.module.connector.told(uncertain(facts))
+        prefix = said(self.module, uncertain(facts))
         loss = caption_loss(self.module.words(prefix, batch.ids), batch.targets, self.config.label_smoothing)
         return loss, {"caption": loss.item()}
 
@@ -58,7 +58,7 @@ class Verbalising(Captioning):
             pool = self.module.connector.config.pool
             steps = sounding_labels([scene], self.labels, frames, self.start.encoder, pool)  # (1, t, labels)
             facts = along_prefix(steps, steps.amax(dim=1), summary=module.connector.config.summary)
-            prefix = module.connector.told(facts)
+            prefix = said(module, facts)
             found = module.lm.generate(
                 embeds=module.prompt(prefix),
                 max_new_tokens=LONGEST_CAPTION,
@@ -74,6 +74,12 @@ def along_prefix(sounding: Tensor, labels: Tensor, *, summary: bool) -> Tensor:
     """What a perfect connector would recognise: labels of each time step (B, t, labels), then, with a summary, those
     of the scene (B, labels): (B, t + 1, labels)."""
     return torch.cat([sounding, labels.unsqueeze(1)], dim=1) if summary else sounding
+
+
+def said(captioner: Captioner, scores: Tensor) -> Tensor:
+    """The prefix (B, L, E) of label scores along time and of the whole (B, t + 1, labels)."""
+    connector = captioner.connector
+    return connector.reduced(connector.embed(scores))
 
 
 def uncertain(facts: Tensor) -> Tensor:
