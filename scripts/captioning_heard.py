@@ -17,7 +17,7 @@ from sonopsis.captioning.captioner import Captioner
 from sonopsis.captioning.connector import fill_grid
 from sonopsis.data.clips import ClipBank
 from sonopsis.encoder.encoded import Encoded
-from sonopsis.mel import MelConfig, mel_input
+from sonopsis.mel import FRAME_RATE, MelConfig, mel_input
 from sonopsis.pruning import uniform
 from sonopsis.scenes.render import render
 from sonopsis.scenes.scene import Scene
@@ -58,7 +58,7 @@ class Heard:
 
 def frames_of(scene: Scene, mel: MelConfig) -> int:
     """Mel frames of a scene after padding."""
-    return min(-(-round(scene.duration * 100) // LENGTH_STEP) * LENGTH_STEP, mel.frames)
+    return min(-(-round(scene.duration * FRAME_RATE) // LENGTH_STEP) * LENGTH_STEP, mel.frames)
 
 
 @torch.inference_mode()

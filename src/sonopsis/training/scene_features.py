@@ -53,13 +53,13 @@ ELSEWHERE = (
 
 def features_folder(captioner: Captioner, source: Scenes, config: TrainConfig) -> Path:
     """Where the files of a run are: a folder of its output, named for all that decides what is in them."""
+    reads = captioner.connector.config
     data = {name: value for name, value in asdict(config.data).items() if name not in ELSEWHERE}
     facts = {
         "version": VERSION,
         "encoder": captioner.tagger.encoder.config.to_dict(),
         "front end": asdict(source.mel),
-        "pool": captioner.connector.config.pool,
-        "blocks": captioner.connector.config.blocks,
+        "connector": [reads.pool, reads.pool_frequency, reads.blocks, reads.fills],
         "labels": source.labels,
         "data": data,
         "pruning": asdict(config.pruning),
@@ -68,9 +68,6 @@ def features_folder(captioner: Captioner, source: Scenes, config: TrainConfig) -
         "recordings": [(row.sha256, row.start, row.labels) for row in source.bank.rows],
         "scenes": repr(source.of_step(0)),  # changes with the rules by which scenes are composed and described
     }
-    reads = captioner.connector.config
-    if reads.pool_frequency > 1 or reads.fills != "last":  # files from before these keys are still right without them
-        facts |= {"pool_frequency": reads.pool_frequency, "fill": reads.fills}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name, tensor in captioner.tagger.encoder.state_dict().items():
         digest.update(name.encode())
