@@ -10,11 +10,7 @@ from typing import BinaryIO
 
 from sonopsis.audio.cut_off import flac_piece, wav_pieces
 from sonopsis.audio.excerpt import Piece, find
-
-# kbit/s by index, of MPEG-1 and of MPEG-2 and 2.5, layer III; Hz by index, of MPEG-1 (ISO/IEC 11172-3, 13818-3)
-BITRATES_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-BITRATES_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-RATES = (44_100, 48_000, 32_000)
+from sonopsis.audio.mp3 import after_tag, frame_length, frames_follow, stretches
 
 OGG_FIRST = b"OggS\x00\x02" + bytes(8)  # the first page of a stream: version 0, flag 2, granule position 0
 FLAC_FIRST = b"fLaC\x00\x00\x00\x22"  # and the header of its STREAMINFO, which is not its last block
@@ -32,8 +28,8 @@ def pieces(file: BinaryIO) -> list[Piece]:
         return [flac_piece(file, piece) for piece in _between(_flac_beginnings(file, end), end)]
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         return wav_pieces(file, end)
-    if head[:3] == b"ID3" or _frame_length(head) is not None:
-        return _between(_mp3_beginnings(file, end), end)
+    if head[:3] == b"ID3" or frame_length(head) is not None:
+        return [part for piece in _between(_mp3_beginnings(file, end), end) for part in stretches(file, piece)]
     return [Piece(0, end)]
 
 
@@ -61,10 +57,10 @@ def _flac_beginnings(file: BinaryIO, end: int) -> Iterator[int]:
 def _mp3_beginnings(file: BinaryIO, end: int) -> Iterator[int]:
     """Positions of tags and of frames with a length (Xing, Info) that begin another file; what follows the bytes that
     such a frame counts is another one too."""
-    within = _after_tag(file, 0)  # up to here it is still the beginning of a recording that is known
+    within = after_tag(file, 0)  # up to here it is still the beginning of a recording that is known
     last = -1  # the last byte of the recording by its own count
     for position in find(file, [b"Xing", b"Info", b"ID3"], 0, end):
-        if 0 <= last < position and _two_frames(file, last):
+        if 0 <= last < position and frames_follow(file, last):
             yield last
             last = -1
         first = _tag_or_frame(file, position)
@@ -73,7 +69,7 @@ def _mp3_beginnings(file: BinaryIO, end: int) -> Iterator[int]:
         if first > within:
             yield first
         if first == position:  # a tag: the frame behind it belongs to the same recording
-            within, last = _after_tag(file, first), -1
+            within, last = after_tag(file, first), -1
             continue
         within = first
         file.seek(position + 4)
@@ -81,7 +77,7 @@ def _mp3_beginnings(file: BinaryIO, end: int) -> Iterator[int]:
         has_frames, has_bytes = fields[3] & 1, fields[3] & 2
         size = fields[8:12] if has_frames else fields[4:8]
         last = first + int.from_bytes(size, "big") if has_bytes and len(size) == 4 else -1
-    if 0 <= last < end and _two_frames(file, last):
+    if 0 <= last < end and frames_follow(file, last):
         yield last
 
 
@@ -90,43 +86,9 @@ def _tag_or_frame(file: BinaryIO, position: int) -> int | None:
     file.seek(position)
     word = file.read(4)
     if word[:3] == b"ID3":
-        return position if _two_frames(file, _after_tag(file, position)) else None
+        return position if frames_follow(file, after_tag(file, position)) else None
     for before in (36, 21, 13):  # a header of 4 bytes and the side information of 32, 17 or 9
         file.seek(max(0, position - before))
-        if position >= before and _frame_length(file.read(4)) is not None:
+        if position >= before and frame_length(file.read(4)) is not None:
             return position - before
     return None
-
-
-def _after_tag(file: BinaryIO, position: int) -> int:
-    """The end of the ID3v2 tag at a position, or the position itself."""
-    file.seek(position)
-    head = file.read(10)
-    if len(head) < 10 or head[:3] != b"ID3" or head[3] > 4 or max(head[6:10]) > 0x7F:
-        return position
-    size = sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-    return position + 10 + size + (10 if head[5] & 0x10 else 0)
-
-
-def _two_frames(file: BinaryIO, position: int) -> bool:
-    """Whether a frame begins here and another behind it."""
-    for _ in range(2):
-        file.seek(position)
-        length = _frame_length(file.read(4))
-        if length is None:
-            return False
-        position += length
-    return True
-
-
-def _frame_length(head: bytes) -> int | None:
-    """Bytes of the MPEG layer III frame that begins with a header; None where it is none."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
-        return None
-    version, rate, bitrate = head[1] >> 3 & 3, head[2] >> 2 & 3, head[2] >> 4
-    if version == 1 or rate == 3 or bitrate in (0, 15):
-        return None
-    if version == 3:
-        return 144_000 * BITRATES_1[bitrate] // RATES[rate] + (head[2] >> 1 & 1)
-    hertz = RATES[rate] // (2 if version == 2 else 4)
-    return 72_000 * BITRATES_2[bitrate] // hertz + (head[2] >> 1 & 1)

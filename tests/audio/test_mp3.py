@@ -1,0 +1,71 @@
+"""MP3 files of variable rate are read to their end, though they do not say how long they are."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from sonopsis.audio import load_audio, probe
+from sonopsis.audio.mp3 import frame_length
+
+DELAY = 576  # samples that the decoder gives before the first when no length says to leave them out
+RATES = [8_000, 16_000, 22_050, 44_100]  # MPEG-2.5, 2, 2 and 1
+
+
+def variable(rate: int, channels: int, seconds: float = 12.0) -> tuple[bytes, bytes]:
+    """A quiet tone, then noise, as MP3 of variable rate; and the same without the frame that says its length."""
+    samples = np.random.default_rng(0).standard_normal((round(seconds * rate), channels)) * 0.2
+    tone = 0.01 * np.sin(np.arange(len(samples) // 2) * 0.1)
+    samples[: len(tone)] = tone[:, None]
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
+    content = file.getvalue()
+    length = frame_length(content[:4])
+    assert length is not None and (b"Xing" in content[:length] or b"Info" in content[:length])
+    return content, content[length:]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", RATES)
+def test_a_file_without_its_length_is_read_to_its_end(rate: int, channels: int) -> None:
+    whole, without = variable(rate, channels)
+    seconds = probe(io.BytesIO(whole)).duration
+    assert soundfile.info(io.BytesIO(without)).duration != pytest.approx(seconds, abs=1)  # what is put right here
+    assert probe(io.BytesIO(without)).duration == pytest.approx(seconds, abs=0.3)
+    assert len(load_audio(io.BytesIO(without))) == pytest.approx(16_000 * seconds, abs=4_800)
+
+
+def test_its_samples_are_those_of_the_file_with_a_length() -> None:
+    whole, without = variable(16_000, 1)
+    expected, heard = load_audio(io.BytesIO(whole)), load_audio(io.BytesIO(without))
+    np.testing.assert_allclose(heard[DELAY + 2_000 : DELAY + 180_000], expected[2_000:180_000], atol=0.02)
+
+
+@pytest.mark.parametrize("gap", [300, 5_000, 3_000_000])
+def test_a_tag_before_it_and_bytes_between_its_frames_do_not_shorten_it(
+    gap: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, without = variable(44_100, 1)
+    for content in (whole, without):
+        cut = 0
+        for _ in range(40):
+            cut += frame_length(content[cut : cut + 4]) or 0
+        broken = content[:cut] + bytes(gap) + content[cut:]
+        caplog.clear()
+        heard = load_audio(io.BytesIO(b"ID3\x04\0\0\0\0\0\x05title" + broken))
+        assert len(heard) == pytest.approx(16_000 * 12, abs=4_800)
+        assert (f"{gap} bytes in it are no sound" in caplog.text) == (gap > 1_000)
+
+
+def test_bytes_behind_its_frames_are_no_recording() -> None:
+    _, without = variable(44_100, 1, seconds=2.0)
+    noise = np.random.default_rng(0).bytes(300_000)
+    assert len(load_audio(io.BytesIO(without + noise))) == len(load_audio(io.BytesIO(without)))
+
+
+def test_joined_files_without_lengths_are_one_recording_read_to_its_end() -> None:
+    _, without = variable(44_100, 1, seconds=6.0)
+    heard = load_audio(io.BytesIO(without + without))
+    assert len(heard) == pytest.approx(16_000 * 12, abs=4_800)
+    assert np.sqrt(np.mean(heard[-32_000:] ** 2)) > 0.1  # the noise at the end of the second one
