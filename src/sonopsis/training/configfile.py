@@ -24,6 +24,43 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     return _read(TrainConfig, found, str(path), "")
 
 
+def load_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[TrainConfig]:
+    """The runs that a file describes, one after the other: one, or those of its key `stages`.
+
+    Each entry of `stages` has a name, and keys that lie over the others of the file. It writes to a folder of its own
+    below `output`, and starts from the model of the stage before, unless it names another `model`; the language model is
+    that model's too. Overrides hold for all stages, except `stages.NAME.key=value`. Raises ValueError as `load_config`.
+    """
+    found = _keys(Path(path))
+    stages = found.get("stages")
+    if stages is None:
+        return [load_config(path, overrides)]
+    if not isinstance(stages, dict) or not stages or not all(isinstance(own, dict) for own in stages.values()):
+        raise ValueError(f"{path}: `stages` must give a name and keys to each stage, in their order")
+    if not isinstance(found.get("output"), str):
+        raise ValueError(f"{path}: `output` is missing: the folder in which each stage has one of its own")
+    known = list(stages)
+    for override in overrides:
+        if override.startswith(("stages.", "output=")):
+            _set(found, override)
+    if strange := [name for name in stages if name not in known]:
+        raise ValueError(f"{path}: there is no stage {strange[0]!r}; known: {', '.join(known)}")
+    common = {key: value for key, value in found.items() if key != "stages"}
+    configs: list[TrainConfig] = []
+    for number, (name, own) in enumerate(stages.items(), 1):
+        if taken := {"output", "stages", "base"} & set(own):
+            raise ValueError(f"{path}: stages.{name}: `{min(taken)}` belongs to the whole file; leave it out here")
+        keys = _over(common, own) | {"output": str(Path(found["output"]) / f"{number}-{name}")}
+        if configs:
+            keys["model"] = own.get("model", str(Path(configs[-1].output) / "model"))
+            keys["language_model"] = own.get("language_model")
+        for override in overrides:
+            if not override.startswith(("stages.", "output=")):
+                _set(keys, override)
+        configs.append(_read(TrainConfig, keys, str(path), ""))
+    return configs
+
+
 def dump_config(config: TrainConfig, path: Path) -> None:
     """Save the resolved configuration beside a run's results."""
     path.write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")

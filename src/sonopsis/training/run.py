@@ -19,7 +19,7 @@ from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training.asking import training_captions
 from sonopsis.training.captioning import VALIDATION_SCENES, Captioning
 from sonopsis.training.config import TrainConfig
-from sonopsis.training.configfile import load_config
+from sonopsis.training.configfile import load_stages
 from sonopsis.training.described import Described, frequent_caption
 from sonopsis.training.loop import fit
 from sonopsis.training.masked import Masked
@@ -37,15 +37,17 @@ TASKS: dict[str, type[Masked] | type[Tagging] | type[Captioning]] = {
 
 
 def train(config_path: str | Path, overrides: Sequence[str] = ()) -> Path:
-    """Train what a YAML file describes, resuming if its output folder holds a checkpoint; returns the model folder.
+    """Train what a YAML file describes, stage by stage; returns the (last) model folder.
 
-    Raises ValueError for a wrong configuration and for data that are not there, before anything is trained.
+    A stage whose output folder holds a checkpoint is resumed, or, where it has ended, left as it is. Raises ValueError for
+    a wrong configuration, before anything is trained, and for data that are not there.
     """
-    config = load_config(config_path, overrides)
-    try:
-        return run(config)
-    except ValueError as error:
-        raise ValueError(f"{config_path}: {error}") from error
+    for config in load_stages(config_path, overrides):
+        try:
+            folder = run(config)
+        except ValueError as error:
+            raise ValueError(f"{config_path}: {error}") from error
+    return folder
 
 
 def run(config: TrainConfig) -> Path:
