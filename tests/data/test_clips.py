@@ -46,3 +46,9 @@ def test_a_bank_decodes_once_and_leaves_out_what_is_silent_or_broken(
     again = ClipBank(rows, tmp_path)
     assert again.rows == bank.rows
     np.testing.assert_array_equal(again.read("long.wav"), bank.read("long.wav"))
+
+
+def test_a_bank_may_be_empty(tmp_path: Path) -> None:
+    """As that of the validation clips of a run which has none."""
+    assert ClipBank([], tmp_path).rows == []
+    assert ClipBank([], tmp_path).rows == []  # from its files

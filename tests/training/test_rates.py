@@ -42,3 +42,15 @@ def test_score_and_reducer_reach_training_and_validation() -> None:
     for pruning, keep in ((training_pruning(12, config, 0.5), 0.6), (validation_pruning(12, config), 0.8)):
         assert pruning is not None
         assert (pruning.keep[6], pruning.score, pruning.reduce) == (keep, "mean", "fuse")
+
+
+def test_random_patches_are_others_at_each_step() -> None:
+    """The same state of the program gives the same patches, as a resumed run needs."""
+    config = PruningConfig("cosine", 0.5, 0.0, 0.0, score="random")
+
+    def seeds() -> list[int]:
+        random.seed(3)
+        found = [training_pruning(12, config, 0.5) for _ in range(4)]
+        return [pruning.seed for pruning in found if pruning is not None]
+
+    assert len(set(seeds())) == 4 and seeds() == seeds()

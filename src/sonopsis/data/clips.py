@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonopsis.audio import SAMPLE_RATE, AudioError, load_audio
 from sonopsis.data.activity import Samples, active_stretches
@@ -58,7 +59,7 @@ class ClipBank:
             _decode(rows, root, index_file, data_file)
         index = json.loads(index_file.read_text(encoding="utf-8"))
         self._places: dict[str, list[int]] = index["places"]
-        self._data = np.memmap(data_file, dtype=np.int16, mode="r")
+        self._data = _mapped(data_file)
         active = index["active"]
         self.rows = [
             Clip.of(row, ((start, end) for start, end in active[_part(row)])) for row in rows if _part(row) in active
@@ -86,7 +87,7 @@ def _decode(rows: Sequence[Row], root: Path, index_file: Path, data_file: Path) 
             np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16).tofile(stream)
             places[path] = [position, len(samples)]
             position += len(samples)
-    data = np.memmap(data_file, dtype=np.int16, mode="r")
+    data = _mapped(data_file)
 
     def read(path: str) -> Samples:
         start, length = places[path]
@@ -95,6 +96,12 @@ def _decode(rows: Sequence[Row], root: Path, index_file: Path, data_file: Path) 
     decoded = [row for row in rows if row.path in places]
     active = {_part(clip): clip.active for clip in with_activity(decoded, read)}
     index_file.write_text(json.dumps({"places": places, "active": active}), encoding="utf-8")
+
+
+def _mapped(data_file: Path) -> NDArray[np.int16]:
+    """The samples of a file without reading it; a file without any, as of a run without validation clips, cannot be
+    mapped."""
+    return np.memmap(data_file, np.int16, "r") if data_file.stat().st_size else np.empty(0, np.int16)
 
 
 def _part(row: Row) -> str:

@@ -2,10 +2,13 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from sonopsis.pruning import Pruning, uniform
 from sonopsis.pruning.schedule import keep_rate_at
 from sonopsis.training.config import PruningConfig
+
+LAST_SEED = 2**31 - 1  # of random patches
 
 
 def training_pruning(
@@ -14,14 +17,18 @@ def training_pruning(
     """What to prune when the share `progress` of the run is over (arXiv 2504.01690, section 3; see `PruningConfig`).
 
     Rates are rounded, to tenths or hundredths, because matrix products of each new shape are compiled first, which
-    costs more than a product itself. `draw` gives a number between two others.
+    costs more than a product itself. `draw` gives a number between two others. The score "random" leaves other patches
+    at each step: a model would learn to do with the places of one draw.
     """
     if config.schedule == "none":
         return None
     length = config.shrink_end - config.shrink_start
     rate = keep_rate_at(progress, config.keep_rate, config.shrink_start, length)
     rate = round(draw(rate, 1.0), 1) if config.schedule == "random" else round(rate, 2)
-    return uniform(depth, rate, config.score, config.reduce)
+    pruning = uniform(depth, rate, config.score, config.reduce)
+    if pruning is None or config.score != "random":
+        return pruning
+    return replace(pruning, seed=int(draw(0, LAST_SEED)))
 
 
 def validation_pruning(depth: int, config: PruningConfig) -> Pruning | None:
