@@ -17,6 +17,7 @@ POINT = -1.0  # points that may be lost
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Weights = NDArray[np.int16]  # (R, C), how often each clip is in each resample
+Table = dict[tuple[str, float], Bools | Floats]  # arm and keep rate -> whether each clip is right, or how often
 
 
 def read(name: str) -> dict[str, Any] | None:
@@ -57,12 +58,12 @@ class Points:
         self.low, self.high = low, high
 
     @classmethod
-    def share(cls, values: Bools, weights: Weights) -> "Points":
+    def share(cls, values: Bools | Floats, weights: Weights) -> "Points":
         """The share of right clips."""
         return cls(float(values.mean()), means(values, weights))
 
     @classmethod
-    def difference(cls, own: Bools, other: Bools, weights: Weights) -> "Points":
+    def difference(cls, own: Bools | Floats, other: Bools | Floats, weights: Weights) -> "Points":
         """The paired difference of two shares on the same clips."""
         both = own.astype(float) - other
         return cls(float(both.mean()), means(both, weights))
@@ -87,12 +88,38 @@ def lost(change: Points) -> str:
     return "did not hold" if change.low >= POINT else "cannot be told"
 
 
-def log_mel(found: dict[str, Any], said: dict[str, str]) -> tuple[Points, Points, int]:
+class Results:
+    """One model on one task: what is right, and what it costs."""
+
+    def __init__(self, found: dict[str, Any], task: str) -> None:
+        self.found, self.task = found, task
+        self.weights: Weights = weights_of(found, task)
+        self.hits: Table = {(v["arm"], v["keep_rate"]): right(found, v["top"]) for v in found["variants"]}
+        whole = found["variants"][0]["macs"]
+        self.macs = {
+            (v["arm"], v["keep_rate"]): [mine / all_ for mine, all_ in zip(v["macs"], whole, strict=True)]
+            for v in found["variants"]
+        }
+        self.rates = [rate for arm, rate in self.hits if arm == "topk"]
+
+    def against(self, own: tuple[str, float], other: tuple[str, float] = ("unpruned", 1.0)) -> Points | None:
+        """The difference of two ways to prune in points; None when one was not measured."""
+        if own not in self.hits or other not in self.hits:
+            return None
+        return Points.difference(self.hits[own], self.hits[other], self.weights)
+
+    def saving(self, share: float) -> float | None:
+        """The highest rate of TopK that saves this share of the executed MACs."""
+        return max((rate for rate in self.rates if 1 - self.macs["topk", rate][1] >= share), default=None)
+
+
+def log_mel(results: Results, said: dict[str, str]) -> tuple[Points, Points, int]:
     """Accuracy of log-Mel statistics with a logistic regression, what the unpruned model has more, and on how many
     clips."""
+    found = results.found
     kept = [i for i, (path, _, _) in enumerate(found["clips"]) if path in said]
     weights = draws([groups(found)[i] for i in kept])
-    own = right(found, found["variants"][0]["top"])[kept]
+    own = results.hits["unpruned", 1.0][kept]
     clips = [found["clips"][i] for i in kept]
     theirs = np.array([said[path] in {found["labels"][label] for label in labels} for path, _, labels in clips])
     return Points.share(theirs, weights), Points.difference(own, theirs, weights), len(kept)

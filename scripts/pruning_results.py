@@ -8,10 +8,10 @@ the predictions. scripts/pruning_study.py and scripts/pruning_importance.py make
 
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import pruning_patches
-from pruning_figures import MODELS, POINT, TASKS, Bools, Points, Weights, counts, log_mel, read, right, weights_of
+import pruning_trained
+from pruning_figures import MODELS, POINT, TASKS, Points, Results, counts, log_mel, read
 
 PAGE = Path(__file__).parent.parent / "docs" / "results-pruning.md"
 NAMES = {
@@ -27,32 +27,6 @@ NAMES = {
 SAVINGS = (0.25, 0.40)  # of executed MACs, which the headlines ask for
 AHEAD = 10.0  # points by which a model must beat log-Mel statistics for a headline to count
 SHOWN = 0.5  # the rate at which reducers are compared with TopK, whose saving is nearest to 40 %
-Table = dict[tuple[str, float], Bools]  # arm and keep rate -> whether each clip is right
-
-
-class Results:
-    """One model on one task: what is right, and what it costs."""
-
-    def __init__(self, found: dict[str, Any], task: str) -> None:
-        self.found = found
-        self.weights: Weights = weights_of(found, task)
-        self.hits: Table = {(v["arm"], v["keep_rate"]): right(found, v["top"]) for v in found["variants"]}
-        whole = found["variants"][0]["macs"]
-        self.macs = {
-            (v["arm"], v["keep_rate"]): [mine / all_ for mine, all_ in zip(v["macs"], whole, strict=True)]
-            for v in found["variants"]
-        }
-        self.rates = [rate for arm, rate in self.hits if arm == "topk"]
-
-    def against(self, own: tuple[str, float], other: tuple[str, float] = ("unpruned", 1.0)) -> Points | None:
-        """The difference of two ways to prune in points; None when one was not measured."""
-        if own not in self.hits or other not in self.hits:
-            return None
-        return Points.difference(self.hits[own], self.hits[other], self.weights)
-
-    def saving(self, share: float) -> float | None:
-        """The highest rate of TopK that saves this share of the executed MACs."""
-        return max((rate for rate in self.rates if 1 - self.macs["topk", rate][1] >= share), default=None)
 
 
 def tradeoff(results: Results) -> str:
@@ -108,39 +82,40 @@ def verdict(change: Points, ahead: Points | None, random: Points | None) -> str:
     return f"{reached}; **it counts**" if not reasons else f"{reached}; it does not count: {' and '.join(reasons)}"
 
 
-def headlines(measured: dict[tuple[str, str], Results]) -> str:
-    """The table of headlines: at most 1 point lost for 25 and for 40 % of the executed MACs."""
+def headlines(measured: dict[str, Results], trained: dict[str, Results]) -> str:
+    """The table of headlines: at most 1 point lost for 25 and for 40 % of the executed MACs, and for 40 % by encoders
+    that were trained for it."""
     lines = [
         "| model, task | saving asked for | TopK at | saves | change, points (95 %) | above log-Mel, points (95 %) "
         "| above random, points (95 %) | verdict |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
-    for (model, task), results in measured.items():
-        said = read(f"baseline-{task}")
-        ahead = None if said is None else log_mel(results.found, said)[1]
-        for share in SAVINGS:
+    for name, results in (*measured.items(), *trained.items()):
+        said = read(f"baseline-{results.task}")
+        ahead = None if said is None else log_mel(results, said)[1]
+        for share in SAVINGS if name in measured else SAVINGS[1:]:
             rate = results.saving(share)
             if rate is None:
                 continue
             key = "topk", rate
             change, random = results.against(key), results.against(key, ("random", rate))
             assert change is not None, "TopK was measured at its own rates"
-            cells = [f"{MODELS[model]}, {TASKS[task]}", f"{100 * share:.0f} %", f"{rate:g}"]
+            cells = [name, f"{100 * share:.0f} %", f"{rate:g}"]
             cells += [f"{100 * (1 - results.macs[key][1]):.0f} %", change.signed()]
             cells += ["" if found is None else found.signed() for found in (ahead, random)]
             lines.append(f"| {' | '.join(cells)} | {verdict(change, ahead, random)} |")
     return "\n".join(lines)
 
 
-def choices(measured: dict[tuple[str, str], Results]) -> str:
+def choices(measured: dict[str, Results]) -> str:
     """How far TopK goes for at most 1 point: by the interval of its loss, and by the loss alone."""
     lines = [
         "| model, task | a loss of over 1 point is excluded down to | no such loss was seen down to |",
         "| --- | ---: | ---: |",
     ]
-    for (model, task), results in measured.items():
+    for name, results in measured.items():
         changes = [(rate, results.against(("topk", rate))) for rate in results.rates]  # from the highest rate down
-        cells = [f"{MODELS[model]}, {TASKS[task]}"]
+        cells = [name]
         for bound in ("low", "value"):
             far = list(takewhile(lambda pair: getattr(pair[1], bound) >= POINT, changes))  # noqa: B023 - used at once
             saved = "" if not far else f" (saves {100 * (1 - results.macs['topk', far[-1][0]][1]):.0f} %)"
@@ -151,7 +126,7 @@ def choices(measured: dict[tuple[str, str], Results]) -> str:
 
 def baseline(results: Results, said: dict[str, str]) -> str:
     """One line: the accuracy of log-Mel statistics with a logistic regression, and what the model adds."""
-    theirs, ahead, count = log_mel(results.found, said)
+    theirs, ahead, count = log_mel(results, said)
     return (
         f"Mean, deviation and maximum of each log-Mel bin with a logistic regression: {theirs.plain()} on "
         f"{count} of these clips. The difference of the unpruned model is {ahead.signed()} points."
@@ -170,22 +145,35 @@ def tables() -> str:
             if found is None:
                 missing.append(f"pruning_study.py {model} {task} WORK")
             else:
-                measured[model, task] = Results(found, task)
+                measured[f"{MODELS[model]}, {TASKS[task]}"] = Results(found, task)
             if read(f"importance-{model}-{task}") is None:
                 missing.append(f"pruning_importance.py {model} {task} WORK")
-    parts = [f"## How far to prune\n\n{choices(measured)}", f"## The headlines\n\n{headlines(measured)}"]
-    for (model, task), results in measured.items():
-        said = read(f"baseline-{task}")
-        lines = [counts(results.found), *([] if said is None else [baseline(results, said)])]
-        parts.append(
-            f"## {MODELS[model][0].upper()}{MODELS[model][1:]}, {TASKS[task]}\n\n{' '.join(lines)}\n\n"
-            f"{tradeoff(results)}\n\n{reducers(results)}"
-        )
+    trained = pruning_trained.measured()
+    missing.extend(pruning_trained.missing())
+    parts = [
+        f"## How far to prune\n\n{choices(measured | trained)}",
+        f"## The headlines\n\n{headlines(measured, trained)}",
+    ]
+    for name, results in measured.items():
+        parts.append(f"{title(name)}\n\n{about(results)}\n\n{tradeoff(results)}\n\n{reducers(results)}")
+    for name, results in trained.items():
+        parts.append(f"{title(name)}\n\n{about(results)} {pruning_trained.part(results)}")
     parts.extend(pruning_patches.parts())
     if missing:
         commands = "\n".join(f"    python scripts/{command}" for command in missing)
         parts.append(f"## Not measured yet\n\nThese commands make what is missing here:\n\n{commands}")
     return "\n\n".join(parts)
+
+
+def title(name: str) -> str:
+    """The heading of the part of a model and task."""
+    return f"## {name[0].upper()}{name[1:]}"
+
+
+def about(results: Results) -> str:
+    """What the test clips are, and what log-Mel statistics say of them."""
+    said = read(f"baseline-{results.task}")
+    return " ".join([counts(results.found), *([] if said is None else [baseline(results, said)])])
 
 
 def filled(page: str) -> str:

@@ -3,11 +3,13 @@
     python scripts/pruning_study.py default general WORK     # -> results/pruning/tradeoff-default-general.json
     python scripts/pruning_study.py whisper words WORK       # -> results/pruning/tradeoff-whisper-words.json
     python scripts/pruning_study.py baseline general         # -> results/pruning/baseline-general.json
+    python scripts/pruning_study.py finetune whisper words WORK   # -> results/pruning/finetuned-whisper-words-0.json
 
 Models are "whisper" (tiny.en, frozen, with a linear head) and "default", tasks "general" and "words"
 (scripts/pruning_tasks.py). WORK is a folder for heads and unfinished predictions; the same command carries on there.
 With "short" behind WORK, ways to prune other than TopK are measured at the costs of SHORT alone, in half the time.
-With a number there, so many clips are heard, the first ones by a hash of their names.
+With a number there, so many clips are heard, the first ones by a hash of their names. "finetune" trains an encoder for
+each way to prune (scripts/pruning_training.py); a number behind its WORK is the seed.
 """
 
 import hashlib
@@ -20,6 +22,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 from pruning_tasks import Task, fit_heads, folds, log_mel
+from pruning_training import finetune
 
 import sonopsis
 from sonopsis.data.fetch import default_root
@@ -124,6 +127,8 @@ def tell(done: int, total: int) -> None:
 
 def main(arguments: list[str]) -> None:
     """Make one file of results."""
+    if training := arguments[:1] == ["finetune"]:
+        arguments = arguments[1:]
     if len(arguments) < 2 or arguments[1] not in get_args(Task):
         sys.exit(__doc__)
     task: Task = arguments[1]  # type: ignore[assignment]  # checked above
@@ -134,6 +139,10 @@ def main(arguments: list[str]) -> None:
         work = Path(arguments[2])
         work.mkdir(parents=True, exist_ok=True)
         more = arguments[3:]
+        if training:
+            seed = limit_of(more) or 0
+            finetune(arguments[0], task, work, seed, RESULTS / f"finetuned-{arguments[0]}-{task}-{seed}.json")
+            return
         found = tradeoff(arguments[0], task, work, short="short" in more, limit=limit_of(more))
         name = f"tradeoff-{arguments[0]}-{task}"
     write(found, RESULTS / f"{name}.json")

@@ -34,14 +34,14 @@ def test_rows_by_hand() -> None:
     rows = pruning_results.reducers(results).splitlines()[2:]
     assert rows == ["| TopK | -25.0 |  |", "| random | -50.0 | -25.0 (-25.0 to -25.0) |"]
     assert results.saving(0.5) == 0.5 and results.saving(0.6) is None
-    chosen = pruning_results.choices({("default", "general"): results}).splitlines()
-    assert chosen[2] == "| the bundled model, general sounds | no rate | no rate |"
+    chosen = pruning_results.choices({"one model": results}).splitlines()
+    assert chosen[2] == "| one model | no rate | no rate |"
     results.hits["topk", 0.5] = results.hits["unpruned", 1.0]
-    chosen = pruning_results.choices({("default", "general"): results}).splitlines()
-    assert chosen[2] == "| the bundled model, general sounds | 0.5 (saves 50 %) | 0.5 (saves 50 %) |"
+    chosen = pruning_results.choices({"one model": results}).splitlines()
+    assert chosen[2] == "| one model | 0.5 (saves 50 %) | 0.5 (saves 50 %) |"
     assert pruning_figures.counts(found) == "4 test clips (all), 1 sources, 2 labels."
     said = {"0.wav": "a", "1.wav": "a", "2.wav": "b"}  # one of three right, and nothing said of the last
-    theirs, ahead, count = pruning_figures.log_mel(found, said)
+    theirs, ahead, count = pruning_figures.log_mel(results, said)
     assert (round(theirs.value, 1), round(ahead.value, 1), count) == (33.3, 66.7, 3)
 
 

@@ -1,0 +1,211 @@
+"""Encoders that were trained for each way to prune: for docs/results-pruning.md, by scripts/pruning_study.py.
+
+In each fold of a task, the encoder with its linear head (pruning_tasks.fit_heads) is fine-tuned without pruning. This
+parent is then trained for a quarter of its steps once more for each arm, while the keep rate shrinks as in the paper
+(arXiv 2504.01690, section 3); "unpruned" among the arms is the parent after as many steps more. The arms learn from
+the same examples at the same learning rates, and in "words" all voices but the two of the test teach all of them.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pruning_tasks import Task, fit_heads, folds
+
+import sonopsis
+from sonopsis.data.fetch import default_root
+from sonopsis.data.manifest import Row, write
+from sonopsis.model import Model
+from sonopsis.pruning.config import ReducerName, ScoreName
+from sonopsis.study.clips import Clip, Clips
+from sonopsis.study.passes import Passes, sample_windows
+from sonopsis.study.variants import ARMS as WAYS
+from sonopsis.study.variants import NO_PRUNING, Costs, Variant, rate_for
+from sonopsis.training.config import DataConfig, EncoderTraining, PruningConfig, TrainConfig
+from sonopsis.training.run import run
+
+STEPS = 120  # of the parent
+QUARTER = 4  # an arm has so many times fewer steps
+EQUAL = 0.55  # the rate of TopK, in twentieths, that is the first to save 40 %: all ways to prune cost as much
+# In the order of training, so that a study which is stopped has what the headline needs.
+ARMS = (
+    ("unpruned", 1.0),
+    ("topk", EQUAL),
+    ("random", EQUAL),
+    ("topk", 0.7),
+    ("topk", 0.5),
+    ("topk", 0.6),
+    ("merge", EQUAL),
+    ("fuse", EQUAL),
+    ("topk", 0.8),
+)
+UNTRAINED = ("topk", "random")  # ways to prune of these that are also tried on the parent as it is
+RATES = tuple(sorted({rate for _, rate in ARMS if rate < 1}, reverse=True))
+SHRINK = (1 / 6, 2 / 3)  # shares of a run between which the rate shrinks: epochs 5 and 20 of the paper's 30
+SAMPLE = 12  # windows on which rates of equal cost are found
+PARENT = "parent"
+SAVE_EVERY = 60  # steps; a run that was stopped goes on from there
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold of a task: the folder of what its parent starts from, its rows, and its place among the folds."""
+
+    number: int
+    start: Path
+    rows: list[Row]
+
+    def manifest(self, task: Task, work: Path) -> Path:
+        """The manifest of its runs, written anew: no clip of a test source is in it."""
+        work.mkdir(parents=True, exist_ok=True)
+        path = work / f"{task}-{self.number}.jsonl"
+        joined = task == "words"  # as for the linear heads: what is chosen is chosen, so validation voices teach too
+        rows = [row for row in self.rows if row.split != "test"]
+        write([replace(row, split="train") if joined else row for row in rows], path)
+        return path
+
+    def clips(self, model: Model) -> Clips:
+        """Its test clips."""
+        place = {label: number for number, label in enumerate(model.labels)}
+        found = []
+        for row in self.rows:
+            known = tuple(sorted(place[name] for name in row.labels if name in place))
+            if row.split == "test" and known:
+                found.append(Clip(row, known))
+        return Clips(found, [default_root()], "test", 0, [])
+
+
+def finetune(encoder: str, task: Task, work: Path, seed: int, results: Path) -> None:
+    """Train what is missing in a file of results, arm by arm, and write the file after each run.
+
+    A run that is in the file is skipped, and one that was stopped goes on from its last checkpoint in `work`.
+    """
+    parts = [
+        Fold(number, start, rows)
+        for number, (start, rows) in enumerate(zip(fit_heads(encoder, task, work), folds(task), strict=True))
+    ]
+    found = read(results, parts)
+    for name, variant in runs():
+        for fold, kept in zip(parts, found["folds"], strict=True):
+            folder = work / f"{encoder}-{task}-{seed}" / str(fold.number)
+            if name in kept["runs"]:
+                continue
+            print(f"{name}, fold {fold.number}", flush=True)
+            parent = trained(PARENT, None, fold, fold.start, task, folder, seed)
+            if not kept["variants"]:
+                kept["variants"] = [one.to_dict() for one in planned(parent, fold)]
+            variants = {(one["arm"], one["keep_rate"]): Variant(**one) for one in kept["variants"]}
+            if variant is None:
+                model, measured = parent, [v for v in variants.values() if v.arm in (NO_PRUNING.arm, *UNTRAINED)]
+            else:
+                wanted = variants[variant]
+                model = trained(name, wanted, fold, folder / PARENT / "model", task, folder, seed)
+                measured = [wanted]
+            said, clips = hear(model, fold, measured)
+            kept["clips"] = kept["clips"] or clips
+            assert kept["clips"] == clips, "the test clips of a fold do not change"
+            kept["runs"][name] = said
+            found["labels"] = list(parent.labels)
+            results.write_text(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def runs() -> Iterator[tuple[str, tuple[str, float] | None]]:
+    """The name of each run of a fold, with its arm and rate; None for the parent."""
+    yield PARENT, None
+    for arm, rate in ARMS:
+        yield (arm if arm == NO_PRUNING.arm else f"{arm}@{rate:g}"), (arm, rate)
+
+
+def read(results: Path, parts: Sequence[Fold]) -> dict[str, Any]:
+    """What a file of results has; of one that is not there, folds without runs."""
+    if results.exists():
+        return dict(json.loads(results.read_text(encoding="utf-8")))
+    return {"labels": [], "folds": [{"clips": [], "variants": [], "runs": {}} for _ in parts]}
+
+
+def trained(name: str, variant: Variant | None, fold: Fold, start: Path, task: Task, folder: Path, seed: int) -> Model:
+    """The model of one run in `folder`, which begins with the model in `start`; what is there is not trained again."""
+    output = folder / name
+    if not (output / "model" / "config.json").exists():
+        run(configuration(variant, start, fold.manifest(task, folder.parent), output, seed))
+    return sonopsis.load(str(output / "model"), engine="torch")
+
+
+def configuration(variant: Variant | None, start: Path, manifest: Path, output: Path, seed: int) -> TrainConfig:
+    """The run of a parent (None) or of an arm."""
+    steps = STEPS if variant is None else STEPS // QUARTER
+    pruning = PruningConfig("none")
+    if variant is not None and variant != NO_PRUNING:
+        pruning = PruningConfig("cosine", variant.rate, *SHRINK, score=variant.score, reduce=variant.reduce)
+    return TrainConfig(
+        "tagging",
+        str(output),
+        str(start),
+        labels="inherit",
+        encoder=EncoderTraining(train=1, learning_rate=3e-4, layer_decay=0.8, drop_path=0.05),
+        steps=steps,
+        batch_size=8,
+        learning_rate=7.5e-4,  # of the head
+        warmup_steps=steps // 10,
+        ema=0.9,
+        precision="no",
+        seed=seed if variant is None else seed + 1000,  # so that an arm hears other examples than its parent
+        log_every=10,
+        save_every=SAVE_EVERY,
+        validate_every=steps,
+        data=DataConfig(
+            manifest=str(manifest),
+            seconds=2.0,
+            shortest=1.0,
+            workers=0,
+            speed=0.15,
+            reverb=0.2,
+            equaliser_db=0.0,
+            filter_db=4.0,
+            band_limit=0.1,
+            device=0.1,
+            mixing=0.0,
+            time_masks=1,
+            time_mask_frames=20,
+            frequency_masks=1,
+            frequency_mask_bins=8,
+        ),
+        pruning=pruning,
+    )
+
+
+def planned(parent: Model, fold: Fold) -> list[Variant]:
+    """No pruning, and every way to prune that is trained or tried, at the rate of its cost on test windows."""
+    costs = Passes(parent).costs
+    frames = [mel.shape[1] for mel in sample_windows(parent, fold.clips(parent), SAMPLE)]
+    found = [NO_PRUNING]
+    for way in WAYS:
+        for keep_rate in RATES:
+            if (way.name, keep_rate) in ARMS:
+                target = executed(costs, frames, None, "topk", keep_rate)
+                rate = rate_for(partial(executed, costs, frames, way.score, way.reduce), target)
+                assert rate is not None, "every way to prune can be as cheap as these rates of TopK"
+                rate = keep_rate if way.name == "topk" else rate
+                found.append(Variant(way.name, keep_rate, rate, way.score, way.reduce))
+    return found
+
+
+def executed(costs: Costs, frames: Sequence[int], score: ScoreName | None, reduce: ReducerName, rate: float) -> float:
+    """Mean executed MACs in G of windows of so many frames."""
+    return float(np.mean([costs.macs(count, rate, score, reduce).executed for count in frames]))
+
+
+def hear(model: Model, fold: Fold, variants: Sequence[Variant]) -> tuple[dict[str, Any], list[list[Any]]]:
+    """The best label of each test clip and mean MACs under each variant; and path, source and labels of the clips."""
+    passes, clips = Passes(model), fold.clips(model)
+    lines = [passes.clip(clip, clips.mels(model, clip), variants, clips.present) for clip in clips.clips]
+    said = {}
+    for variant in variants:
+        own = [line["variants"][variant.name] for line in lines]
+        macs = np.mean([one["macs"] for one in own], axis=0).round(6).tolist()
+        said[variant.name] = {"macs": macs, "top": [one["top"] for one in own]}
+    return said, [[clip.row.path, clip.row.source, list(clip.labels)] for clip in clips.clips]

@@ -1,0 +1,42 @@
+"""The tables of encoders that were trained for pruning, by hand."""
+
+from typing import Any
+
+import pruning_trained
+
+
+def seed(topk: list[int], random: list[int] | None = None) -> dict[str, Any]:
+    """Two folds of two clips, of a source each, all with the label 1: what an arm says of each clip."""
+
+    def fold(number: int) -> dict[str, Any]:
+        def said(all_: list[int], macs: float) -> dict[str, Any]:
+            return {"macs": [macs, macs], "top": all_[2 * number : 2 * number + 2]}
+
+        runs = {
+            "parent": {"unpruned": said([1, 1, 1, 0], 2.0), "topk@0.5": said([1, 0, 0, 0], 1.0)},
+            "unpruned": {"unpruned": said([1, 1, 1, 1], 2.0)},
+            "topk@0.5": {"topk@0.5": said(topk, 1.0)},
+        }
+        if random is not None and number == 0:
+            runs["random@0.5"] = {"random@0.5": said(random, 1.0)}
+        return {"clips": [[f"{2 * number + i}.wav", f"s{number}", [1]] for i in (0, 1)], "runs": runs}
+
+    return {"labels": ["a", "b"], "folds": [fold(0), fold(1)]}
+
+
+def test_rows_by_hand() -> None:
+    """After training TopK has 3 of 4 clips in one seed and 4 of 4 in the other, before it 1 of 4."""
+    measured = pruning_trained.Trained([seed([1, 1, 0, 1]), seed([1, 1, 1, 1])], "words")
+    rows = pruning_trained.by_rate(measured).splitlines()[2:]
+    assert [[cell.strip().split(" (")[0] for cell in line.strip("|").split("|")] for line in rows] == [
+        ["1", "100 %", "100 %", "100.0", "", "", "+25.0"],
+        ["0.5", "50 %", "50 %", "87.5", "-12.5", "-50.0", "+62.5"],
+    ]
+    assert measured.saving(0.5) == 0.5
+    assert pruning_trained.part(measured).startswith("Means over 2 seeds; the parent has an accuracy of 75.0")
+
+
+def test_an_arm_that_lacks_a_fold_is_left_out() -> None:
+    measured = pruning_trained.Trained([seed([1, 1, 1, 1], random=[1, 1, 0, 0])], "words")
+    assert ("random", 0.5) not in measured.hits and pruning_trained.at_equal_cost(measured) == ""
+    assert pruning_trained.complete(seed([1, 1, 1, 1]))

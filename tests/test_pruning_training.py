@@ -1,0 +1,81 @@
+"""Encoders trained for each way to prune: who teaches them, how they differ, and that no run is done twice."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pruning_tasks
+import pruning_trained
+import pruning_training
+import pytest
+from pruning_training import NO_PRUNING, QUARTER, STEPS, Fold, Variant, configuration, finetune
+
+from sonopsis.data.manifest import Row, read
+from sonopsis.training.config import TrainConfig
+
+
+def row(voice: str, fold: int) -> Row:
+    split = pruning_tasks._split(voice, fold)
+    return Row(f"{voice}.ogg", 0.0, 1.0, ("hello",), (), voice, voice, "CC0", split, voice)
+
+
+def test_all_voices_but_those_of_the_test_teach(tmp_path: Path) -> None:
+    for number in range(pruning_tasks.FOLDS):
+        fold = Fold(number, tmp_path, [row(voice, number) for voice in pruning_tasks.VOICES])
+        taught = read(fold.manifest("words", tmp_path), "train")
+        tested = {one.source for one in fold.rows if one.split == "test"}
+        assert len(taught) == 8 and len(tested) == 2 and not tested & {one.source for one in taught}
+        others = read(fold.manifest("general", tmp_path), None)
+        assert [one.split for one in others].count("validation") == 2 and len(others) == 8
+
+
+def test_an_arm_differs_from_the_longer_parent_in_its_pruning_alone(tmp_path: Path) -> None:
+    def made(variant: Variant | None) -> TrainConfig:
+        return configuration(variant, tmp_path, tmp_path / "m.jsonl", tmp_path / "out", 2)
+
+    parent, longer = made(None), made(NO_PRUNING)
+    arms = [made(Variant("topk", 0.5, 0.5, None, "topk")), made(Variant("random", 0.5, 0.51, "random", "topk"))]
+    assert parent.pruning.schedule == longer.pruning.schedule == "none"
+    assert (parent.steps, longer.steps) == (STEPS, STEPS // QUARTER) and parent.seed != longer.seed
+    for arm, rate in zip(arms, (0.5, 0.51), strict=True):
+        assert replace(arm, pruning=longer.pruning) == longer
+        assert (arm.pruning.schedule, arm.pruning.keep_rate) == ("cosine", rate)
+    assert [arm.pruning.score for arm in arms] == [None, "random"]
+
+
+@pytest.mark.slow
+def test_each_run_is_done_once(tiny_model: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two folds of a tiny model; the page's table has each arm on the clips of both, and costs fall with the rate."""
+    known = {"Dog", "Cat", "Water", "Speech", "Bird", "Alarm"}
+    rows = [one for one in read(root / "manifest.jsonl", None) if one.labels and known.issuperset(one.labels)]
+    tests = [one for one in rows if one.split == "test"]
+    parts = [[one for one in rows if one.split != "test" or one in tests[half::2]] for half in (0, 1)]
+    monkeypatch.setenv("SONOPSIS_DATA", str(root))
+    monkeypatch.setattr(pruning_training, "fit_heads", lambda *_: [tiny_model, tiny_model])
+    monkeypatch.setattr(pruning_training, "folds", lambda _: parts)
+    monkeypatch.setattr(pruning_training, "STEPS", 4)
+    monkeypatch.setattr(pruning_training, "ARMS", (("unpruned", 1.0), ("topk", 0.5), ("random", 0.5)))
+    monkeypatch.setattr(pruning_training, "RATES", (0.5,))
+    trained = []
+    monkeypatch.setattr(pruning_training, "run", lambda config, run=pruning_training.run: trained.append(run(config)))
+    results = tmp_path / "results.json"
+    finetune("tiny", "general", tmp_path, 3, results)
+    assert len(trained) == 2 * 4
+    first = json.loads(results.read_text())
+    finetune("tiny", "general", tmp_path, 3, results)
+    assert len(trained) == 2 * 4 and json.loads(results.read_text()) == first
+    del first["folds"][1]["runs"]["topk@0.5"]  # as if it had been stopped after training
+    results.write_text(json.dumps(first))
+    finetune("tiny", "general", tmp_path, 3, results)
+    found = json.loads(results.read_text())
+    assert len(trained) == 2 * 4 and list(found["folds"][0]["runs"]) == ["parent", "unpruned", "topk@0.5", "random@0.5"]
+
+    measured = pruning_trained.Trained([found, found], "general")
+    assert [clip[0] for clip in measured.found["clips"]] == [one.path for one in tests[0::2] + tests[1::2]]
+    assert set(measured.hits) == {
+        ("unpruned", 1.0), ("topk", 0.5), ("random", 0.5),
+        ("parent", 1.0), ("topk untrained", 0.5), ("random untrained", 0.5),
+    }  # fmt: skip
+    assert measured.macs["topk", 0.5] == measured.macs["topk untrained", 0.5]
+    assert measured.macs["random", 0.5][1] == pytest.approx(measured.macs["topk", 0.5][1], rel=0.05)
+    assert measured.macs["topk", 0.5][1] < 0.8
