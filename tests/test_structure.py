@@ -33,7 +33,7 @@ FLOORS = (
         "unfilled",
     ),
     ("live", "request", "whisper_mel"),
-    ("events", "many", "mel", "encoder", "mamba2", "writers"),
+    ("events", "many", "mel", "encoder", "causal", "mamba2", "writers"),
     ("data", "checkpoints", "cost", "lora"),
     ("captioning", "scenes"),
     ("folder",),

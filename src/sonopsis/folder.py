@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from sonopsis.calibration import Calibration
-from sonopsis.captioning.config import ConnectorConfig
+from sonopsis.captioning.config import ConnectorConfig, LMConfig, read_lm_config
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.files import CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError, read_json
-from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.mel import FRAME_RATE, MelConfig
 from sonopsis.ontology import current_labels
 
@@ -40,7 +39,7 @@ class ModelConfig:
     labels: list[str]  # empty: an encoder alone
     encoder: EncoderConfig
     connector: ConnectorConfig | None = None  # of a model that captions, and so is `lm`
-    lm: Mamba2Config | None = None
+    lm: LMConfig | None = None
     keep_rate: float = 1.0  # at the default pruning blocks, unless the caller asks for another
     max_caption_tokens: int = 48
     caption_samples: int = 0  # captions sampled, of which the consensus is given; 0: greedy search instead
@@ -85,7 +84,7 @@ class ModelConfig:
         readers = {
             "encoder": EncoderConfig.from_dict,
             "connector": ConnectorConfig.from_dict,
-            "lm": Mamba2Config.from_dict,
+            "lm": read_lm_config,
             "calibration": Calibration.from_dict,
         }
         parts = {}

@@ -9,6 +9,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonopsis.captioning.captioner import Captioner
+from sonopsis.captioning.language_model import LanguageModel
+from sonopsis.causal.config import CausalConfig
+from sonopsis.causal.model import CausalLM
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.files import WEIGHTS, ModelError
 from sonopsis.folder import ModelConfig, ModelFolder, write_description
@@ -16,17 +19,19 @@ from sonopsis.mel import MelConfig
 from sonopsis.unfilled import unfilled
 
 
-def initialise(config: ModelConfig) -> Tagger | Captioner:
-    """The modules that a `config.json` describes, with random weights."""
+def initialise(config: ModelConfig, lm: LanguageModel | None = None) -> Tagger | Captioner:
+    """The modules that a `config.json` describes, with random weights; with `lm` as the language model, if given."""
     if config.lm is None or config.connector is None:
         return Tagger(config.encoder, len(config.labels))
-    return Captioner(config.encoder, len(config.labels), config.connector, config.lm, config.end_of_text)
+    return Captioner(config.encoder, len(config.labels), config.connector, lm or config.lm, config.end_of_text)
 
 
 def build(folder: ModelFolder) -> Tagger | Captioner:
     """The modules that a model folder describes, with its weights; raises ModelError when they do not fit."""
+    # transformers keeps the initialisers that it finds, so it must not be imported while there are none.
+    lm = CausalLM(folder.config.lm) if isinstance(folder.config.lm, CausalConfig) else None
     with unfilled():
-        module = initialise(folder.config)
+        module = initialise(folder.config, lm)
     try:
         missing, unexpected = module.load_state_dict(_state(folder), strict=False, assign=True)
     except RuntimeError as error:  # a headline, then a line for each tensor of another shape

@@ -235,6 +235,8 @@ def find_lm(model: str, scratch: Path) -> Path:
     if not captioner.engine.captions:
         raise ValueError(f"{captioner.name} has no language model; choose {', '.join(SHAPES)} or a model that captions")
     lm = captioner.module.lm
+    if not isinstance(lm.config, Mamba2Config):
+        raise ValueError(f"{captioner.name} has no Mamba-2 to measure; choose {', '.join(SHAPES)} or a model with one")
     lm.save(scratch / "lm")
     write_lm_graphs(lm.config, scratch / "lm" / "model.safetensors")
     return scratch / "lm"

@@ -1,32 +1,38 @@
-"""Recording -> sentence: the tagger's encoder, a connector, and a Mamba-2 language model that reads the tokens.
+"""Recording -> sentence: the tagger's encoder, a connector, and a language model that reads the tokens.
 
     log-Mel (B, T, M) -> encoder -> tokens (B, K, D) -> connector -> prefix (B, L, E) \
                                                           <start> caption ids (B, W) ---> Mamba-2 -> logits (B, W, V)
 
-How sentences are searched for is the business of `sonopsis.decoding`; this module gives it a prompt.
+In place of the Mamba-2 there may be any causal language model of transformers. How sentences are searched for is the
+business of `sonopsis.decoding`; this module gives it a prompt.
 """
 
 import torch
 from torch import Tensor, nn
 
-from sonopsis.captioning.config import ConnectorConfig
+from sonopsis.captioning.config import ConnectorConfig, LMConfig
 from sonopsis.captioning.connector import Connector, Heard, summary_of
+from sonopsis.captioning.language_model import LanguageModel, new_language_model
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.tagger import Tagger
-from sonopsis.mamba2.config import Mamba2Config
-from sonopsis.mamba2.model import Mamba2LM
 from sonopsis.pruning.config import Pruning
 
 
 class Captioner(nn.Module):
-    """A tagger, and a Mamba-2 that continues the tagger's tokens with words (arXiv 2509.15680, section 2).
+    """A tagger, and a language model that continues the tagger's tokens with words (arXiv 2509.15680, section 2).
 
-    `end_of_text` is the token that starts a caption and ends it.
+    `lm` is the language model, or the configuration of one whose weights are drawn. `end_of_text` is the token that
+    starts a caption and ends it.
     """
 
     def __init__(
-        self, encoder: EncoderConfig, labels: int, connector: ConnectorConfig, lm: Mamba2Config, end_of_text: int = 0
+        self,
+        encoder: EncoderConfig,
+        labels: int,
+        connector: ConnectorConfig,
+        lm: LanguageModel | LMConfig,
+        end_of_text: int = 0,
     ) -> None:
         super().__init__()
         if any(block >= encoder.depth - 1 for block in connector.blocks):
@@ -37,7 +43,7 @@ class Captioner(nn.Module):
         self.end_of_text = end_of_text
         self.tagger = Tagger(encoder, labels)
         self.connector = Connector(connector)
-        self.lm = Mamba2LM(lm)
+        self.lm: LanguageModel = lm if isinstance(lm, nn.Module) else new_language_model(lm)
 
     def encode(self, mel: Tensor, pruning: Pruning | None = None) -> Encoded[Tensor]:
         """Normalised log-Mel (B, T, M) -> tokens, with what the connector needs to fill pruned cells."""
@@ -73,9 +79,8 @@ class Captioner(nn.Module):
         ids = torch.where(ids < 0, self.end_of_text, ids)
         start = torch.full_like(ids[:, :1], self.end_of_text)
         words = self.lm.embed(torch.cat([start, ids[:, :-1]], dim=1))  # (B, W, E)
-        hidden = self.lm.hidden(torch.cat([prefix.to(words.dtype), words], dim=1))  # (B, L + W, E)
-        logits: Tensor = self.lm.lm_head(hidden[:, prefix.shape[1] :])
-        return logits
+        read = torch.cat([prefix.to(words.dtype), words], dim=1)  # (B, L + W, E)
+        return self.lm.logits(read, last=words.shape[1])
 
     def prompt(self, prefix: Tensor) -> Tensor:
         """What the language model reads before the first word: the prefix (B, L, E) and the start token,

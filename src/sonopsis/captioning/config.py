@@ -1,7 +1,12 @@
-"""What a connector is, as data. No torch: engines without it read this too."""
+"""What a connector and a language model are, as data. No torch: engines without it read this too."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from sonopsis.causal.config import CausalConfig
+from sonopsis.mamba2.config import Mamba2Config
+
+LMConfig = Mamba2Config | CausalConfig  # of the language models that a captioner can have
 
 Layout = Literal["concat", "time_major", "frequency_major"]
 LAYOUTS: tuple[str, ...] = ("concat", "time_major", "frequency_major")
@@ -92,3 +97,8 @@ class ConnectorConfig:
         if unknown:
             raise ValueError(f"unknown connector fields {unknown}; known: {sorted(cls.__dataclass_fields__)}")
         return cls(**fields)
+
+
+def read_lm_config(fields: dict[str, Any]) -> LMConfig:
+    """The inverse of `to_dict` for whichever kind of language model; raises ValueError on an unknown field."""
+    return CausalConfig.from_dict(fields) if "transformers" in fields else Mamba2Config.from_dict(fields)

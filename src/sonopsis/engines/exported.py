@@ -63,8 +63,9 @@ class ExportedEngine:
 
     def stepper(self) -> ForkingStepper:
         """The prefill and step graphs as a stepper."""
-        assert self.folder.config.lm is not None
-        return ExportedStepper(self.folder.config.lm, self._runner(PREFILL), self._runner(STEP))
+        lm = self.folder.config.lm
+        assert isinstance(lm, Mamba2Config)  # graphs have no other
+        return ExportedStepper(lm, self._runner(PREFILL), self._runner(STEP))
 
     def prepare(self) -> None:
         """Nothing: graphs are compiled when they are opened."""

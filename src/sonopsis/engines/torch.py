@@ -6,13 +6,14 @@ from typing import Any
 import torch
 
 from sonopsis.captioning.captioner import Captioner
+from sonopsis.captioning.language_model import LanguageModel
 from sonopsis.decoding.search import ForkingStepper
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.onednn import make_fast
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.engines.base import Floats, Prompt
 from sonopsis.lora import has_unmerged
-from sonopsis.mamba2.model import Decoder, Mamba2LM
+from sonopsis.mamba2.model import Mamba2LM
 from sonopsis.pruning.config import Pruning
 
 
@@ -54,19 +55,20 @@ class TorchEngine:
     def stepper(self) -> ForkingStepper:
         """The language model, or its prepared copy, as a stepper."""
         assert isinstance(self.module, Captioner)
-        return _TorchStepper(self._copy(self.module.lm) if self._prepares else self.module.lm)
+        lm = self.module.lm
+        return _TorchStepper(self._copy(lm) if self._prepares and isinstance(lm, Mamba2LM) else lm)
 
     def prepare(self) -> None:
-        """Caption by compiled kernels from now on, where the model is in float32 on a CPU.
+        """Caption by compiled kernels from now on, where the language model is a Mamba-2 in float32 on a CPU.
 
         Compiling takes half a minute once on a machine; the machine code is kept on disk. Later changes of the
         weights are followed; adapters that are not merged are left to torch.
         """
-        if isinstance(self.module, Captioner):
-            weight = self.module.lm.lm_head.weight
+        if isinstance(self.module, Captioner) and isinstance(lm := self.module.lm, Mamba2LM):
+            weight = lm.lm_head.weight
             if weight.device.type == "cpu" and weight.dtype == torch.float32:
                 self._prepares = True
-                self._copy(self.module.lm)
+                self._copy(lm)
 
     def use_threads(self, threads: int) -> int:
         """Compute each call with so many threads (of the whole process)."""
@@ -92,9 +94,9 @@ class TorchEngine:
 class _TorchStepper:
     """A language model with a cache of its own, as the `Stepper` that `decode` drives."""
 
-    def __init__(self, lm: Mamba2LM) -> None:
+    def __init__(self, lm: LanguageModel) -> None:
         self._lm = lm
-        self._decoder: Decoder | None = None
+        self._decoder: ForkingStepper | None = None
 
     @torch.inference_mode()
     def prefill(self, prompts: torch.Tensor) -> Floats:

@@ -13,10 +13,21 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sonopsis.captioning.config import LMConfig
 from sonopsis.graphs.builder import END, Graph
 from sonopsis.mamba2.config import Mamba2Config
 
 Recurrence = Callable[[str, str, str, str, str], tuple[str, str]]
+
+
+def graph_config(config: LMConfig) -> Mamba2Config:
+    """The sizes of a language model that graphs can have; raises ValueError for one that only torch computes."""
+    if not isinstance(config, Mamba2Config):
+        raise ValueError(
+            f"graphs have no language model of transformers ({config.architecture}), only a Mamba-2; run this model "
+            "with engine='torch'"
+        )
+    return config
 
 
 class LMGraph:

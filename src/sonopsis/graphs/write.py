@@ -9,7 +9,7 @@ from sonopsis.folder import ModelConfig
 from sonopsis.graphs.builder import Graph
 from sonopsis.graphs.connector import ConnectorGraph, check_connector
 from sonopsis.graphs.encoder import EncoderGraph
-from sonopsis.graphs.lm import LMGraph
+from sonopsis.graphs.lm import LMGraph, graph_config
 from sonopsis.graphs.names import CAPTION, ENCODE, PREFILL, STAMP, STEP, TAG, stamp
 from sonopsis.mamba2.config import Mamba2Config
 
@@ -17,8 +17,8 @@ from sonopsis.mamba2.config import Mamba2Config
 def write_graphs(config: ModelConfig, weights: Path) -> list[Path]:
     """Write the graphs of a model whose parameters are in the safetensors file `weights`, into its folder.
 
-    Raises ValueError when a parameter is missing there, a connector is one that only torch computes, or onnx is not
-    installed.
+    Raises ValueError when a parameter is missing there, a connector or a language model is one that only torch
+    computes, or onnx is not installed.
     """
     if config.connector is not None:
         check_connector(config.connector)
@@ -30,7 +30,7 @@ def write_graphs(config: ModelConfig, weights: Path) -> list[Path]:
     if config.labels:
         written[TAG] = lambda graph: _tag(graph, encoder, len(config.labels), scope)
     if config.lm is not None:
-        lm = config.lm
+        lm = graph_config(config.lm)
         written |= {
             CAPTION: lambda graph: _caption(graph, encoder, config, lm),
             PREFILL: lambda graph: _prefill(graph, lm, "lm."),

@@ -1,4 +1,4 @@
-"""Low-rank adapters (arXiv 2106.09685) on the projections of a Mamba-2 language model, in PEFT's file format.
+"""Low-rank adapters (arXiv 2106.09685) on the projections of a language model, in PEFT's file format.
 
 PEFT itself refuses `out_proj` of Mamba-2, because fused kernels read that weight past the module; our mixer calls its
 projections as modules, so both can be adapted, and so can one part of `in_proj`, which makes [z | x | B | C | dt].

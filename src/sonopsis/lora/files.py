@@ -9,8 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sonopsis.lora.model import adapted_linears, add_adapters, attached_linears
-from sonopsis.lora.targets import MODULES, check_targets, target_name, target_rows
-from sonopsis.mamba2.model import Mamba2LM
+from sonopsis.lora.targets import LanguageModel, check_targets, known_targets, projections, target_name
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # what PEFT puts before the names of the adapted model's modules
@@ -32,7 +31,7 @@ PEFT_FIXED: dict[str, tuple[Any, ...]] = {
 }
 
 
-def save(lm: Mamba2LM, folder: str | Path, base: str | None = None) -> None:
+def save(lm: LanguageModel, folder: str | Path, base: str | None = None) -> None:
     """Write the adapters as PEFT does: adapter_config.json and adapter_model.safetensors; `base` names the model.
 
     PEFT knows no parts of a projection: those of `in_proj` are written as one adapter of their summed rank, which
@@ -78,7 +77,7 @@ def save(lm: Mamba2LM, folder: str | Path, base: str | None = None) -> None:
     save_file(tensors, path / WEIGHTS, {"format": "pt", "sonopsis_targets": json.dumps(targets)})
 
 
-def load(lm: Mamba2LM, folder: str | Path) -> None:
+def load(lm: LanguageModel, folder: str | Path) -> None:
     """Attach the adapters of a folder in PEFT's layout, frozen base and all; raises ValueError on what does not fit."""
     path = Path(folder)
     fields = _read_config(path / CONFIG)
@@ -89,17 +88,18 @@ def load(lm: Mamba2LM, folder: str | Path) -> None:
     except (FileNotFoundError, SafetensorError) as error:
         raise ValueError(f"{path / WEIGHTS} cannot be read ({error}); give the folder of a LoRA adapter") from error
     modules = sorted({name.split(".lora_")[0].rpartition(".")[2] for name in tensors})
-    if unknown := sorted(set(modules) - set(MODULES)) or not modules:
-        raise ValueError(f"{path} adapts {unknown or 'nothing'}; of Mamba-2, {list(MODULES)} can be adapted")
+    whole_targets = [target for target in known_targets(lm) if "." not in target]
+    if unknown := sorted(set(modules) - set(whole_targets)) or not modules:
+        raise ValueError(f"{path} adapts {unknown or 'nothing'}; of this model, {whole_targets} can be adapted")
     rank, alpha = fields.get("rank_pattern") or {}, fields.get("alpha_pattern") or {}
-    if names := sorted({*rank, *alpha} - set(MODULES)):
-        raise ValueError(f"{path / CONFIG}: ranks or alphas of {names} are not supported, only of {list(MODULES)}")
+    if names := sorted({*rank, *alpha} - set(whole_targets)):
+        raise ValueError(f"{path / CONFIG}: ranks or alphas of {names} are not supported, only of {whole_targets}")
     whole = {m: (int(rank.get(m, fields["r"])), float(alpha.get(m, fields["lora_alpha"]))) for m in modules}
     targets = {}
     for target, own in json.loads(metadata.get("sonopsis_targets", "{}")).items() or ((m, whole[m][0]) for m in whole):
         whole_rank, whole_alpha = whole[target.partition(".")[0]]
         targets[target] = (own, whole_alpha * own / whole_rank)  # one scale for all parts
-    wanted = _shapes(lm, {check_targets((target,), lm.config)[0]: rank for target, (rank, _) in targets.items()})
+    wanted = _shapes(lm, {check_targets((target,), lm)[0]: rank for target, (rank, _) in targets.items()})
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wanted != given:
         wrong = sorted(name for name in {*wanted, *given} if wanted.get(name) != given.get(name))
@@ -110,17 +110,14 @@ def load(lm: Mamba2LM, folder: str | Path) -> None:
         linear.fill(tensors[f"{PREFIX}{name}.lora_A.weight"], tensors[f"{PREFIX}{name}.lora_B.weight"])
 
 
-def _shapes(lm: Mamba2LM, ranks: dict[str, int]) -> dict[str, tuple[int, ...]]:
+def _shapes(lm: LanguageModel, ranks: dict[str, int]) -> dict[str, tuple[int, ...]]:
     """Names and shapes in a file of adapters with these ranks by target."""
-    config = lm.config
     shapes: dict[str, tuple[int, ...]] = {}
-    for module in sorted({target.partition(".")[0] for target in ranks}):
-        rank = sum(ranks[target] for target in ranks if target.partition(".")[0] == module)
-        width = config.width if module == "in_proj" else config.inner
-        for index in range(config.depth):
-            name = f"{PREFIX}backbone.layers.{index}.mixer.{module}"
-            shapes[f"{name}.lora_A.weight"] = (rank, width)
-            shapes[f"{name}.lora_B.weight"] = (target_rows(config)[module][1], rank)
+    for name, linear in projections(lm).items():
+        rank = sum(own for target, own in ranks.items() if target.partition(".")[0] == name.rpartition(".")[2])
+        if rank:
+            shapes[f"{PREFIX}{name}.lora_A.weight"] = (rank, linear.in_features)
+            shapes[f"{PREFIX}{name}.lora_B.weight"] = (linear.out_features, rank)
     return shapes
 
 

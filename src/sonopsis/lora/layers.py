@@ -30,20 +30,20 @@ class Adapter(nn.Module):
 
 
 class LoRALinear(nn.Linear):
-    """A projection without bias and its adapters; `weight` is the very parameter of the projection it replaces."""
+    """A projection and its adapters; weight and bias are the very parameters of the projection it replaces."""
 
     unmerged: Tensor | None
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
-        self.weight = linear.weight
+        self.weight, self.bias = linear.weight, linear.bias
         self.adapters = nn.ModuleDict()
         self.register_buffer("unmerged", None, persistent=False)  # the weight as it was, while adapters are merged
         self.train(linear.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out) in the dtype of the weight, or of autocast."""
-        y = F.linear(x, self.weight)
+        y = F.linear(x, self.weight, self.bias)
         if self.unmerged is None:
             for adapter in self._adapters():
                 y[..., slice(*adapter.rows)] += adapter(x).to(y.dtype)

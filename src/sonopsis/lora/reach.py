@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sonopsis.lora.model import adapted_linears
-from sonopsis.lora.targets import target_name
+from sonopsis.lora.targets import LanguageModel, target_name
 from sonopsis.mamba2.model import Mamba2LM
 
 
@@ -30,7 +30,7 @@ class Coverage:
         )
 
 
-def coverage(lm: Mamba2LM) -> Coverage:
+def coverage(lm: LanguageModel) -> Coverage:
     """Which targets carry adapters, and how large these are beside the model."""
     counts: dict[str, int] = {}
     adapted = 0
@@ -42,4 +42,5 @@ def coverage(lm: Mamba2LM) -> Coverage:
     parameters = list(lm.parameters())
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in parameters)
-    return Coverage(counts, lm.config.depth, adapted, trainable, total - adapted)
+    layers = lm.config.depth if isinstance(lm, Mamba2LM) else lm.model.config.num_hidden_layers
+    return Coverage(counts, layers, adapted, trainable, total - adapted)

@@ -91,6 +91,11 @@ class Mamba2LM(nn.Module):
         x = self._through_layers(widen(embeds), cache, lengths)
         return self.backbone.norm_f(x).to(self.lm_head.weight.dtype)
 
+    def logits(self, embeds: Tensor, last: int) -> Tensor:
+        """Embeddings (B, L, E) -> logits (B, last, V) of what follows each of the last positions."""
+        logits: Tensor = self.lm_head(self.hidden(embeds)[:, -last:])
+        return logits
+
     def _through_layers(self, x: Tensor, cache: Cache | None, lengths: Tensor | None) -> Tensor:
         """The residual (B, L, E) before and after all layers."""
         for index, layer in enumerate(self.backbone.layers):

@@ -11,9 +11,13 @@ from torch.nn import functional
 
 from sonopsis import lora
 from sonopsis.captioning.captioner import Captioner
-from sonopsis.captioning.config import ConnectorConfig
+from sonopsis.captioning.config import ConnectorConfig, LMConfig
 from sonopsis.captioning.connector import Connector
+from sonopsis.captioning.language_model import LanguageModel
+from sonopsis.causal import source
 from sonopsis.encoder.tagger import Tagger
+from sonopsis.files import CONFIG, read_json
+from sonopsis.installed import MissingPackageError
 from sonopsis.lora import LoRAConfig
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 from sonopsis.training.config import ConnectorSettings, LanguageModelSizes, LoRASettings, TrainConfig
@@ -61,18 +65,20 @@ def build_captioner(
             "cannot read; use layout concat, connector.fill or another reducer"
         )
     with unfilled():
-        captioner = Captioner(start.encoder, len(labels), connector, lm.config, end_of_text(tokenizer))
+        # A Mamba-2 is made twice: what is drawn after it is then as in earlier versions, for the same seed.
+        own = lm.config if isinstance(lm, Mamba2LM) else lm
+        captioner = Captioner(start.encoder, len(labels), connector, own, end_of_text(tokenizer))
+    captioner.lm = lm
     captioner.tagger = build_tagger(start, labels)
     captioner.connector = Connector(connector)
     if inherits and start.captioner is not None:
         _inherit_connector(captioner.connector, start.captioner.connector, same_labels=labels == start.labels)
-    captioner.lm = lm
     if config.lora is not None:
         attach(lm, config.lora)
     return captioner, tokenizer
 
 
-def attach(lm: Mamba2LM, settings: LoRASettings) -> None:
+def attach(lm: LanguageModel, settings: LoRASettings) -> None:
     """Adapters on a language model that is frozen from then on; raises ValueError for what cannot be adapted.
 
     Of rank 0 there are none: the language model stays as it is, and encoder and connector learn to speak to it.
@@ -81,7 +87,8 @@ def attach(lm: Mamba2LM, settings: LoRASettings) -> None:
         lm.requires_grad_(False)
         return
     try:
-        lora.attach(lm, LoRAConfig(settings.rank, settings.alpha, settings.dropout, tuple(settings.targets)))
+        targets = None if settings.targets is None else tuple(settings.targets)
+        lora.attach(lm, LoRAConfig(settings.rank, settings.alpha, settings.dropout, targets))
     except ValueError as error:
         raise ValueError(f"lora: {error}") from error
 
@@ -98,12 +105,14 @@ def merged(captioner: Captioner) -> Captioner:
 
 def _language_model(
     wanted: str | LanguageModelSizes | None, start: Start, captions: Callable[[], Iterable[str]]
-) -> tuple[Mamba2LM, Tokenizer]:
+) -> tuple[LanguageModel, Tokenizer]:
     """The language model of a folder, of the model that the run starts from, or one whose weights are drawn."""
     if isinstance(wanted, str):
         check_weights("language_model", wanted)
         try:
-            lm, tokenizer = Mamba2LM.load(wanted), read_tokenizer(Path(wanted))
+            lm, tokenizer = read_language_model(Path(wanted)), read_tokenizer(Path(wanted))
+        except MissingPackageError:
+            raise
         except ValueError as error:
             raise ValueError(f"language_model: {error}") from error
         return _limited(lm, tokenizer, wanted), tokenizer
@@ -111,19 +120,39 @@ def _language_model(
         return copy.deepcopy(start.captioner.lm), start.tokenizer
     sizes = wanted or LanguageModelSizes()
     tokenizer = train_tokenizer(captions(), sizes.vocabulary)
-    config = Mamba2Config(
-        sizes.width,
-        sizes.depth,
-        tokenizer.get_vocab_size(),
-        state=sizes.state,
-        head_dim=sizes.head_dim,
-        groups=sizes.groups,
-        expand=sizes.expand,
-    )
-    return Mamba2LM(config), tokenizer
+    return _of_sizes(sizes, tokenizer), tokenizer
 
 
-def _limited(lm: Mamba2LM, tokenizer: Tokenizer, folder: str) -> Mamba2LM:
+def _of_sizes(sizes: LanguageModelSizes, tokenizer: Tokenizer) -> LanguageModel:
+    """A language model for the tokens of a tokenizer, with newly drawn weights."""
+    tokens, end = tokenizer.get_vocab_size(), end_of_text(tokenizer)
+    if sizes.architecture == "mamba2":
+        return Mamba2LM(
+            Mamba2Config(
+                sizes.width,
+                sizes.depth,
+                tokens,
+                state=sizes.state,
+                head_dim=sizes.head_dim,
+                groups=sizes.groups,
+                expand=sizes.expand,
+            )
+        )
+    try:
+        return source.sized(sizes.architecture, sizes.width, sizes.depth, sizes.heads, tokens, end, sizes.fields)
+    except MissingPackageError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"language_model: {error}") from error
+
+
+def read_language_model(folder: Path) -> LanguageModel:
+    """The language model of a folder: our Mamba-2, or one of transformers; raises ValueError when there is none."""
+    kind = read_json(folder / CONFIG).get("model_type", "mamba2")  # that of state-spaces is not named
+    return Mamba2LM.load(folder) if kind == "mamba2" else source.load(folder)
+
+
+def _limited(lm: LanguageModel, tokenizer: Tokenizer, folder: str) -> LanguageModel:
     """The model without the rows of its embedding that are no token; they would be generated otherwise."""
     tokens, rows = tokenizer.get_vocab_size(), lm.config.vocab_size
     if tokens > rows:
@@ -136,7 +165,7 @@ def _limited(lm: Mamba2LM, tokenizer: Tokenizer, folder: str) -> Mamba2LM:
 
 
 def _connector_config(
-    wanted: ConnectorSettings | None, start: Start, labels: int, lm: Mamba2Config, inherits: bool
+    wanted: ConnectorSettings | None, start: Start, labels: int, lm: LMConfig, inherits: bool
 ) -> ConnectorConfig:
     if wanted is None and inherits and start.captioner is not None:
         found = start.captioner.connector.config

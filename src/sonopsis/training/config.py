@@ -4,7 +4,7 @@ configfile.py reads and writes the file; docs/training.md explains the keys to u
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from sonopsis.captioning.config import Fill, Layout
 from sonopsis.pruning.config import ReducerName, ScoreName
@@ -161,15 +161,33 @@ class ConnectorSettings:
 
 @dataclass(frozen=True)
 class LanguageModelSizes:
-    """A Mamba-2 to be trained from scratch, with a tokenizer of its own."""
+    """A language model to be trained from scratch, with a tokenizer of its own."""
 
+    architecture: str = "mamba2"  # ours, or a causal language model of transformers, such as llama
     width: int = 192
     depth: int = 4
-    state: int = 64
+    state: int = 64  # this and the following three of a Mamba-2
     head_dim: int = 64
     expand: int = 2
     groups: int = 1
+    heads: int | None = None  # this and the next not of a Mamba-2; null: one for each 64 of the width
+    fields: dict[str, Any] = field(default_factory=dict)  # further ones of the architecture's own configuration
     vocabulary: int = 1024  # the most tokens of its tokenizer, a byte-level BPE of training captions
+
+    def __post_init__(self) -> None:
+        ours = ("state", "head_dim", "expand", "groups")
+        if self.architecture == "mamba2":
+            wrong = [name for name in ("heads", "fields") if getattr(self, name)]
+        else:
+            wrong = [name for name in ours if getattr(self, name) != getattr(type(self), name)]
+        if wrong:
+            raise ValueError(
+                f"{wrong[0]} is no size of architecture {self.architecture}; a Mamba-2 has {', '.join(ours)}, an "
+                "architecture of transformers heads and fields"
+            )
+        for name in ("width", "depth", "heads"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
 
 
 @dataclass(frozen=True)
@@ -179,7 +197,7 @@ class LoRASettings:
     rank: int = 8  # 0: no adapters, the language model stays as it is
     alpha: float | None = None  # null: twice the rank
     dropout: float = 0.0
-    targets: list[str] = field(default_factory=lambda: ["in_proj", "out_proj"])
+    targets: list[str] | None = None  # names of projections; null: all, without the one that makes logits
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,8 @@ def _simple(hint: Any, value: Any) -> tuple[bool, Any]:
     if get_origin(hint) is Literal:
         given = "no" if value is False and "no" in get_args(hint) else value  # YAML reads a bare no as false
         return given in get_args(hint) and not isinstance(given, bool), given
+    if get_origin(hint) is dict:
+        return isinstance(value, dict) and all(isinstance(key, str) for key in value), value
     if get_origin(hint) in (list, tuple):  # of names, or of whole numbers
         kind = get_args(hint)[0]
         if not isinstance(value, list) or any(type(item) is not kind for item in value):
@@ -163,7 +165,7 @@ def _name(hint: Any) -> str:
     """A type in words."""
     if get_origin(hint) is Literal:
         return " or ".join(map(str, get_args(hint)))
-    if is_dataclass(hint):
+    if is_dataclass(hint) or get_origin(hint) is dict:
         return "keys and values"
     if get_origin(hint) is list:
         return "a list of names"

@@ -12,7 +12,7 @@ from torch import nn
 import sonopsis
 
 ENVIRONMENT = "environment.json"  # in a run's output
-PACKAGES = ("torch", "accelerate", "numpy", "tokenizers", "soundfile", "soxr", "safetensors")
+PACKAGES = ("torch", "accelerate", "numpy", "tokenizers", "soundfile", "soxr", "safetensors", "transformers")
 
 
 def environment(module: nn.Module, device: torch.device, processes: int) -> dict[str, Any]:

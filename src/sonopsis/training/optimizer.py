@@ -11,7 +11,8 @@ from sonopsis.encoder import Encoder
 from sonopsis.training.config import EncoderTraining, TrainConfig
 
 LAST_RATE = 0.01  # of the learning rate at the end of the run
-IN_ENCODER = re.compile(r"(?:^|\.)encoder\.(norm\.|pooling\.|blocks\.(\d+)\.)?")  # a parameter's name, with its block
+# A parameter's name, with its block; a language model of transformers may have an encoder of its own.
+IN_ENCODER = re.compile(r"^(?!lm\.)(?:.*\.)?encoder\.(norm\.|pooling\.|blocks\.(\d+)\.)?")
 
 
 def freeze(encoder: Encoder, settings: EncoderTraining) -> list[nn.Module]:
