@@ -31,6 +31,18 @@ def test_help_of_every_verb_is_there_without_heavy_imports() -> None:
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
 
 
+def test_a_verb_reads_the_file_of_no_other_verb() -> None:
+    code = """if True:
+        import sys
+        from typer.testing import CliRunner
+        from sonopsis.cli.main import VERBS, app
+        assert CliRunner().invoke(app, ["caption", "--help"]).exit_code == 0
+        print(*(verb for verb in VERBS if f"sonopsis.cli.{verb}" in sys.modules))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "caption", "")
+
+
 def test_help_names_every_verb() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0

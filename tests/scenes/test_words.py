@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonopsis.scenes.vocabulary import LEAVES
-from sonopsis.scenes.words import load_words, parse
+from sonopsis.scenes.words import _beginning, _patterns, load_words, parse
 
 
 def test_the_table_covers_exactly_the_leaves_with_patterns_that_compile() -> None:
@@ -15,6 +15,30 @@ def test_the_table_covers_exactly_the_leaves_with_patterns_that_compile() -> Non
         assert patterns and len(set(patterns)) == len(patterns)
         for pattern in patterns:
             assert not re.fullmatch(pattern, "")
+
+
+@pytest.mark.parametrize(
+    ("entry", "begins"),
+    [
+        ("moo", "moo"),
+        ("cows?", "cow"),
+        ("bird ?songs?", "bird"),
+        ("flies buzz\\w*", "flies buzz"),
+        ("mosquito(es)?", "mosquito"),
+        ("(sea)?gulls?", ""),
+        ("moo|cow", ""),
+        ("hi-? ?hats?", "hi"),
+    ],
+)
+def test_the_beginning_of_an_entry_is_what_all_its_matches_begin_with(entry: str, begins: str) -> None:
+    assert _beginning(entry) == begins
+
+
+def test_no_entry_matches_a_wording_that_lacks_its_beginning() -> None:
+    wordings = {text for label in LEAVES.values() for text in (*label.nouns, *label.clauses, *label.background)}
+    for _, _, begins, pattern in _patterns():
+        found = [match.group() for match in map(re.compile(pattern).search, wordings) if match]
+        assert all(text.startswith(begins) for text in found), pattern
 
 
 @pytest.mark.parametrize(

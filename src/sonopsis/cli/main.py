@@ -5,20 +5,55 @@ a file, a model or a run failed, 2 when the command line makes no sense.
 """
 
 import logging
+from collections import UserDict
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 import typer.core
+import typer.main
 
 import sonopsis
-from sonopsis.cli import ask, bench, caption, data, eval, export, info, serve, study, sweep, tag, train
 from sonopsis.cli.console import fail, report
 from sonopsis.cli.examples import epilog
 from sonopsis.installed import MissingPackageError, needed_by
 
 
+# Verb -> what it is in the file of its name: a function, or `app`, a group of verbs.
+VERBS = {
+    "tag": "tag",
+    "caption": "caption",
+    "ask": "ask",
+    "info": "info",
+    "eval": "evaluate",
+    "export": "export",
+    "serve": "serve",
+    "train": "train",
+    "sweep": "sweep",
+    "data": "app",
+    "bench": "app",
+    "study": "app",
+}
+
+
+class _Read(UserDict[str, Any]):
+    """Verb -> its command; the file of a verb is read when the verb is asked for, and no other."""
+
+    def __getitem__(self, verb: str) -> Any:
+        if isinstance(found := super().__getitem__(verb), str):
+            found = self.data[verb] = _command(verb, getattr(import_module(f"sonopsis.cli.{verb}"), found))
+        return found
+
+
 class _Verbs(typer.core.TyperGroup):
     """The verbs; one that needs a package of an extra that is not there says so in one line."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Read(VERBS)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -62,21 +97,13 @@ class _ToStandardError(logging.Handler):
         report(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
-app.command("tag")(tag.tag)
-app.command("caption")(caption.caption)
-app.command("ask")(ask.ask)
-app.command("info")(info.info)
-app.command("eval")(eval.evaluate)
-app.command("export")(export.export)
-app.command("serve")(serve.serve)
-app.command("train")(train.train)
-app.command("sweep")(sweep.sweep)
-app.add_typer(data.app, name="data")
-app.add_typer(bench.app, name="bench")
-app.add_typer(study.app, name="study")
-
-for command in app.registered_commands:
-    command.epilog = epilog(f"{command.name}")
-for group in app.registered_groups:
-    for command in group.typer_instance.registered_commands if group.typer_instance else ():
-        command.epilog = epilog(f"{group.name} {command.name or getattr(command.callback, '__name__', '')}")
+def _command(verb: str, part: Any) -> Any:
+    """A verb, or a group of verbs, with the examples that its help ends with."""
+    frame = typer.Typer(rich_markup_mode=None)
+    if isinstance(part, typer.Typer):
+        for command in part.registered_commands:
+            command.epilog = epilog(f"{verb} {command.name or getattr(command.callback, '__name__', '')}")
+        frame.add_typer(part, name=verb)
+    else:
+        frame.command(verb, epilog=epilog(verb))(part)
+    return typer.main.get_group(frame).commands[verb]

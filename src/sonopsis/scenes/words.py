@@ -50,18 +50,39 @@ class _Item:
 
 
 @cache
-def _patterns() -> list[tuple[str, str, re.Pattern[str]]]:
-    """Kind, label (of connectives: nothing) and pattern of every entry of the table and of what ends a clause.
+def _patterns() -> list[tuple[str, str, str, str]]:
+    """Kind, label (of connectives: nothing), beginning and pattern of every entry of the table and of what ends a
+    clause.
 
     Each alternative is a pattern of its own, because Python's `a|b` takes the first that fits and the longest is
-    wanted. They are compiled at the first caption, which takes a while.
+    wanted.
     """
     table = load_words()
     whole = r"(?<![\w-])(?:{})(?![\w])"
-    found = [("leaf", name, whole.format(entry)) for name, entries in table.labels.items() for entry in entries]
-    found += [(kind, "", whole.format(entry)) for kind, entries in table.connectives.items() for entry in entries]
-    found.append(("break", "", _LEADING_BEFORE_ENDS))
-    return [(kind, name, re.compile(pattern)) for kind, name, pattern in found]
+    entries = [("leaf", name, entry) for name, entries in table.labels.items() for entry in entries]
+    entries += [(kind, "", entry) for kind, entries in table.connectives.items() for entry in entries]
+    found = [(kind, name, _beginning(entry), whole.format(entry)) for kind, name, entry in entries]
+    return [*found, ("break", "", "", _LEADING_BEFORE_ENDS)]
+
+
+def _beginning(entry: str) -> str:
+    """The letters with which every match of an entry begins, as far as the entry says them plainly.
+
+    A text without them has no match. Compiling all patterns takes longer than writing a caption, and a caption has the
+    beginnings of a few.
+    """
+    depth = 0
+    for character in entry:
+        depth += (character == "(") - (character == ")")
+        if character == "|" and not depth:
+            return ""
+    plain, rest = _PLAIN.fullmatch(entry).groups()  # type: ignore[union-attr]
+    return str(plain[:-1] if rest[:1] in _MAY_BE_MISSING else plain)
+
+
+_PLAIN = re.compile(r"([\w -]*)(.*)")
+_MAY_BE_MISSING = tuple("?*{")  # what may take away the letter before it
+_compiled = cache(re.compile)
 
 
 def parser(labels: Sequence[str]) -> CaptionParser:
@@ -120,8 +141,9 @@ def _items(text: str) -> list[_Item]:
     """Mentions, connectives and breaks that do not overlap, by place; of overlapping ones the longest is kept."""
     found = [
         _Item(match.start(), match.end(), kind, leaf or match.group())
-        for kind, leaf, pattern in _patterns()
-        for match in pattern.finditer(text)
+        for kind, leaf, beginning, pattern in _patterns()
+        if beginning in text
+        for match in _compiled(pattern).finditer(text)
     ]
     found.sort(key=lambda item: (item.start - item.end, item.start))
     kept: list[_Item] = []
