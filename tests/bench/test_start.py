@@ -2,12 +2,15 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sonopsis.bench.start import command, watch
+from sonopsis.bench.start import command, variants, watch
 from sonopsis.bench.timing import BenchError, Variant, measure
+from sonopsis.files import WEIGHTS
+from sonopsis.folder import describe, write_description
 
 
 def test_help_does_without_torch() -> None:
@@ -40,3 +43,19 @@ def test_time_is_that_of_the_whole_command() -> None:
     assert min(slow.seconds) >= 0.2
     assert 0 < sum(nothing.seconds + slow.seconds) <= waited
     assert (slow.peak_mib, slow.idle_mib) == (7.0, None)
+
+
+def test_a_model_that_captions_is_measured_captioning_and_another_only_tagging(
+    sounds: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr("sonopsis.bench.start.watch", lambda line: asked.append(line) or (False, 1.0))
+    captions = describe(tiny_model)
+    write_description(tmp_path, replace(captions.config, connector=None, lm=None), captions.mel)
+    (tmp_path / WEIGHTS).touch()
+    clip = sounds / "deep" / "tone.flac"
+    tag, caption = "sonopsis tag tone.flac, onnx", "sonopsis caption tone.flac, onnx"
+    found = {str(model): [v.name for v in variants(str(model), clip, ["onnx"])] for model in (tiny_model, tmp_path)}
+    first = ["python -c pass", "sonopsis --help"]
+    assert found == {str(tiny_model): [*first, tag, caption], str(tmp_path): [*first, tag]}
+    assert [line[0] for line in asked] == ["--help", "tag", "caption", "--help", "tag"]

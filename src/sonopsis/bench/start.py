@@ -1,6 +1,7 @@
 """The variants of `sonopsis bench start`: how long a command takes before and beside its computation.
 
-Whole commands in new processes, from the call to the end, with files that the system has read before.
+Whole commands in new processes, from the call to the end, with files that the system has read before. Python keeps the
+compiled code of modules, as in an installed package, whatever the environment says.
 """
 
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from sonopsis.bench.child import Elsewhere
 from sonopsis.bench.timing import Variant, environment
+from sonopsis.folder import describe
+from sonopsis.hub import locate
 
 PASS = [sys.executable, "-c", "pass"]
 SONOPSIS = [sys.executable, "-m", "sonopsis"]
@@ -27,12 +30,14 @@ finally:
 
 
 def variants(model: str, clip: Path, engines: Sequence[str]) -> list[Variant]:
-    """`python -c pass`, which is the baseline, the help text, and tagging one clip on each engine."""
+    """`python -c pass`, which is the baseline, the help text, and one clip tagged and captioned on each engine."""
+    verbs = ["tag"] if describe(locate(model)).config.lm is None else ["tag", "caption"]
     found = [Variant("python -c pass", "python", "", None, partial(command, PASS))]
     found.append(_variant("sonopsis --help", "python", ["--help"]))
     for engine in engines:
-        arguments = ["tag", str(clip), "--model", model, "--engine", engine]
-        found.append(_variant(f"sonopsis tag clip.wav, {engine}", engine, arguments))
+        for verb in verbs:
+            arguments = [verb, str(clip), "--model", model, "--engine", engine]
+            found.append(_variant(f"sonopsis {verb} {clip.name}, {engine}", engine, arguments))
     return found
 
 
@@ -45,7 +50,7 @@ def command(line: Sequence[str], peak_mib: float | None = None) -> Callable[[], 
     """The call that runs a command in a process of its own; raises ValueError when the command fails."""
 
     def run() -> Elsewhere:
-        done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, env=environment(), check=False)
+        done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, env=_environment(), check=False)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()[-300:]
             raise ValueError(f"it ended with status {done.returncode}: {said}")
@@ -57,8 +62,12 @@ def command(line: Sequence[str], peak_mib: float | None = None) -> Callable[[], 
 def watch(arguments: Sequence[str]) -> tuple[bool | None, float | None]:
     """Whether a `sonopsis` command imports torch, and the most it holds in MiB; None when it fails."""
     line = [sys.executable, "-c", WATCHED, *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, env=environment(), check=False)
+    done = subprocess.run(line, capture_output=True, text=True, env=_environment(), check=False)
     if done.returncode:
         return None, None
     torch, peak = done.stderr.splitlines()[-1].split()
     return torch == "True", None if peak == "None" else float(peak)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in environment().items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -34,7 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "bench encoder": ("sonopsis bench encoder --peers --rounds 7", "sonopsis bench encoder --model default --json"),
     "bench pipeline": ("sonopsis bench pipeline --clips 50 --model default",),
     "bench lm": ("sonopsis bench lm",),
-    "bench start": ("sonopsis bench start",),
+    "bench start": ("sonopsis bench start", "sonopsis bench start --clip street.wav"),
     "study pruning": ("sonopsis study pruning default recordings/ -o pruning.html",),
     "study importance": ("sonopsis study importance default recordings/ --keep-rate 0.5 -o importance.html",),
 }

@@ -18,7 +18,6 @@ from sonopsis.cli.console import fail, report
 from sonopsis.cli.examples import epilog
 from sonopsis.installed import MissingPackageError, needed_by
 
-
 # Verb -> what it is in the file of its name: a function, or `app`, a group of verbs.
 VERBS = {
     "tag": "tag",

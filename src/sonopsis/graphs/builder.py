@@ -40,16 +40,21 @@ class Graph:
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._cast: dict[str, str] = {}
+        self._made: dict[Any, tuple[str, ...]] = {}
+        self._called: dict[str, str] = {}  # outputs by the values that they are
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output, and return the output's name."""
         return self.ops(kind, 1, *inputs, **attributes)[0]
 
     def ops(self, kind: str, count: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
-        """Add a node with `count` outputs, and return their names."""
-        outputs = tuple(f"{kind}_{len(self._nodes)}{f'_{n}' if count > 1 else ''}" for n in range(count))
-        self._nodes.append(self._onnx.helper.make_node(kind, inputs, outputs, **attributes))
-        return outputs
+        """Add a node with `count` outputs, and return their names; of equal nodes there is one."""
+        key = (kind, count, inputs, tuple(sorted((name, str(value)) for name, value in attributes.items())))
+        if key not in self._made:
+            outputs = tuple(f"{kind}_{len(self._nodes)}{f'_{n}' if count > 1 else ''}" for n in range(count))
+            self._nodes.append(self._onnx.helper.make_node(kind, inputs, outputs, **attributes))
+            self._made[key] = outputs
+        return self._made[key]
 
     def constant(self, value: NDArray[Any] | Sequence[int] | int | float) -> str:
         """A constant kept in the graph itself: int64 for integers, float32 for the rest."""
@@ -128,8 +133,12 @@ class Graph:
         return name
 
     def output(self, name: str, value: str, shape: Sequence[Dimension], integer: bool = False) -> None:
-        """Declare a value as an output."""
-        self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
+        """Declare a value as an output; one that no node makes, or that is an output already, is copied."""
+        made = any(value in outputs for outputs in self._made.values())
+        if not made or value in self._called:
+            self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
+        else:
+            self._called[value] = name
         self._outputs.append(self._declared(name, shape, integer))
 
     def _declared(self, name: str, shape: Sequence[Dimension], integer: bool) -> Any:
@@ -139,6 +148,9 @@ class Graph:
     def save(self, file: Path, doc: str) -> None:
         """Write the graph; `doc` tells its reader what goes in and comes out."""
         helper = self._onnx.helper
+        for node in self._nodes:
+            for values in (node.input, node.output):
+                values[:] = [self._called.get(value, value) for value in values]
         graph = helper.make_graph(
             self._nodes, file.stem, self._inputs, self._outputs, list(self._initializers.values()), doc_string=doc
         )

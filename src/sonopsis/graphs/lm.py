@@ -106,7 +106,7 @@ class LMGraph:
         """All positions: x times dt (B, L, h, p), decay (B, L, h), b and c (B, L, g, n), as `ssd_chunked`."""
         g, config = self.g, self.config
         heads, width, groups, size = config.heads, config.head_dim, config.groups, config.state
-        length = g.slice(g.op("Shape", x), 0, 1, 2)
+        length = g.slice(g.op("Shape", "embeds"), 0, 1, 2)  # not of x: so all layers share what follows from it
         chunks = g.op("Div", g.op("Add", length, g.constant([config.chunk - 1])), g.constant([config.chunk]))
         q = g.op("Div", g.op("Sub", g.op("Add", length, chunks), g.constant([1])), chunks)
         missing = g.op("Sub", g.op("Mul", chunks, q), length)  # no decay and nothing written: the state passes through
@@ -123,7 +123,7 @@ class LMGraph:
         total = g.op("CumSum", decay, g.constant(2))  # (B, c, q, h)
 
         rows = g.op("Transpose", total, perm=[0, 1, 3, 2])  # (B, c, h, q)
-        between = self._decays(rows)  # (B, c, h, q, q)
+        between = self._decays(rows, q)  # (B, c, h, q, q)
         square = g.op("Concat", g.constant([0]), chunks, g.constant([groups, heads // groups]), q, q, axis=0)
         scores = g.op("Unsqueeze", g.op("MatMul", c, g.op("Transpose", b, perm=[0, 1, 2, 4, 3])), g.constant([3]))
         weights = g.op("Mul", g.op("Reshape", between, square), scores)  # (B, c, g, h/g, q, q)
@@ -141,7 +141,8 @@ class LMGraph:
         passed = g.op("CumSum", g.op("Squeeze", whole, g.constant([2])), g.constant(1))  # (B, c, h)
         passed = g.op("Transpose", passed, perm=[0, 2, 1])
         start = g.op("Mul", g.slice(passed, 2, 0, 1), g.constant(0.0))  # (B, h, 1) zeros
-        states = g.op("MatMul", self._decays(g.op("Concat", start, passed, axis=2)), entries)  # (B, h, c + 1, p * n)
+        decays = self._decays(g.op("Concat", start, passed, axis=2), g.op("Add", chunks, g.constant([1])))
+        states = g.op("MatMul", decays, entries)  # (B, h, c + 1, p * n)
         last = g.reshape(g.slice(states, 2, -1, END), 0, heads, width, size)
         starts = g.op("Transpose", g.slice(states, 2, 0, -1), perm=[0, 2, 1, 3])  # (B, c, h, p * n)
         starts = g.op("Transpose", g.reshape(starts, 0, 0, groups, -1, size), perm=[0, 1, 2, 4, 3])
@@ -151,10 +152,9 @@ class LMGraph:
         y = g.reshape(g.op("Add", inside, read), 0, -1, heads, width)  # (B, c, q, h, p) -> (B, c * q, h, p)
         return g.op("Slice", y, g.constant([0]), length, g.constant([1])), last
 
-    def _decays(self, sums: str) -> str:
-        """exp(sums_i - sums_j) of the last axis for j <= i, 0 above the diagonal."""
+    def _decays(self, sums: str, size: str) -> str:
+        """exp(sums_i - sums_j) of the last axis, `size` of them, for j <= i, 0 above the diagonal."""
         g = self.g
-        size = g.slice(g.op("Shape", sums), 0, -1, END)
         differences = g.op("Sub", g.op("Unsqueeze", sums, g.constant([-1])), g.op("Unsqueeze", sums, g.constant([-2])))
         ones = g.op("Expand", g.constant(np.ones((1, 1))), g.op("Concat", size, size, axis=0))
         future = g.op("Mul", g.op("Trilu", ones, g.constant(1), upper=1), g.constant(-1e30))
