@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +51,7 @@ class ClipBank:
     def __init__(self, rows: Sequence[Row], root: Path, cache: Path | None = None) -> None:
         """Open the decoded clips of these rows, whose paths are under `root`, in the folder `cache` (None: root/cache).
 
-        They are decoded into it first if they are not there.
+        They are decoded into it first if they are not there. Programs that do so at once do not disturb each other.
         """
         key = hashlib.sha256(json.dumps([(row.path, row.sha256, row.start, row.end) for row in rows]).encode())
         folder = root / "cache" if cache is None else cache
@@ -78,7 +80,7 @@ def _decode(rows: Sequence[Row], root: Path, index_file: Path, data_file: Path) 
     for row in rows:
         reaches[row.path] = max(reaches.get(row.path, 0.0), row.start + CLIP_REACH)
     position = 0
-    with data_file.open("wb") as stream:
+    with _written(data_file) as scratch, scratch.open("wb") as stream:
         for path, reach in reaches.items():
             try:
                 samples = load_audio(root / path)[: round(reach * SAMPLE_RATE)]
@@ -95,7 +97,19 @@ def _decode(rows: Sequence[Row], root: Path, index_file: Path, data_file: Path) 
 
     decoded = [row for row in rows if row.path in places]
     active = {_part(clip): clip.active for clip in with_activity(decoded, read)}
-    index_file.write_text(json.dumps({"places": places, "active": active}), encoding="utf-8")
+    with _written(index_file) as scratch:
+        scratch.write_text(json.dumps({"places": places, "active": active}), encoding="utf-8")
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[Path]:
+    """A file of this process alone, which takes the place of `file` when it is whole; what reads that one reads on."""
+    scratch = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        yield scratch
+        scratch.replace(file)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _mapped(data_file: Path) -> NDArray[np.int16]:
