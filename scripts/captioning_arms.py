@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 COMMIT = "cac2350"  # whose default model all arms start from
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
 STEPS, BATCH = 120, 8
-Family = Literal["trained", "fresh", "full", "scratch"]  # each has its learning rate
+Family = Literal["trained", "fresh", "full", "scratch", "transformer", "pretrained"]  # each has its learning rate
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,25 @@ class Arm:
     fresh: bool = True  # the connector's first part is new: only how it scores labels, and what it says of them, is not
     rank: int | None = 8  # of the adapters; 0: the language model stays as it is, None: all of it is trained
     sizes: LanguageModelSizes | None = None  # of a language model from scratch, with a connector that is all new
+    folder: str | None = None  # of a pretrained language model, with a connector that is all new
     encoder: Literal["all", "frozen"] | int = "frozen"
     steps: int = STEPS
 
     @property
     def family(self) -> Family:
         """Arms of one family share a learning rate."""
+        if self.folder is not None:
+            return "pretrained"
         if self.sizes is not None:
-            return "scratch"
+            return "scratch" if self.sizes.architecture == "mamba2" else "transformer"
         if self.rank is None:
             return "full"
         return "fresh" if self.fresh else "trained"
+
+    @property
+    def keeps_words(self) -> bool:
+        """Whether the language model is that of the start, so that its connector's labels mean the same to it."""
+        return self.sizes is None and self.folder is None
 
     def config(self, start: Path, output: Path, rate: float, seed: int) -> TrainConfig:
         """The training run of this arm."""
@@ -57,7 +65,7 @@ class Arm:
             model=str(start),
             labels="inherit",
             connector=ConnectorSettings(layout=self.layout, pool=self.pool, reduction=self.reduction),
-            language_model=self.sizes,
+            language_model=self.folder or self.sizes,
             lora=None if self.rank is None else LoRASettings(rank=self.rank, dropout=0.05),
             encoder=EncoderTraining(train=self.encoder, learning_rate=rate / 10),
             steps=self.steps,
@@ -80,6 +88,13 @@ def from_scratch(width: int, depth: int) -> Arm:
     return Arm(rank=None, sizes=LanguageModelSizes(width=width, depth=depth, state=64, vocabulary=1024))
 
 
+def transformer(width: int, depth: int, mlp: int) -> Arm:
+    """A Llama in its place, with heads of width 64 and an MLP of width `mlp`."""
+    fields = {"intermediate_size": mlp}
+    return Arm(rank=None, sizes=LanguageModelSizes("llama", width, depth, fields=fields, vocabulary=1024))
+
+
+SMOLLM2 = Arm(folder="pretrained/smollm2")  # 135 M parameters; `make smollm2` fetches it
 TRAINED = Arm(fresh=False, reduction=2, steps=60)  # the connector as it was trained, which needs fewer steps
 SHORT = replace(TRAINED, steps=40)  # arms that train the encoder too cost ten times as much for each step
 
@@ -105,6 +120,10 @@ ARMS: dict[str, Arm] = {
     "scratch-96": from_scratch(96, 2),
     "scratch-192": from_scratch(192, 4),
     "scratch-288": from_scratch(288, 4),
+    "llama-192": transformer(192, 3, 320),  # of the size of scratch-192
+    "llama-256": transformer(256, 4, 704),  # three times that
+    "smollm2-8": SMOLLM2,
+    "smollm2-32": replace(SMOLLM2, rank=32),
     "short-frozen": SHORT,
     "short-from-6": replace(SHORT, encoder=6),
     "short-joint": replace(SHORT, encoder="all"),
@@ -115,6 +134,8 @@ CHOICE: dict[Family, tuple[str, tuple[float, float]]] = {
     "fresh": ("concat", (1e-3, 3e-3)),
     "full": ("full", (3e-4, 1e-3)),
     "scratch": ("scratch-192", (1e-3, 3e-3)),
+    "transformer": ("llama-192", (1e-3, 3e-3)),
+    "pretrained": ("smollm2-8", (3e-4, 1e-3)),
 }
 
 

@@ -48,6 +48,10 @@ NAMES = {
     "scratch-96": "width 96, 2 blocks",
     "scratch-192": "width 192, 4 blocks",
     "scratch-288": "width 288, 4 blocks",
+    "llama-192": "Llama, width 192, 3 blocks",
+    "llama-256": "Llama, width 256, 4 blocks",
+    "smollm2-8": "SmolLM2-135M, adapters of rank 8",
+    "smollm2-32": "SmolLM2-135M, adapters of rank 32",
     "short-frozen": "encoder frozen",
     "short-from-6": "its last two blocks trained",
     "short-joint": "encoder trained jointly",
@@ -70,10 +74,15 @@ CLAIMS = {
     ),
     "adapters": Claim(("concat", "lora-0", "lora-2", "lora-32", "full"), ("trained", "share")),
     "size": Claim(("scratch-192", "scratch-96", "scratch-288"), ("size",)),
+    "rivals": Claim(("scratch-192", "llama-192", "llama-256", "smollm2-8", "smollm2-32"), ("size", "trained")),
     "prefix": Claim(("keep-1.0", "reduction-1", "reduction-4", "reduction-8"), ("prefix",)),
     "encoder": Claim(("short-frozen", "short-from-6", "short-joint"), ("trained",)),
 }
-OTHER_NAMES = {("adapters", "concat"): "adapters of rank 8", ("prefix", "keep-1.0"): "2 time steps in one vector"}
+OTHER_NAMES = {
+    ("adapters", "concat"): "adapters of rank 8",
+    ("prefix", "keep-1.0"): "2 time steps in one vector",
+    ("rivals", "scratch-192"): "Mamba-2, width 192, 4 blocks",
+}
 
 
 @dataclass(frozen=True)

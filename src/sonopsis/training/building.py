@@ -21,7 +21,7 @@ from sonopsis.installed import MissingPackageError
 from sonopsis.lora import LoRAConfig
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 from sonopsis.training.config import ConnectorSettings, LanguageModelSizes, LoRASettings, TrainConfig
-from sonopsis.training.published import check_weights
+from sonopsis.training.published import check_weights, place_of
 from sonopsis.training.start import Start
 from sonopsis.training.tokens import end_of_text, read_tokenizer, train_tokenizer
 from sonopsis.unfilled import unfilled
@@ -110,7 +110,8 @@ def _language_model(
     if isinstance(wanted, str):
         check_weights("language_model", wanted)
         try:
-            lm, tokenizer = read_language_model(Path(wanted)), read_tokenizer(Path(wanted))
+            folder = Path(place_of(wanted))
+            lm, tokenizer = read_language_model(folder), read_tokenizer(folder)
         except MissingPackageError:
             raise
         except ValueError as error:
@@ -120,12 +121,11 @@ def _language_model(
         return copy.deepcopy(start.captioner.lm), start.tokenizer
     sizes = wanted or LanguageModelSizes()
     tokenizer = train_tokenizer(captions(), sizes.vocabulary)
-    return _of_sizes(sizes, tokenizer), tokenizer
+    return of_sizes(sizes, tokenizer.get_vocab_size(), end_of_text(tokenizer)), tokenizer
 
 
-def _of_sizes(sizes: LanguageModelSizes, tokenizer: Tokenizer) -> LanguageModel:
-    """A language model for the tokens of a tokenizer, with newly drawn weights."""
-    tokens, end = tokenizer.get_vocab_size(), end_of_text(tokenizer)
+def of_sizes(sizes: LanguageModelSizes, tokens: int, end: int) -> LanguageModel:
+    """A language model of so many tokens, one of which is the end of text, with newly drawn weights."""
     if sizes.architecture == "mamba2":
         return Mamba2LM(
             Mamba2Config(

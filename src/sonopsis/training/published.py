@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from sonopsis.data.fetch import default_root
+
 HUB = (  # repositories of the Hugging Face hub, whose names the folders have
     "worstchan/EAT-base_epoch30_pretrain",
     "worstchan/EAT-base_epoch30_finetune_AS2M",
@@ -33,3 +35,15 @@ def check_weights(key: str, place: str) -> None:
         raise ValueError(f"{key}: {place} is not here; get it with `hf download {found} --local-dir {place}`{more}")
     if path.name in PAGES:
         raise ValueError(f"{key}: {place} is not here; {PAGES[path.name]}")
+
+
+def place_of(model: str) -> str:
+    """Where a model is: `pretrained/NAME`, unless it is a path here, is what `make pretrained` puts beside the
+    recordings; other names stay as they are. Raises ValueError when it is not there."""
+    if not model.startswith("pretrained/") or Path(model).exists():
+        return model
+    folder = default_root() / model
+    if not folder.exists():
+        how = "SmolLM2 with `make smollm2`" if folder.name == "smollm2" else "Whisper's encoders with `make pretrained`"
+        raise ValueError(f"{folder}: no such model; fetch {how}")
+    return str(folder)

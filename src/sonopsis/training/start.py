@@ -11,14 +11,13 @@ from torch import nn
 
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.checkpoints import crop_positions
-from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import Row
 from sonopsis.encoder import PRESETS, EncoderConfig
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.mel import FRAME_RATE, MelConfig, whisper_front_end
 from sonopsis.model import load
 from sonopsis.training.config import EncoderTraining, TrainConfig
-from sonopsis.training.published import check_weights
+from sonopsis.training.published import check_weights, place_of
 
 # The front end of a preset whose weights are drawn. `small` is for recordings of all levels, not for AudioSet's, and
 # reads clips of any length; the others read what their published weights do.
@@ -64,7 +63,7 @@ def open_start(config: TrainConfig) -> Start:
         )
     check_weights("model", config.model)
     try:
-        model = load(_place(config.model), engine="torch")
+        model = load(place_of(config.model), engine="torch")
     except ValueError as error:
         raise ValueError(f"model: {error} (or a preset: {', '.join(PRESETS)})") from error
     module = model.module.float()
@@ -106,17 +105,6 @@ def _front_end(preset: str, encoder: EncoderConfig) -> MelConfig:
     if encoder.family == "whisper":
         return whisper_front_end(encoder.frames, encoder.mels)
     return FRONT_ENDS.get(preset, MelConfig(encoder.frames))
-
-
-def _place(model: str) -> str:
-    """Where a model is: `pretrained/NAME`, unless it is a path here, is what `make pretrained` puts beside the
-    recordings; other names stay as they are."""
-    if not model.startswith("pretrained/") or Path(model).exists():
-        return model
-    folder = default_root() / model
-    if not folder.exists():
-        raise ValueError(f"{folder}: no such model; fetch Whisper's encoders with `make pretrained`")
-    return str(folder)
 
 
 def choose_labels(config: TrainConfig, start: Start, rows: Sequence[Row]) -> list[str]:
