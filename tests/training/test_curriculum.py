@@ -87,14 +87,14 @@ def test_the_curriculum_of_the_paper_has_four_stages() -> None:
     assert all(not one.encoder.frozen and one.lora is not None and one.lora.rank == 8 for one in stages[1:])
 
 
-def test_two_stages_are_trained_one_after_the_other(
-    write_run: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_two_stages_are_trained_one_after_the_other(write_run: Callable[..., Path], tmp_path: Path) -> None:
     path = write_run("captioning", language_model=LM)
     keys = yaml.safe_load(path.read_text())
     keys["encoder"] = {}
     own = {"encoder": {"width": 16, "depth": 4, "heads": 2, "stem": "patch", "train": "frozen"}}
-    path.write_text(yaml.safe_dump({**keys, "stages": {"one": own, "two": {"encoder": {"train": "frozen"}}}}, sort_keys=False))
+    path.write_text(
+        yaml.safe_dump({**keys, "stages": {"one": own, "two": {"encoder": {"train": "frozen"}}}}, sort_keys=False)
+    )
     folder = train(path)
     assert folder == tmp_path / "run" / "2-two" / "model"
     first, second = (load_file(tmp_path / "run" / name / "model" / "model.safetensors") for name in ("1-one", "2-two"))

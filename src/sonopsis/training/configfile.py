@@ -28,8 +28,9 @@ def load_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[TrainCo
     """The runs that a file describes, one after the other: one, or those of its key `stages`.
 
     Each entry of `stages` has a name, and keys that lie over the others of the file. It writes to a folder of its own
-    below `output`, and starts from the model of the stage before, unless it names another `model`; the language model is
-    that model's too. Overrides hold for all stages, except `stages.NAME.key=value`. Raises ValueError as `load_config`.
+    below `output`, and starts from the model of the stage before, unless it names another `model`; the language model
+    is that model's too. Overrides hold for all stages, except `stages.NAME.key=value`. Raises ValueError as
+    `load_config`.
     """
     found = _keys(Path(path))
     stages = found.get("stages")

@@ -39,8 +39,8 @@ TASKS: dict[str, type[Masked] | type[Tagging] | type[Captioning]] = {
 def train(config_path: str | Path, overrides: Sequence[str] = ()) -> Path:
     """Train what a YAML file describes, stage by stage; returns the (last) model folder.
 
-    A stage whose output folder holds a checkpoint is resumed, or, where it has ended, left as it is. Raises ValueError for
-    a wrong configuration, before anything is trained, and for data that are not there.
+    A stage whose output folder holds a checkpoint is resumed, or, where it has ended, left as it is. Raises ValueError
+    for a wrong configuration, before anything is trained, and for data that are not there.
     """
     for config in load_stages(config_path, overrides):
         try:
