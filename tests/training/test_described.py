@@ -19,7 +19,8 @@ from sonopsis.data.published.layouts import build_rows, find_items
 from sonopsis.metrics.evaluate import evaluate
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.configfile import load_config
-from sonopsis.training.described import Described, DescribedClips
+from sonopsis.training.described import Described
+from sonopsis.training.described_clips import DescribedClips
 from sonopsis.training.run import train
 from sonopsis.training.start import open_start
 from sonopsis.training.tokens import PADDING, train_tokenizer

@@ -19,7 +19,7 @@ from sonopsis.training.captioning import Captioning
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.loop import fit
 from sonopsis.training.resume import find_checkpoint
-from sonopsis.training.scene_features import HeardScenes, features_folder, hear_scenes
+from sonopsis.training.scene_features import features_folder, hear_scenes, heard_scenes
 from sonopsis.training.start import open_start
 
 Clips = tuple[ClipBank, ClipBank]
@@ -38,7 +38,7 @@ def few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "TRAINING_SCENES", 50)
     monkeypatch.setattr(captioning, "VALIDATION_SCENES", 2)
     monkeypatch.setattr(captioning, "IN_A_FILE", 4)
-    monkeypatch.setattr("sonopsis.training.scene_features.IN_A_FILE", 4)
+    monkeypatch.setattr("sonopsis.training.heard.IN_A_FILE", 4)
 
 
 def make_task(
@@ -143,7 +143,7 @@ def test_an_epoch_has_every_scene_once_and_a_step_repeats(make_config: Make, cli
 def test_a_shorter_scene_is_continued_by_its_last_step(make_config: Make, clips: Clips) -> None:
     task = make_task(make_config, clips, data={"scenes": 12})
     files = heard_by(task)
-    source = HeardScenes(files, 12, 0, task.tokenizer, task.config.data)
+    source = heard_scenes(files, 12, 0, task.tokenizer, task.config.data)
     batch = source.batch(0)
     assert batch.features is not None and batch.sounding is not None
     stored = {}

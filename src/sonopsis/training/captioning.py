@@ -26,10 +26,11 @@ from sonopsis.training.asking import answer, question_accuracy, question_of, tra
 from sonopsis.training.batches import LENGTH_STEP, Batch, Scenes, stack, stream
 from sonopsis.training.building import build_captioner, merged
 from sonopsis.training.config import TrainConfig
+from sonopsis.training.heard import IN_A_FILE
 from sonopsis.training.losses import caption_loss, connector_losses, tag_loss
 from sonopsis.training.optimizer import freeze
 from sonopsis.training.rates import training_pruning, validation_pruning
-from sonopsis.training.scene_features import IN_A_FILE, HeardScenes, features_folder, hear_scenes
+from sonopsis.training.scene_features import features_folder, hear_scenes, heard_scenes
 from sonopsis.training.start import Start, check_labels, choose_labels
 
 VALIDATION_SCENES = 240
@@ -57,8 +58,7 @@ class Captioning:
         self.module, self.tokenizer = build_captioner(
             config, start, self.labels, lambda: training_texts(train, config.data.questions > 0)
         )
-        if config.data.scenes is not None and (layout := self.module.connector.config.layout) != "concat":
-            raise ValueError(f"data.scenes: what the encoder heard is kept for layout concat, not {layout}")
+        check_kept(self.module, "data.scenes", config.data.scenes)
         self.fixed = freeze(self.module.tagger.encoder, config.encoder)
         if config.tag_weight == 0 and self.module.tagger.head is not None:
             self.module.tagger.head.requires_grad_(False)
@@ -71,7 +71,7 @@ class Captioning:
             return stream(self.scenes(config.batch_size).batch, first, last, config.data.workers)
         source = self.scenes(IN_A_FILE)
         files = hear_scenes(self.module, source, features_folder(self.module, source, config), config)
-        heard = HeardScenes(files, config.batch_size, config.seed, self.tokenizer, config.data)
+        heard = heard_scenes(files, config.batch_size, config.seed, self.tokenizer, config.data)
         return map(heard.batch, range(first, last))
 
     def scenes(self, size: int) -> Scenes:
@@ -153,6 +153,12 @@ class Captioning:
         )
         save(module, folder, config, self.start.mel)
         self.tokenizer.save(str(folder / TOKENIZER))
+
+
+def check_kept(captioner: Captioner, key: str, count: int | None) -> None:
+    """Raise ValueError where what the encoder hears is to be kept, and the connector reads what is not."""
+    if count is not None and (layout := captioner.connector.config.layout) != "concat":
+        raise ValueError(f"{key}: what the encoder heard is kept for layout concat, not {layout}")
 
 
 def for_scenes(mel: MelConfig) -> MelConfig:

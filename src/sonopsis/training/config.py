@@ -39,8 +39,9 @@ class DataConfig:
     mixing: float = 0.4  # share of examples with two clips, whose labels are both the target
     ratio_mixing: float = 0.0  # share of examples with two clips at a random ratio of loudness, which is the target
     scenes: int | None = None  # a frozen encoder hears so many scenes once, for all steps; null: each step's are new
-    feature_noise: float = 0.0  # with `scenes`: noise on what was heard, as a share of each channel's deviation
-    feature_drop: float = 0.0  # with `scenes`: share of time steps that are not heard
+    hearings: int | None = None  # of described clips: a frozen encoder hears each so many times, for all steps
+    feature_noise: float = 0.0  # with these: noise on what was heard, as a share of each channel's deviation
+    feature_drop: float = 0.0  # with these: share of time steps that are not heard
     captions: Literal["scenes", "manifest"] = "scenes"  # those of composed scenes, or those of the manifest's clips
     questions: float = 0.0  # share of scenes that come with a question and its answer in place of a caption
     label_power: float = 0.0  # labels are drawn by this power of their number of clips; 0: evenly, 1: as clips are
@@ -64,8 +65,9 @@ class DataConfig:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
         if self.shortest is not None and not 0 < self.shortest <= self.seconds:
             raise ValueError(f"shortest must be over 0 and at most `seconds`, {self.seconds:g}, not {self.shortest}")
-        if self.scenes is not None and self.scenes < 1:
-            raise ValueError(f"scenes must be at least 1, not {self.scenes}")
+        for name in ("scenes", "hearings"):
+            if (count := getattr(self, name)) is not None and count < 1:
+                raise ValueError(f"{name} must be at least 1, not {count}")
         if not 0 <= self.speed < 1:
             raise ValueError(f"speed must be at least 0 and under 1, not {self.speed}")
 
@@ -287,6 +289,11 @@ class TrainConfig:
         if self.data.captions == "manifest" and (self.stage != "captioning" or self.data.scenes is not None):
             raise ValueError(
                 "data.captions: those of the manifest are for stage captioning, without data.scenes; leave one out"
+            )
+        if self.data.hearings is not None and not (self.data.captions == "manifest" and self.encoder.frozen):
+            raise ValueError(
+                "data.hearings: only what a frozen encoder hears of clips with captions can be kept for all steps; use "
+                "data.captions: manifest with encoder.train: frozen, or leave the key out"
             )
         if self.data.scenes is not None and not (self.stage == "captioning" and self.encoder.frozen):
             raise ValueError(

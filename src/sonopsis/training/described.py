@@ -7,28 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import nn
 
-from sonopsis.asking import LONGEST_QUESTION, asked
-from sonopsis.audio import SAMPLE_RATE
+from sonopsis.asking import asked
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.data.clips import Clip, ClipBank
 from sonopsis.folder import describe, write_description
-from sonopsis.mel import FRAME_RATE, MelConfig, mel_input
+from sonopsis.mel import MelConfig, mel_input
 from sonopsis.metrics.captioning import bleu, cider_d, rouge_l
 from sonopsis.pruning import Pruning
-from sonopsis.training.augment import augment_clip, augment_mel
-from sonopsis.training.batches import LENGTH_STEP, Batch, stack, stream
+from sonopsis.training.batches import Batch, stack, stream
 from sonopsis.training.building import build_captioner
-from sonopsis.training.captioning import LONGEST_CAPTION, Captioning
-from sonopsis.training.channel import change_recording
+from sonopsis.training.captioning import LONGEST_CAPTION, Captioning, check_kept
+from sonopsis.training.clip_features import clip_features_folder, hear_clips, heard_clips
 from sonopsis.training.config import TrainConfig
+from sonopsis.training.described_clips import DescribedClips, to_learn, used_part, with_captions
 from sonopsis.training.optimizer import freeze
 from sonopsis.training.rates import validation_pruning
 from sonopsis.training.start import Start, check_labels, choose_labels
-from sonopsis.training.tokens import encode_answers
 
 VALIDATION_CLIPS = 240
 
@@ -58,15 +55,21 @@ class Described(Captioning):
         if questions:
             said += [text for clip in self.clips for one in clip.questions for text in (asked(one.text), one.answer)]
         self.module, self.tokenizer = build_captioner(config, start, self.labels, lambda: said)
+        check_kept(self.module, "data.hearings", config.data.hearings)
         self.fixed = freeze(self.module.tagger.encoder, config.encoder)
         if config.tag_weight == 0 and self.module.tagger.head is not None:
             self.module.tagger.head.requires_grad_(False)
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
-        """Clips, each with one of its captions or questions; every epoch goes through all of them in another order."""
+        """Clips, each with one of its captions or questions; every epoch goes through all of them in another order.
+
+        With `data.hearings` they are what the encoder has heard before the first step."""
         config = self.config
         source = DescribedClips(self.train, self.clips, self.labels, self.start.mel, config, self.tokenizer)
-        return stream(source.batch, first, last, config.data.workers)
+        if config.data.hearings is None:
+            return stream(source.batch, first, last, config.data.workers)
+        files = hear_clips(self.module, source, clip_features_folder(self.module, source, config), config)
+        return map(heard_clips(files, source, config).batch, range(first, last))
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """CIDEr-D, ROUGE-L and BLEU-4 of greedy captions of validation clips, pruned like the saved model."""
@@ -87,79 +90,6 @@ class Described(Captioning):
         super().export(module, folder)
         written = describe(folder)
         write_description(folder, replace(written.config, caption_samples=0), written.mel)
-
-
-class DescribedClips:
-    """Clips with captions or questions, as batches: `batch(step)`, a function of seed and step alone."""
-
-    def __init__(
-        self,
-        bank: ClipBank,
-        clips: Sequence[Clip],
-        labels: list[str],
-        mel: MelConfig,
-        config: TrainConfig,
-        tokenizer: Tokenizer,
-    ) -> None:
-        self.bank, self.clips, self.labels, self.mel, self.tokenizer = bank, clips, labels, mel, tokenizer
-        self.data, self.seed, self.size = config.data, config.seed, min(config.batch_size, len(clips))
-        self._step = LENGTH_STEP if mel.multiple is not None else 1
-
-    def batch(self, step: int) -> Batch:
-        """The clips of one step, changed as `data` says, with one of each clip's captions or questions."""
-        rng = np.random.default_rng((self.seed, step))
-        epoch, place = divmod(step, len(self.clips) // self.size)
-        order = np.random.default_rng((self.seed, epoch, 1)).permutation(len(self.clips))
-        clips = [self.clips[i] for i in order[place * self.size :][: self.size]]
-        mels = []
-        for clip in clips:
-            samples = augment_clip(self._excerpt(clip, rng), self.data, rng)
-            mel = mel_input(np.clip(change_recording(samples, self.data, rng), -1, 1), self.mel)[0]
-            augment_mel(mel, self.data, self.mel.std, rng)
-            mels.append(mel)
-        targets = np.full((len(clips), len(self.labels)), np.nan, np.float32)
-        for target, clip in zip(targets, clips, strict=True):
-            if clip.labels:
-                target[:] = 0.0
-                target[[self.labels.index(name) for name in clip.labels]] = 1.0
-        said = [self._said(clip, rng) for clip in clips]
-        ids, learned = encode_answers(self.tokenizer, said)
-        return Batch(stack(mels, self.mel, self._step), torch.from_numpy(targets), ids, learned)
-
-    def _said(self, clip: Clip, rng: np.random.Generator) -> tuple[str, str]:
-        """An empty question and one of a clip's captions, or, in the share `data.questions`, a question and its answer;
-        of a clip that has only one of both, that."""
-        if clip.questions and (not clip.captions or rng.random() < self.data.questions):
-            question = clip.questions[rng.integers(len(clip.questions))]
-            return asked(question.text), question.answer
-        return "", clip.captions[rng.integers(len(clip.captions))]
-
-    def _excerpt(self, clip: Clip, rng: np.random.Generator) -> NDArray[np.float32]:
-        """What the model can hear at once of a clip (S,), from a random moment where the clip is longer."""
-        samples = used_part(self.bank, clip)
-        longest = round(self.mel.frames / FRAME_RATE * SAMPLE_RATE)
-        first = int(rng.integers(max(1, len(samples) - longest + 1)))
-        return samples[first : first + longest]
-
-
-def to_learn(bank: ClipBank, questions: bool) -> list[Clip]:
-    """The clips of a bank with captions, or with questions that a model can be asked, which stay if they are wanted."""
-    found = []
-    for clip in bank.rows:
-        short = tuple(one for one in clip.questions if len(one.text) <= LONGEST_QUESTION) if questions else ()
-        if clip.captions or short:
-            found.append(replace(clip, questions=short))
-    return found
-
-
-def with_captions(bank: ClipBank) -> list[Clip]:
-    """The clips of a bank that have captions."""
-    return [clip for clip in bank.rows if clip.captions]
-
-
-def used_part(bank: ClipBank, clip: Clip) -> NDArray[np.float32]:
-    """The part of a clip's file that is used, samples (S,)."""
-    return bank.read(clip.path)[round(clip.start * SAMPLE_RATE) : max(1, round(clip.end * SAMPLE_RATE))]
 
 
 def frequent_caption(bank: ClipBank) -> str:
