@@ -85,9 +85,9 @@ def something_said(
     """An empty question and one of a clip's captions, or, in this share, one of its questions and the answer; of a clip
     that has only one of both, that."""
     if questions and (not captions or rng.random() < share):
-        question = questions[rng.integers(len(questions))]
+        question = questions[int(rng.integers(len(questions)))]
         return asked(question.text), question.answer
-    return "", captions[rng.integers(len(captions))]
+    return "", captions[int(rng.integers(len(captions)))]
 
 
 def to_learn(bank: ClipBank, questions: bool) -> list[Clip]:
