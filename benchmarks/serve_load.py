@@ -55,6 +55,8 @@ def measure(address: str, route: str, files: list[Path], alone: dict[Path, str],
                     times.append(answer.elapsed.total_seconds())
                 else:
                     counts["lost"] += 1
+                    said = answer.error or ("another answer" if answer.status_code == 200 else answer.text[:200])
+                    print(f"lost: {answer.status_code} {said}", file=sys.stderr, flush=True)
 
     runner = Environment(user_classes=[Sender]).create_local_runner()
     begun = gevent.get_hub().loop.now()

@@ -1,6 +1,8 @@
 """More requests than places: the rest is refused with 429, nothing accepted is lost, and the service goes on."""
 
+import http.client
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,3 +80,14 @@ def refusals(service: Any) -> int:
     """How many requests were refused, as the service counts them."""
     found = re.search(r'requests_total\{route="/v1/tag",status="429"\} (\d+)', service.client.get("/metrics").text)
     return int(found[1]) if found else 0
+
+
+def test_a_client_may_come_back_on_the_connection_that_it_has(service: Any) -> None:
+    connection = http.client.HTTPConnection(service.client.base_url.host, service.client.base_url.port, timeout=60)
+    connection.auto_open = 0  # it must not open another one by itself
+    connection.connect()
+    for wait in (0, 6):  # longer than the 5 s after which uvicorn closes a connection on its own account
+        time.sleep(wait)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() is not None
+    connection.close()

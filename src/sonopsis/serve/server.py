@@ -8,6 +8,10 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
+# Seconds for which a connection stays open without a request. A client that is told to come back later uses it again; it
+# must not be closed at that very moment, which the client would take for a lost request.
+KEEP_ALIVE = 75
+
 
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, started: Callable[[str], object]) -> None:
@@ -29,6 +33,8 @@ def run(app: FastAPI, host: str, port: int, started: Callable[[str], object]) ->
     signal once more, and supervisors would take its status, 143, for a failure. After Ctrl-C it is KeyboardInterrupt.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = _Server(uvicorn.Config(app, host, port, log_config=None, access_log=False), started)
+    server = _Server(
+        uvicorn.Config(app, host, port, log_config=None, access_log=False, timeout_keep_alive=KEEP_ALIVE), started
+    )
     server.run()
     return server.started
