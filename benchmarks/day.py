@@ -2,6 +2,7 @@
 
     python benchmarks/day.py FOLDER                  # 24 hours; about an hour of sound in a minute of writing
     python benchmarks/day.py FOLDER --hours 0.5      # to try it
+    python benchmarks/day.py FOLDER --silence 0.9    # a day of which little has to be heard
 
 Writes FOLDER/day.flac (32 kHz, mono), unless it is there with that length: the recordings of examples/ at random times
 and levels over a floor of noise, with pauses of digital silence. Then it runs
@@ -29,13 +30,13 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 RATE = 32_000  # Hz
 MINUTE = 60 * RATE  # samples
 FLOOR = 10 ** (-60 / 20)
-QUIET = 0.1  # share of the minutes that are digital silence
+QUIET = 0.1  # share of the minutes that are digital silence, unless another is given
 MOST = 5  # recordings in a minute
 COMMAND = ("caption", "-f", "vtt", "-f", "raven")
 
 
-def day(hours: float, seed: int = 0) -> Iterator[NDArray[np.float32]]:
-    """The minutes of a day, samples (S,) each, in [-1, 1]; the last one may be short."""
+def day(hours: float, silence: float = QUIET, seed: int = 0) -> Iterator[NDArray[np.float32]]:
+    """The minutes of a day, samples (S,) each, in [-1, 1], a share of them silent; the last one may be short."""
     rng = np.random.default_rng(seed)
     sounds = [_sound(path) for path in sorted(EXAMPLES.iterdir()) if path.suffix in (".flac", ".mp3", ".ogg", ".wav")]
     left = round(hours * 3600 * RATE)
@@ -43,7 +44,7 @@ def day(hours: float, seed: int = 0) -> Iterator[NDArray[np.float32]]:
         length = min(MINUTE, left)
         left -= length
         minute = np.zeros(MINUTE, np.float32)
-        if rng.random() >= QUIET:
+        if rng.random() >= silence:
             minute += FLOOR * rng.standard_normal(MINUTE, np.float32)
             for _ in range(rng.integers(0, MOST + 1)):
                 sound = sounds[rng.integers(len(sounds))]
@@ -52,12 +53,12 @@ def day(hours: float, seed: int = 0) -> Iterator[NDArray[np.float32]]:
         yield np.clip(minute[:length], -1, 1)
 
 
-def write(path: Path, hours: float) -> None:
+def write(path: Path, hours: float, silence: float = QUIET) -> None:
     """Write the day, unless a file is there that lasts as long."""
     if path.exists() and soundfile.info(path).frames == round(hours * 3600 * RATE):
         return
     with soundfile.SoundFile(path, "w", RATE, 1, format="FLAC", subtype="PCM_16") as file:
-        for minute in day(hours):
+        for minute in day(hours, silence):
             file.write(minute)
 
 
@@ -88,11 +89,12 @@ def _seconds(text: str) -> float:
 def main(
     folder: Annotated[Path, typer.Argument(help="Where the recording and the results go; 2 GB for a day.")],
     hours: Annotated[float, typer.Option(min=0.01, help="How long the recording lasts.")] = 24.0,
+    silence: Annotated[float, typer.Option(min=0, max=1, help="Share of the minutes that are silent.")] = QUIET,
 ) -> None:
     """Write a day, describe it, print time and memory."""
     folder.mkdir(parents=True, exist_ok=True)
     recording = folder / "day.flac"
-    write(recording, hours)
+    write(recording, hours, silence)
     command = [sys.executable, "-m", "sonopsis", COMMAND[0], str(recording), *COMMAND[1:], "-o", str(folder / "out")]
     begin = time.monotonic()
     subprocess.run(command, check=True)
