@@ -8,7 +8,7 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-# Seconds for which a connection stays open without a request. A client that is told to come back later uses it again; it
+# Seconds for which a connection stays open without requests. A client that is told to come back later uses it again: it
 # must not be closed at that very moment, which the client would take for a lost request.
 KEEP_ALIVE = 75
 
