@@ -67,3 +67,61 @@ def test_a_second_recording_replaces_the_first(page: Any, sounds: Path) -> None:
     page.open(sounds / "deep" / "tone.flac")
     page.wait(lambda: page["name"].text == "tone.flac" and page["status"].text == "Done: 0:01.0 of sound.")
     assert len(page.all("#captions li")) == 1 and re.fullmatch(r"0:0\d\.\d / 0:01\.0", page["clock"].text)
+
+
+# Gives the page what the service answers one event at a time: the next one when `release()` is called.
+GATED = """
+const real = window.fetch;
+window.fetch = async (path, options) => {
+  const answer = await real(path, options);
+  if (!String(path).startsWith("v1/events")) return answer;
+  const blocks = (await answer.text()).split("\\n\\n").filter((block) => block.trim());
+  const encoder = new TextEncoder();
+  const body = new ReadableStream({ start(controller) {
+    window.release = (count) => {
+      for (const block of blocks.splice(0, count)) controller.enqueue(encoder.encode(`${block}\\n\\n`));
+      if (!blocks.length) controller.close();
+    };
+  } });
+  window.release.waiting = blocks.length;
+  return new Response(body, { status: answer.status, headers: answer.headers });
+};
+window.release = {};
+"""
+
+
+def test_what_was_heard_is_shown_while_the_rest_is_heard(page: Any, sounds: Path) -> None:
+    page.run(GATED)
+    page["file"].send_keys(str(sounds / "noise.wav"))
+    waiting = "return window.release.waiting ?? 0"
+    page.wait(lambda: page.run(waiting) > 0)
+    assert page["progress"].is_displayed() and not page["heard"].is_displayed()
+    page.run("release(1)")
+    page.wait(lambda: page["heard"].is_displayed())
+    share = "const { value, max } = document.getElementById('progress'); return [value, max]"
+    assert len(page.all("#captions li")) == 1 and page.run(share) == [2.56, 6]
+    assert not page["saving"].is_displayed() and not page.all(".track button")
+    page.run("release.waiting = 0; release(Infinity)")
+    page.wait(lambda: page.run(waiting) > 0)  # the second time: events of short windows
+    assert len(page.all("#captions li")) == 3 and not page.all(".track button")
+    for _ in range(40):
+        if page.all(".track button"):
+            break
+        page.run("release(1)")
+        page.wait(lambda: True)
+    assert page.all(".track button") and not page["saving"].is_displayed()
+    page.run("release(Infinity)")
+    page.until_done()
+    assert page["saving"].is_displayed() and not page["progress"].is_displayed()
+
+
+def test_an_error_in_the_midst_of_a_recording_is_shown(page: Any, sounds: Path) -> None:
+    page.run(
+        "const real = window.fetch;"
+        "window.fetch = async (path, options) => String(path).startsWith('v1/events')"
+        ' ? new Response(\'event: error\\ndata: {"error": {"code": "timeout", "message": "too late"}}\\n\\n\')'
+        " : real(path, options);"
+    )
+    page["file"].send_keys(str(sounds / "noise.wav"))
+    page.wait(lambda: page["error"].text)
+    assert page["error"].text == "too late" and not page["progress"].is_displayed()

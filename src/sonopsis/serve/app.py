@@ -11,7 +11,7 @@ from fastapi import FastAPI
 import sonopsis
 from sonopsis.many import cores
 from sonopsis.model import Model
-from sonopsis.serve import about, asking, convert, describing, errors, events, health, metrics, patches, site
+from sonopsis.serve import about, asking, convert, describing, errors, events, health, lacking, metrics, patches, site
 from sonopsis.serve.desk import Desk
 from sonopsis.serve.metrics import Measured, Metrics
 from sonopsis.serve.notes import Notes
@@ -48,6 +48,9 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
     app.include_router(patches.router)
     app.include_router(convert.router)
     app.include_router(site.router)
+    if model.engine.captions:
+        app.include_router(describing.captions)
     if model.folder.config.answers:
         app.include_router(asking.router)
+    app.include_router(lacking.refusals(model))
     return app

@@ -11,7 +11,7 @@ from sonopsis.serve.queries import CaptionFileQuery, TagFileQuery
 from sonopsis.serve.service import Service, Serving
 from sonopsis.writers import WRITERS
 
-router = APIRouter(prefix="/v1")
+router, captions = APIRouter(prefix="/v1"), APIRouter(prefix="/v1")  # the latter for models that caption
 
 
 @router.post("/tag", openapi_extra=RECORDING, response_class=Response, responses={**TAGS, **ERRORS})
@@ -20,7 +20,7 @@ async def tag(request: Request, query: Annotated[TagFileQuery, Query()], service
     return await _described(request, query, service)
 
 
-@router.post("/caption", openapi_extra=RECORDING, response_class=Response, responses={**CAPTIONS, **ERRORS})
+@captions.post("/caption", openapi_extra=RECORDING, response_class=Response, responses={**CAPTIONS, **ERRORS})
 async def caption(request: Request, query: Annotated[CaptionFileQuery, Query()], service: Serving) -> Response:
     """Describe a recording in sentences and labels, window by window."""
     return await _described(request, query, service)

@@ -11,7 +11,9 @@ from starlette.types import Receive, Scope, Send
 
 from sonopsis.events import Joiner
 from sonopsis.results import Part, WindowResult
+from sonopsis.serve.bodies import skimmed
 from sonopsis.serve.errors import ServiceError
+from sonopsis.serve.lacking import no_captions
 from sonopsis.serve.openapi import ERRORS, RECORDING, STREAM
 from sonopsis.serve.queries import EventQuery
 from sonopsis.serve.service import Service, Serving
@@ -25,6 +27,10 @@ async def events(request: Request, query: Annotated[EventQuery, Query()], servic
 
     The last one is `end`, or `error` if the rest of the recording cannot be described.
     """
+    if query.captions and not service.model.engine.captions:
+        service.authorise(request)
+        await skimmed(request)
+        raise no_captions(service.model)
     async with AsyncExitStack() as stack:
         upload = await stack.enter_async_context(service.upload(request))
         parts = service.parts(upload, query.question(), declared=True)

@@ -6,7 +6,7 @@ import { KEEP_RATES, Patches } from "./patches.js";
 import { Player } from "./player.js";
 import { canRecord, record } from "./recorder.js";
 import { offer } from "./saving.js";
-import { KeyError, paths, send, sendJson, useKey } from "./service.js";
+import { KeyError, paths, send, sendJson, stream, useKey } from "./service.js";
 import { Timeline } from "./timeline.js";
 import { cut } from "./wav.js";
 
@@ -14,7 +14,7 @@ const SHORT = { window: 2, hop: 1 }; // seconds: windows that events are joined 
 const LONGEST = 30; // seconds that any model hears at once
 const EVERY = 250; // milliseconds between two looks at a recording that is being made
 
-const state = { file: null, captions: null, events: null, recording: null, asked: null };
+const state = { file: null, captions: null, events: null, recording: null, asked: null, able: null };
 const timeline = new Timeline((seconds) => player.play(seconds));
 const patches = new Patches(fetchWindow, (seconds) => player.seek(seconds));
 const player = new Player((seconds) => {
@@ -30,6 +30,7 @@ function complain(error) {
   if (error.name === "AbortError") return;
   element("error").textContent = error.message;
   element("key").hidden = element("key").hidden && !(error instanceof KeyError);
+  element("progress").hidden = true;
   say("");
 }
 
@@ -39,7 +40,7 @@ async function open(file) {
   state.asked = new AbortController();
   const { signal } = state.asked;
   Object.assign(state, { file, captions: null, events: null });
-  for (const id of ["heard", "looking", "asking"]) element(id).hidden = true;
+  for (const id of ["heard", "looking", "asking", "saving"]) element(id).hidden = true;
   element("error").textContent = "";
   timeline.clear();
   element("name").textContent = file.name;
@@ -50,30 +51,66 @@ async function open(file) {
     await patches.open(); // before the captions, so that nothing else computes while its time is measured
     signal.throwIfAborted();
     element("looking").hidden = false;
-    await describe(file, signal);
-    element("asking").hidden = !state.asks;
+    const able = await state.able;
+    await describe(file, able.has("/v1/caption"), signal);
+    element("saving").hidden = false;
+    element("asking").hidden = !able.has("/v1/ask");
     say(`Done: ${clock(state.captions.duration)} of sound.${playable ? "" : " This browser cannot play this format."}`);
   } catch (error) {
     if (!signal.aborted) complain(error);
   }
 }
 
-/** Captions of the model's own windows, and events of short ones. */
-async function describe(file, signal) {
+/** Sentences (labels, where the model only tags) of the model's own windows, and events of short ones, as they come. */
+async function describe(file, captions, signal) {
   say("Listening …");
-  [state.captions] = await send("v1/caption", file, { format: "json" }, signal);
-  for (const window of state.captions.windows) {
+  const onWindow = (window) => {
     timeline.addCaption(window);
     patches.add(window.start);
-  }
-  player.refresh();
-  element("heard").hidden = false;
+    element("heard").hidden = false;
+    player.refresh();
+  };
+  state.captions = await hear(file, { captions }, { onWindow }, signal);
   say("Looking for events …");
-  const short = await send("v1/tag", file, { format: "json", ...SHORT }, signal);
-  [state.events] = JSON.parse(await sendJson("v1/convert", short, { format: "json", events: true }));
+  const { duration } = state.captions;
+  const onEvent = (event) => timeline.addEvent(event, duration);
+  const short = await hear(file, SHORT, { onEvent }, signal);
+  [state.events] = JSON.parse(await sendJson("v1/convert", [short], { format: "json", events: true }));
   signal.throwIfAborted();
-  timeline.showEvents(state.events.windows, state.captions.duration);
+  timeline.showEvents(state.events.windows, duration);
   player.refresh();
+}
+
+/** A recording as the service describes it, `{ path, duration, ..., windows }`; calls back for each part as it comes. */
+async function hear(file, query, { onWindow = () => {}, onEvent = () => {} }, signal) {
+  const windows = [];
+  let head = null;
+  const take = {
+    window(window) {
+      windows.push(window);
+      progress(window.end);
+      onWindow(window);
+    },
+    event: onEvent,
+    end: (end) => { head = end; },
+    error: ({ error }) => { throw new Error(error.message); },
+  };
+  progress(0);
+  await stream("v1/events", file, query, (name, data) => {
+    signal.throwIfAborted();
+    take[name]?.(data);
+  }, signal);
+  if (!head) throw new Error("The service ended before the recording did. Is it still running?");
+  element("progress").hidden = true;
+  return { ...head, windows };
+}
+
+/** Show how much has been heard, where the length is known, or that something is. */
+function progress(seconds) {
+  const bar = element("progress");
+  if (player.duration) Object.assign(bar, { max: player.duration, value: seconds });
+  else bar.removeAttribute("value");
+  bar.hidden = false;
 }
 
 /** What the service says of a window: of its samples where the browser has them, else of the recording. */
@@ -126,11 +163,15 @@ function listenToSpace(event) {
   player.toggle();
 }
 
+/** Which paths the service has: what its model can do. */
 async function lookAround() {
   try {
-    state.asks = (await paths()).has("/v1/ask");
+    const found = await paths();
+    element("lacking").hidden = found.has("/v1/caption");
+    return found;
   } catch (error) {
     complain(error);
+    return new Set();
   }
 }
 
@@ -141,11 +182,11 @@ element("key").addEventListener("submit", (event) => {
   event.preventDefault();
   useKey(element("secret").value);
   element("error").textContent = "";
-  lookAround();
+  state.able = lookAround();
   if (state.file) open(state.file);
 });
 document.addEventListener("keydown", listenToSpace);
 listenToDrops();
 offer(() => state, complain);
 offerQuestions(() => state.file, complain);
-lookAround();
+state.able = lookAround();

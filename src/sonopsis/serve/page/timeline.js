@@ -8,6 +8,7 @@ export class Timeline {
     this.onChoose = onChoose;
     this.marked = []; // { start, end, node } of what playback marks
     this.captions = [];
+    this.lanes = new Map(); // label -> its track
     element("events").addEventListener("keydown", (event) => this.move(event));
   }
 
@@ -15,41 +16,51 @@ export class Timeline {
     this.marked = [];
     this.captions = [];
     element("captions").replaceChildren();
-    element("events").replaceChildren();
+    this.clearEvents();
     element("now").textContent = "";
   }
 
   /** Add one window of the service's answer to the list of captions. */
   addCaption(window) {
-    const text = window.caption ?? (window.status === "silence" ? "Silence." : scored(window.labels));
+    const labels = described(window);
+    const text = window.caption ?? labels;
     const button = make("button", { type: "button" }, `${clock(window.start)} – ${clock(window.end)}`);
     button.addEventListener("click", () => this.onChoose(window.start));
-    const labels = make("small", {}, described(window));
-    const item = make("li", {}, button, make("span", {}, text, labels));
+    const item = make("li", {}, button, make("span", {}, text, window.caption ? make("small", {}, labels) : ""));
     element("captions").append(item);
     this.captions.push({ start: window.start, end: window.end, text });
     this.marked.push({ start: window.start, end: window.end, node: item });
   }
 
-  /** Draw events (windows of one label each) on a time axis of `duration` seconds. */
+  /** Draw all events (windows of one label each) on a time axis of `duration` seconds, in place of those before. */
   showEvents(events, duration) {
-    const lanes = new Map();
-    for (const { start, end, labels: [{ label, score }] } of events) {
-      if (!lanes.has(label)) lanes.set(label, make("div", { className: "track" }));
-      const name = `${label}, ${clock(start)} to ${clock(end)}, score ${score.toFixed(2)}`;
-      const button = make("button", { type: "button", title: name, tabIndex: -1 });
-      button.setAttribute("aria-label", name);
-      button.style.left = `${(100 * start) / duration}%`;
-      button.style.width = `${(100 * (end - start)) / duration}%`;
-      button.style.opacity = 0.35 + 0.65 * score;
-      button.addEventListener("click", () => this.onChoose(start));
-      lanes.get(label).append(button);
-      this.marked.push({ start, end, node: button });
+    this.clearEvents();
+    for (const { start, end, labels: [{ label, score }] } of events) this.addEvent({ start, end, label, score }, duration);
+    if (!events.length) element("events").append(make("p", {}, "No event was clear enough."));
+  }
+
+  clearEvents() {
+    this.lanes.clear();
+    this.marked = this.marked.filter(({ node }) => node.localName === "li");
+    element("events").replaceChildren();
+  }
+
+  /** Draw one more event in the lane of its label, on a time axis of `duration` seconds. */
+  addEvent({ start, end, label, score }, duration) {
+    const name = `${label}, ${clock(start)} to ${clock(end)}, score ${score.toFixed(2)}`;
+    const first = this.lanes.size === 0; // one stop of the Tab key; arrows lead to the others
+    const button = make("button", { type: "button", title: name, tabIndex: first ? 0 : -1 });
+    button.setAttribute("aria-label", name);
+    button.style.left = `${(100 * start) / duration}%`;
+    button.style.width = `${(100 * (end - start)) / duration}%`;
+    button.style.opacity = 0.35 + 0.65 * score;
+    button.addEventListener("click", () => this.onChoose(start));
+    if (!this.lanes.has(label)) {
+      this.lanes.set(label, make("div", { className: "track" }));
+      element("events").append(make("div", { className: "lane" }, make("span", {}, label), this.lanes.get(label)));
     }
-    const rows = [...lanes].map(([label, track]) => make("div", { className: "lane" }, make("span", {}, label), track));
-    element("events").replaceChildren(...(rows.length ? rows : [make("p", {}, "No event was clear enough.")]));
-    const first = element("events").querySelector("button");
-    if (first) first.tabIndex = 0; // one stop of the Tab key; arrows lead to the others
+    this.lanes.get(label).append(button);
+    this.marked.push({ start, end, node: button });
   }
 
   /** Mark what sounds at a second of the recording. */
