@@ -1,6 +1,7 @@
 """A sweep: its file, its trials in a database that processes share, and its table."""
 
 import csv
+import fcntl
 import json
 import os
 import shutil
@@ -167,6 +168,21 @@ def test_a_killed_sweep_goes_on_and_retries_what_ran(write_sweep: Write, tmp_pat
     trials = open_study(sweep).trials
     assert sorted(trial.state.name for trial in trials) == ["COMPLETE", "COMPLETE", "FAIL"]
     assert len({point_of(trial)["learning_rate"] for trial in trials}) == 2
+
+
+@pytest.mark.slow
+def test_the_training_of_a_killed_sweep_saves_and_ends(write_sweep: Write, tmp_path: Path) -> None:
+    many = {"steps": 100_000, "save_every": 100_000, "validate_every": 100_000}
+    process, runs = start(write_sweep(axes={"learning_rate": [0.001]}, set=many)), tmp_path / "out" / "runs"
+    wait_for(lambda: any(file.stat().st_size for file in runs.rglob("log.jsonl")), process)
+    (lock,) = runs.rglob(".lock")
+    with lock.open("w") as file:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        fcntl.flock(file, fcntl.LOCK_EX)  # the training holds it until its end; of 100,000 steps none is waited for
+    assert list(runs.rglob("checkpoint/step.json"))
 
 
 @pytest.mark.slow

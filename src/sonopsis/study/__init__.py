@@ -10,7 +10,7 @@ tokens.py        `sonopsis study tokens`; rank.py: effective rank and cosine of 
 patches.py       statistics and clusters of patches, and the attention they get; kendall.py: rank correlation
 sweepfile.py     a sweep's YAML file: axes, objective, seeds
 sweep.py         `sonopsis sweep`: its trials, in a database that several processes share
-sweeprun.py      one run in a process of its own, and the JSON file that it leaves
+sweeprun.py      one run in a process of its own, and the JSON file that it leaves; leash.py ends it with the sweep
 sweeptable.py    the table of a sweep as text, JSON, CSV and a page
 page.py          a report as one HTML file; plots.py draws its pictures
 """

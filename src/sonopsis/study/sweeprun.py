@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -46,7 +47,7 @@ def run_once(sweep: Sweep, point: Point, seed: int) -> dict[str, Any]:
         overrides = [*sweep.overrides(point), f"seed={seed}", f"output={folder}"]
         command = ["sonopsis", "train", str(sweep.base), *overrides]
         began = time.perf_counter()
-        _train([sys.executable, "-m", *command], folder / OUTPUT, lock)
+        _train(command[1:], folder / OUTPUT, lock)
         figures, step = validation(folder)
         if sweep.objective not in figures:
             raise RunFailed(
@@ -98,16 +99,16 @@ def _finished(result: Path, config: TrainConfig) -> dict[str, Any] | None:
     return found if {**found["config"], "output": None} == {**now, "output": None} else None
 
 
-def _train(command: list[str], output: Path, lock: IO[str]) -> None:
-    """Run a command and wait; Ctrl-C and SIGTERM end its step, and it saves a checkpoint."""
-    with output.open("ab") as stream:
+def _train(arguments: list[str], output: Path, lock: IO[str]) -> None:
+    """Run `sonopsis` and wait; Ctrl-C, SIGTERM and the death of this process end it with a checkpoint."""
+    with output.open("ab") as stream, _pipe() as end:
         # In a session of its own, a Ctrl-C on the terminal does not reach it, so that it is told once.
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "sonopsis.study.leash", str(end), *arguments],
             stdout=stream,
             stderr=stream,
             stdin=subprocess.DEVNULL,
-            pass_fds=[lock.fileno()],
+            pass_fds=[lock.fileno(), end],
             start_new_session=True,
         )
         try:
@@ -124,6 +125,17 @@ def _train(command: list[str], output: Path, lock: IO[str]) -> None:
         raise RunFailed(
             next((line.strip() for line in reversed(lines) if line.strip()), f"it ended with status {code}")
         )
+
+
+@contextmanager
+def _pipe() -> Iterator[int]:
+    """The end for reading of a pipe whose other end is closed with this process, and by no child of it."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 @contextmanager
