@@ -9,6 +9,7 @@ have none.)
 """
 
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -18,9 +19,7 @@ def main() -> None:
     """Run the command line behind FD."""
     end = int(sys.argv.pop(1))
     threading.Thread(target=_watch, args=(end,), daemon=True).start()
-    from sonopsis.cli.main import app
-
-    app(prog_name="sonopsis")
+    runpy.run_module("sonopsis", run_name="__main__")
 
 
 def _watch(end: int) -> None:
