@@ -1,5 +1,6 @@
 """Adapters go to PEFT and come back: the same files mean the same logits in both."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,26 @@ def test_a_file_goes_round(ids: Tensor, tmp_path: Path) -> None:
     lora.load(first, tmp_path / "ours")
     lora.load(second, tmp_path / "peft")
     assert torch.equal(first(ids), second(ids))
+
+
+@pytest.mark.parametrize("targets", [None, ("query_key_value", "dense")])
+@torch.no_grad()
+def test_peft_reads_ours_on_another_language_model(targets: tuple[str, ...] | None, tmp_path: Path) -> None:
+    """GPT-NeoX, whose projections have biases; PEFT puts the adapters on transformers' own model."""
+    from sonopsis.causal.source import sized
+
+    torch.manual_seed(0)
+    lm = sized("gpt_neox", 32, 2, 4, 61, 0).eval()
+    base = copy.deepcopy(lm.model)
+    lora.attach(lm, LoRAConfig(rank=4, alpha=7, targets=targets))
+    shake(lm)
+    lora.save(lm, tmp_path)
+    prompt = torch.randn(2, 9, 32, generator=torch.Generator().manual_seed(1))
+    expected, before = lm.logits(prompt, 9), base(inputs_embeds=prompt).logits
+    assert (expected - before).abs().max() > 1e-2
+    adapted = peft.PeftModel.from_pretrained(base, tmp_path).eval()
+    torch.testing.assert_close(adapted(inputs_embeds=prompt).logits, expected, atol=1e-5, rtol=0)
+    lora.merge(lm)
+    lora.detach(lm)
+    torch.testing.assert_close(lm.logits(prompt, 9), expected, atol=1e-5, rtol=0)
+    assert all(type(one) is nn.Linear for one in lm.modules() if isinstance(one, nn.Linear))

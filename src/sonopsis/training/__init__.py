@@ -1,4 +1,4 @@
-"""Training models: for any encoder, any labels and any Mamba-2, from one YAML file for each run.
+"""Training models: for any encoder, any labels and any causal language model, from one YAML file for each run.
 
 config.py       the keys of that file; configfile.py reads and writes it
 start.py        the model that a run starts from; published.py: where to get it; recordings.py: its clips
