@@ -96,6 +96,9 @@ class OpenVinoRunner:
         }
         with _beside_its_weights(file) as graph:
             self._model = openvino.Core().compile_model(str(graph), "CPU", hints)
+        # Its first array makes tables of its own, and two threads that do so at once wait for each other for ever. An
+        # engine opens graphs one at a time, and so it happens here.
+        _ = openvino.Tensor(np.zeros(1, np.float32)).data
         # An output goes by the names of all values it is equal to; nodes begin with a capital letter, outputs do not.
         self.outputs = [
             min(output.get_names(), key=lambda name: not name[0].islower()) for output in self._model.outputs

@@ -39,7 +39,6 @@ class Graph:
         self._constants: dict[tuple[Any, ...], str] = {}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
-        self._cast: dict[str, str] = {}
         self._made: dict[Any, tuple[str, ...]] = {}
         self._called: dict[str, str] = {}  # outputs by the values that they are
 
@@ -68,8 +67,12 @@ class Graph:
 
     def weight(self, name: str) -> str:
         """A parameter of the safetensors file as float32; raises ValueError when it is not there."""
-        if name in self._cast:
-            return self._cast[name]
+        return self._as_float(self._stored(name), name)
+
+    def _stored(self, name: str) -> str:
+        """A parameter in the precision of the file."""
+        if name in self._initializers:
+            return name
         entry = self._header.get(name)
         if entry is None:
             raise ValueError(f"{self._file} holds no tensor {name}; save the model folder again")
@@ -82,15 +85,16 @@ class Graph:
         for key, value in (("location", self._file), ("offset", self._start + begin), ("length", end - begin)):
             tensor.external_data.add(key=key, value=str(value))
         self._initializers[name] = tensor
-        half = entry["dtype"] == "F16"
-        self._cast[name] = self.op("Cast", name, to=self._onnx.TensorProto.FLOAT) if half else name
-        return self._cast[name]
+        return name
+
+    def _as_float(self, x: str, name: str) -> str:
+        """What was made of the parameter `name` as float32."""
+        half = self._header[name]["dtype"] == "F16"
+        return self.op("Cast", x, to=self._onnx.TensorProto.FLOAT) if half else x
 
     def rows(self, name: str, index: str) -> str:
         """Rows of a matrix by their numbers (...) as float32 (..., columns), without converting the others."""
-        self.weight(name)
-        picked = self.op("Gather", name, index, axis=0)
-        return self.op("Cast", picked, to=self._onnx.TensorProto.FLOAT)
+        return self._as_float(self.op("Gather", self._stored(name), index, axis=0), name)
 
     def has(self, name: str) -> bool:
         """Whether the safetensors file holds a parameter."""
@@ -100,12 +104,12 @@ class Graph:
 
     def linear(self, x: str, name: str, rows: tuple[int, int] | None = None) -> str:
         """torch's Linear (its output features `rows` only, if given) on the last axis."""
-        weight = self.weight(f"{name}.weight")
+        weight = self._stored(f"{name}.weight")  # cut and turned before it is made float32, which has twice the bytes
         bias = self.weight(f"{name}.bias") if self.has(f"{name}.bias") else None
         if rows is not None:
             weight = self.slice(weight, 0, *rows)
             bias = None if bias is None else self.slice(bias, 0, *rows)
-        y = self.op("MatMul", x, self.op("Transpose", weight, perm=[1, 0]))
+        y = self.op("MatMul", x, self._as_float(self.op("Transpose", weight, perm=[1, 0]), f"{name}.weight"))
         return y if bias is None else self.op("Add", y, bias)
 
     def layer_norm(self, x: str, name: str, eps: float) -> str:
