@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pruning_tasks import Task, fit_heads, folds
+from pruning_tasks import SECONDS, Task, fit_heads, folds
 
 import sonopsis
+from sonopsis.audio import AudioError
 from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import Row, write
 from sonopsis.model import Model
@@ -131,11 +132,13 @@ def trained(name: str, variant: Variant | None, fold: Fold, start: Path, task: T
     """The model of one run in `folder`, which begins with the model in `start`; what is there is not trained again."""
     output = folder / name
     if not (output / "model" / "config.json").exists():
-        run(configuration(variant, start, fold.manifest(task, folder.parent), output, seed))
+        run(configuration(variant, start, task, fold.manifest(task, folder.parent), output, seed))
     return sonopsis.load(str(output / "model"), engine="torch")
 
 
-def configuration(variant: Variant | None, start: Path, manifest: Path, output: Path, seed: int) -> TrainConfig:
+def configuration(
+    variant: Variant | None, start: Path, task: Task, manifest: Path, output: Path, seed: int
+) -> TrainConfig:
     """The run of a parent (None) or of an arm."""
     steps = STEPS if variant is None else STEPS // QUARTER
     pruning = PruningConfig("none")
@@ -159,8 +162,8 @@ def configuration(variant: Variant | None, start: Path, manifest: Path, output: 
         validate_every=steps,
         data=DataConfig(
             manifest=str(manifest),
-            seconds=2.0,
-            shortest=1.0,
+            seconds=SECONDS[task],
+            shortest=SECONDS[task] / 2,
             workers=0,
             speed=0.15,
             reverb=0.2,
@@ -200,12 +203,18 @@ def executed(costs: Costs, frames: Sequence[int], score: ScoreName | None, reduc
 
 
 def hear(model: Model, fold: Fold, variants: Sequence[Variant]) -> tuple[dict[str, Any], list[list[Any]]]:
-    """The best label of each test clip and mean MACs under each variant; and path, source and labels of the clips."""
+    """The best label of each test clip that can be read and mean MACs under each variant; and path, source and labels
+    of these clips."""
     passes, clips = Passes(model), fold.clips(model)
-    lines = [passes.clip(clip, clips.mels(model, clip), variants, clips.present) for clip in clips.clips]
-    said = {}
+    lines, heard, said = [], [], {}
+    for clip in clips.clips:
+        try:
+            lines.append(passes.clip(clip, clips.mels(model, clip), variants, clips.present))
+        except AudioError:
+            continue
+        heard.append([clip.row.path, clip.row.source, list(clip.labels)])
     for variant in variants:
         own = [line["variants"][variant.name] for line in lines]
         macs = np.mean([one["macs"] for one in own], axis=0).round(6).tolist()
         said[variant.name] = {"macs": macs, "top": [one["top"] for one in own]}
-    return said, [[clip.row.path, clip.row.source, list(clip.labels)] for clip in clips.clips]
+    return said, heard

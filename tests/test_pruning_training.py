@@ -31,7 +31,7 @@ def test_all_voices_but_those_of_the_test_teach(tmp_path: Path) -> None:
 
 def test_an_arm_differs_from_the_longer_parent_in_its_pruning_alone(tmp_path: Path) -> None:
     def made(variant: Variant | None) -> TrainConfig:
-        return configuration(variant, tmp_path, tmp_path / "m.jsonl", tmp_path / "out", 2)
+        return configuration(variant, tmp_path, "words", tmp_path / "m.jsonl", tmp_path / "out", 2)
 
     parent, longer = made(None), made(NO_PRUNING)
     arms = [made(Variant("topk", 0.5, 0.5, None, "topk")), made(Variant("random", 0.5, 0.51, "random", "topk"))]
