@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from pruning_figures import MODELS, RESULTS, TASKS, Points, Results, read
+from pruning_figures import MODELS, TASKS, Points, Results, read
+
+from sonopsis.study.variants import Variant
 
 WAYS = {"topk": "TopK", "random": "random", "merge": "merge", "fuse": "fuse"}
 TRAINED = (("whisper", "words"),)  # encoders and tasks
+SEEDS = range(3)
 UNTRAINED = " untrained"  # behind the name of a way to prune: tried on the parent as it is
 PARENT = "parent", 1.0
 
@@ -54,27 +57,33 @@ def joined(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def measured() -> dict[str, Results]:
-    """What was measured, by encoder and task as the page names them."""
+    """What was measured, by encoder and task as the page names them: the mean of the seeds that are done, or the first
+    seed as far as it is."""
     found: dict[str, Results] = {}
     for encoder, task in TRAINED:
-        names = sorted(path.stem for path in RESULTS.glob(f"finetuned-{encoder}-{task}-*.json"))
-        seeds = [one for name in names if (one := read(name)) is not None and complete(one)]
-        if seeds:
-            found[f"{MODELS[encoder]} trained for pruning, {TASKS[task]}"] = Trained(seeds, task)
+        seeds = [one for seed in SEEDS if (one := read(f"finetuned-{encoder}-{task}-{seed}")) is not None]
+        begun = [one for one in seeds if all("unpruned" in fold["runs"] for fold in one["folds"])]
+        if begun:
+            used = [one for one in seeds if done(one)] or begun[:1]
+            found[f"{MODELS[encoder]} trained for pruning, {TASKS[task]}"] = Trained(used, task)
     return found
 
 
-def complete(found: dict[str, Any]) -> bool:
-    """Whether every fold has the run to which the others are compared."""
-    return all("unpruned" in fold["runs"] for fold in found["folds"])
+def done(found: dict[str, Any]) -> bool:
+    """Whether a file of results has every arm in every fold."""
+    return all(
+        fold["variants"] and all(Variant(**one).name in fold["runs"] for one in fold["variants"])
+        for fold in found["folds"]
+    )
 
 
 def missing() -> list[str]:
-    """The commands for what no seed was trained for."""
+    """The commands for seeds that are not there or not done."""
     return [
-        f"pruning_study.py finetune {encoder} {task} WORK"
+        f"pruning_study.py finetune {encoder} {task} WORK {seed}"
         for encoder, task in TRAINED
-        if read(f"finetuned-{encoder}-{task}-0") is None
+        for seed in SEEDS
+        if (found := read(f"finetuned-{encoder}-{task}-{seed}")) is None or not done(found)
     ]
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import pruning_trained
 
+from sonopsis.study.variants import Variant
+
 
 def seed(topk: list[int], random: list[int] | None = None) -> dict[str, Any]:
     """Two folds of two clips, of a source each, all with the label 1: what an arm says of each clip."""
@@ -39,4 +41,12 @@ def test_rows_by_hand() -> None:
 def test_an_arm_that_lacks_a_fold_is_left_out() -> None:
     measured = pruning_trained.Trained([seed([1, 1, 1, 1], random=[1, 1, 0, 0])], "words")
     assert ("random", 0.5) not in measured.hits and pruning_trained.at_equal_cost(measured) == ""
-    assert pruning_trained.complete(seed([1, 1, 1, 1]))
+
+
+def test_a_seed_is_done_with_every_arm_in_every_fold() -> None:
+    found = seed([1, 1, 1, 1], random=[1, 1, 0, 0])
+    for fold in found["folds"]:
+        fold["variants"] = [vars(Variant("topk", 0.5, 0.5, None, "topk"))]
+    assert pruning_trained.done(found)
+    found["folds"][1]["variants"].append(vars(Variant("random", 0.5, 0.52, "random", "topk")))
+    assert not pruning_trained.done(found)
