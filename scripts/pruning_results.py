@@ -6,6 +6,7 @@ What stands between `<!-- tables -->` and `<!-- end -->` is replaced. A test hol
 the predictions. scripts/pruning_study.py and scripts/pruning_importance.py make these.
 """
 
+from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def verdict(change: Points, ahead: Points | None, random: Points | None) -> str:
     return f"{reached}; **it counts**" if not reasons else f"{reached}; it does not count: {' and '.join(reasons)}"
 
 
-def headlines(measured: dict[str, Results], trained: dict[str, Results]) -> str:
+def headlines(measured: Mapping[str, Results], trained: Mapping[str, Results]) -> str:
     """The table of headlines: at most 1 point lost for 25 and for 40 % of the executed MACs, and for 40 % by encoders
     that were trained for it."""
     lines = [
@@ -107,7 +108,7 @@ def headlines(measured: dict[str, Results], trained: dict[str, Results]) -> str:
     return "\n".join(lines)
 
 
-def choices(measured: dict[str, Results]) -> str:
+def choices(measured: Mapping[str, Results]) -> str:
     """How far TopK goes for at most 1 point: by the interval of its loss, and by the loss alone."""
     lines = [
         "| model, task | a loss of over 1 point is excluded down to | no such loss was seen down to |",
@@ -135,7 +136,7 @@ def baseline(results: Results, said: dict[str, str]) -> str:
 
 def tables() -> str:
     """The headlines, a part for each model and task, what the patches are, and commands for what is missing."""
-    measured = {}
+    measured: dict[str, Results] = {}
     missing = []
     for task in TASKS:
         if read(f"baseline-{task}") is None:
@@ -148,16 +149,18 @@ def tables() -> str:
                 measured[f"{MODELS[model]}, {TASKS[task]}"] = Results(found, task)
             if read(f"importance-{model}-{task}") is None:
                 missing.append(f"pruning_importance.py {model} {task} WORK")
-    trained = pruning_trained.measured()
+    studies = pruning_trained.measured()
+    trained = {study.name: study.trained for study in studies}
+    parents = {study.parent_name: study.parent for study in studies}
     missing.extend(pruning_trained.missing())
     parts = [
-        f"## How far to prune\n\n{choices(measured | trained)}",
-        f"## The headlines\n\n{headlines(measured, trained)}",
+        f"## How far to prune\n\n{choices(measured | parents | trained)}",
+        f"## The headlines\n\n{headlines(measured | parents, trained)}",
     ]
     for name, results in measured.items():
         parts.append(f"{title(name)}\n\n{about(results)}\n\n{tradeoff(results)}\n\n{reducers(results)}")
-    for name, results in trained.items():
-        parts.append(f"{title(name)}\n\n{about(results)} {pruning_trained.part(results)}")
+    for study in studies:
+        parts.append(f"{title(study.name)}\n\n{about(study.trained)} {pruning_trained.part(study)}")
     parts.extend(pruning_patches.parts())
     if missing:
         commands = "\n".join(f"    python scripts/{command}" for command in missing)

@@ -2,6 +2,7 @@
 results/pruning/finetuned-*.json. scripts/pruning_training.py makes these."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,14 @@ from sonopsis.study.variants import Variant
 WAYS = {"topk": "TopK", "random": "random", "merge": "merge", "fuse": "fuse"}
 TRAINED = (("whisper", "words"),)  # encoders and tasks
 SEEDS = range(3)
-UNTRAINED = " untrained"  # behind the name of a way to prune: tried on the parent as it is
-PARENT = "parent", 1.0
+PARENT = "parent"  # the run of each fold that the others start from
 
 
-class Trained(Results):
-    """One encoder on one task: how often each clip is right over the seeds, and what that costs.
+class Averaged(Results):
+    """One encoder on one task: how often each clip is right over the seeds, and what that costs."""
 
-    "unpruned" is the parent after as many steps more as the arms have, and "parent" the parent itself.
-    """
-
-    def __init__(self, seeds: Sequence[dict[str, Any]], task: str) -> None:
-        parts = [Results(joined(found), task) for found in seeds]
+    def __init__(self, tables: Sequence[dict[str, Any]], task: str) -> None:
+        parts = [Results(table, task) for table in tables]
         super().__init__(parts[0].found, task)
         self.seeds = len(parts)
         self.hits = {
@@ -34,20 +31,18 @@ class Trained(Results):
         self.rates = [rate for arm, rate in self.hits if arm == "topk"]
 
 
-def joined(found: dict[str, Any]) -> dict[str, Any]:
-    """A file of results as one table of all folds, of what was measured in each: the arms, and behind them what the
-    parent said. MACs are means over all clips."""
+def joined(found: dict[str, Any], *, parent: bool) -> dict[str, Any]:
+    """A file of results as one table of all folds: what the parent says under each way to prune, or what the arms that
+    every fold has say, of which "unpruned" is the parent after as many steps more. MACs are means over all clips."""
     folds = found["folds"]
     sizes = [len(fold["clips"]) for fold in folds]
     rows = []
     for run in folds[0]["runs"]:
-        if not all(run in fold["runs"] for fold in folds):
+        if parent != (run == PARENT) or not all(run in fold["runs"] for fold in folds):
             continue
         for name in folds[0]["runs"][run]:
             each = [fold["runs"][run][name] for fold in folds]
             arm, _, rate = name.partition("@")
-            if run == PARENT[0]:
-                arm = f"{arm}{UNTRAINED}" if rate else run
             macs = np.average([one["macs"] for one in each], axis=0, weights=sizes).tolist()
             top = [best for one in each for best in one["top"]]
             rows.append({"arm": arm, "keep_rate": float(rate or 1), "macs": macs, "top": top})
@@ -56,16 +51,36 @@ def joined(found: dict[str, Any]) -> dict[str, Any]:
     return {"labels": found["labels"], "of": len(clips), "clips": clips, "variants": rows}
 
 
-def measured() -> dict[str, Results]:
-    """What was measured, by encoder and task as the page names them: the mean of the seeds that are done, or the first
-    seed as far as it is."""
-    found: dict[str, Results] = {}
+@dataclass(frozen=True)
+class Study:
+    """One encoder on one task, as the page names them: after training for each way to prune, and its parent."""
+
+    encoder: str
+    task: str
+    trained: Averaged
+    parent: Averaged
+
+    @property
+    def name(self) -> str:
+        """What the page calls the arms."""
+        return f"{self.encoder} trained for pruning, {self.task}"
+
+    @property
+    def parent_name(self) -> str:
+        """What the page calls the parent, which is pruned as it is."""
+        return f"{self.encoder} fine-tuned without pruning, {self.task}"
+
+
+def measured() -> list[Study]:
+    """What was measured: the mean of the seeds that are done, or the first seed as far as it is."""
+    found = []
     for encoder, task in TRAINED:
         seeds = [one for seed in SEEDS if (one := read(f"finetuned-{encoder}-{task}-{seed}")) is not None]
         begun = [one for one in seeds if all("unpruned" in fold["runs"] for fold in one["folds"])]
         if begun:
             used = [one for one in seeds if done(one)] or begun[:1]
-            found[f"{MODELS[encoder]} trained for pruning, {TASKS[task]}"] = Trained(used, task)
+            trained, parent = (Averaged([joined(one, parent=which) for one in used], task) for which in (False, True))
+            found.append(Study(MODELS[encoder], TASKS[task], trained, parent))
     return found
 
 
@@ -87,57 +102,48 @@ def missing() -> list[str]:
     ]
 
 
-def part(results: Results) -> str:
-    """The tables of one encoder and task, after a sentence on seeds."""
-    assert isinstance(results, Trained)
-    seeds = "One seed" if results.seeds == 1 else f"Means over {results.seeds} seeds"
-    parent = Points.share(results.hits[PARENT], results.weights)
-    return f"{seeds}; the parent has an accuracy of {parent.plain()}.\n\n{by_rate(results)}\n\n{at_equal_cost(results)}"
+def part(study: Study) -> str:
+    """The tables of one study, after a sentence on seeds."""
+    seeds = "One seed" if study.trained.seeds == 1 else f"Means over {study.trained.seeds} seeds"
+    parent = Points.share(study.parent.hits["unpruned", 1.0], study.parent.weights).plain()
+    return f"{seeds}; the parent has an accuracy of {parent}.\n\n{by_rate(study)}\n\n{at_equal_cost(study)}"
 
 
-def by_rate(results: Trained) -> str:
+def by_rate(study: Study) -> str:
     """The table of TopK at every rate that was trained; differences are in points, and paired."""
     lines = [
         "| keep rate of TopK | executed MACs | reference MACs | accuracy, trained so (95 %) | change, points (95 %) "
         "| change of the parent as it is, points (95 %) | gained by the training, points (95 %) |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    whole = results.hits["unpruned", 1.0].astype(float)
-    parent = results.hits[PARENT].astype(float)
-    for key in [("unpruned", 1.0), *(("topk", rate) for rate in results.rates)]:
-        reference, executed = (f"{100 * share:.0f} %" for share in results.macs[key])
-        cells = [f"{key[1]:g}", executed, reference, Points.share(results.hits[key], results.weights).plain()]
-        if key[0] == "unpruned":
-            cells += ["", ""]
-            gained = Points.difference(whole, parent, results.weights)
-        else:
-            untrained = results.hits[f"topk{UNTRAINED}", key[1]].astype(float)
-            cells += [
-                Points.difference(results.hits[key], whole, results.weights).signed(),
-                Points.difference(untrained, parent, results.weights).signed(),
-            ]
-            gained = Points.difference(results.hits[key], untrained, results.weights)
-        lines.append(f"| {' | '.join([*cells, gained.signed()])} |")
+    trained, parent = study.trained, study.parent
+    for key in [("unpruned", 1.0), *(("topk", rate) for rate in trained.rates)]:
+        reference, executed = (f"{100 * share:.0f} %" for share in trained.macs[key])
+        cells = [f"{key[1]:g}", executed, reference, Points.share(trained.hits[key], trained.weights).plain()]
+        changes = [None, None] if key[0] == "unpruned" else [trained.against(key), parent.against(key)]
+        changes.append(Points.difference(trained.hits[key], parent.hits[key], trained.weights))
+        cells += ["" if one is None else one.signed() for one in changes]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def at_equal_cost(results: Trained) -> str:
+def at_equal_cost(study: Study) -> str:
     """The table of all ways to prune at the rate at which several were trained."""
-    rates = [rate for arm, rate in results.hits if arm == "random"]
+    trained, parent = study.trained, study.parent
     lines = []
-    for rate in rates:
+    for rate in [rate for arm, rate in trained.hits if arm == "random"]:
         lines += [
             f"| at the cost of TopK at {rate:g} | executed MACs | accuracy (95 %) | change, points (95 %) "
             f"| against TopK, points (95 %) | the parent as it is: change, points (95 %) |",
             "| --- | ---: | ---: | ---: | ---: | ---: |",
         ]
         for way, name in WAYS.items():
-            if (way, rate) not in results.hits:
-                continue
-            own, other = results.against((way, rate)), results.against((way, rate), ("topk", rate))
-            untrained = results.against((f"{way}{UNTRAINED}", rate), PARENT)
-            cells = [name, f"{100 * results.macs[way, rate][1]:.0f} %"]
-            cells.append(Points.share(results.hits[way, rate], results.weights).plain())
-            cells += ["" if one is None else one.signed() for one in (own, None if way == "topk" else other, untrained)]
-            lines.append(f"| {' | '.join(cells)} |")
+            key = way, rate
+            if key in trained.hits:
+                other = None if way == "topk" else trained.against(key, ("topk", rate))
+                cells = [name, f"{100 * trained.macs[key][1]:.0f} %"]
+                cells.append(Points.share(trained.hits[key], trained.weights).plain())
+                changes = trained.against(key), other, parent.against(key)
+                cells += ["" if one is None else one.signed() for one in changes]
+                lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pruning_trained
+from pruning_trained import Averaged, Study, joined
 
 from sonopsis.study.variants import Variant
 
@@ -26,21 +27,26 @@ def seed(topk: list[int], random: list[int] | None = None) -> dict[str, Any]:
     return {"labels": ["a", "b"], "folds": [fold(0), fold(1)]}
 
 
+def study(*seeds: dict[str, Any]) -> Study:
+    trained, parent = (Averaged([joined(one, parent=which) for one in seeds], "words") for which in (False, True))
+    return Study("a model", "phrases", trained, parent)
+
+
 def test_rows_by_hand() -> None:
     """After training TopK has 3 of 4 clips in one seed and 4 of 4 in the other, before it 1 of 4."""
-    measured = pruning_trained.Trained([seed([1, 1, 0, 1]), seed([1, 1, 1, 1])], "words")
-    rows = pruning_trained.by_rate(measured).splitlines()[2:]
+    found = study(seed([1, 1, 0, 1]), seed([1, 1, 1, 1]))
+    rows = pruning_trained.by_rate(found).splitlines()[2:]
     assert [[cell.strip().split(" (")[0] for cell in line.strip("|").split("|")] for line in rows] == [
         ["1", "100 %", "100 %", "100.0", "", "", "+25.0"],
         ["0.5", "50 %", "50 %", "87.5", "-12.5", "-50.0", "+62.5"],
     ]
-    assert measured.saving(0.5) == 0.5
-    assert pruning_trained.part(measured).startswith("Means over 2 seeds; the parent has an accuracy of 75.0")
+    assert found.trained.saving(0.5) == found.parent.saving(0.5) == 0.5
+    assert pruning_trained.part(found).startswith("Means over 2 seeds; the parent has an accuracy of 75.0")
 
 
 def test_an_arm_that_lacks_a_fold_is_left_out() -> None:
-    measured = pruning_trained.Trained([seed([1, 1, 1, 1], random=[1, 1, 0, 0])], "words")
-    assert ("random", 0.5) not in measured.hits and pruning_trained.at_equal_cost(measured) == ""
+    found = study(seed([1, 1, 1, 1], random=[1, 1, 0, 0]))
+    assert ("random", 0.5) not in found.trained.hits and pruning_trained.at_equal_cost(found) == ""
 
 
 def test_a_seed_is_done_with_every_arm_in_every_fold() -> None:

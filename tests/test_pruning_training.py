@@ -70,12 +70,9 @@ def test_each_run_is_done_once(tiny_model: Path, root: Path, tmp_path: Path, mon
     found = json.loads(results.read_text())
     assert len(trained) == 2 * 4 and list(found["folds"][0]["runs"]) == ["parent", "unpruned", "topk@0.5", "random@0.5"]
 
-    measured = pruning_trained.Trained([found, found], "general")
-    assert [clip[0] for clip in measured.found["clips"]] == [one.path for one in tests[0::2] + tests[1::2]]
-    assert set(measured.hits) == {
-        ("unpruned", 1.0), ("topk", 0.5), ("random", 0.5),
-        ("parent", 1.0), ("topk untrained", 0.5), ("random untrained", 0.5),
-    }  # fmt: skip
-    assert measured.macs["topk", 0.5] == measured.macs["topk untrained", 0.5]
-    assert measured.macs["random", 0.5][1] == pytest.approx(measured.macs["topk", 0.5][1], rel=0.05)
-    assert measured.macs["topk", 0.5][1] < 0.8
+    trained, parent = (pruning_trained.joined(found, parent=which) for which in (False, True))
+    assert [clip[0] for clip in trained["clips"]] == [one.path for one in tests[0::2] + tests[1::2]]
+    for table in trained, parent:
+        assert [one["arm"] for one in table["variants"]] == ["unpruned", "topk", "random"]
+        whole, topk, random = (one["macs"][1] for one in table["variants"])
+        assert topk < 0.8 * whole and random == pytest.approx(topk, rel=0.05)
