@@ -120,7 +120,9 @@ def by_rate(study: Study) -> str:
     for key in [("unpruned", 1.0), *(("topk", rate) for rate in trained.rates)]:
         reference, executed = (f"{100 * share:.0f} %" for share in trained.macs[key])
         cells = [f"{key[1]:g}", executed, reference, Points.share(trained.hits[key], trained.weights).plain()]
-        changes = [None, None] if key[0] == "unpruned" else [trained.against(key), parent.against(key)]
+        changes: list[Points | None] = (
+            [None, None] if key[0] == "unpruned" else [trained.against(key), parent.against(key)]
+        )
         changes.append(Points.difference(trained.hits[key], parent.hits[key], trained.weights))
         cells += ["" if one is None else one.signed() for one in changes]
         lines.append(f"| {' | '.join(cells)} |")
