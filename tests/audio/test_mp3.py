@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from sonopsis.audio import load_audio, probe
-from sonopsis.audio.mp3 import frame_length
+from sonopsis.audio.excerpt import Piece
+from sonopsis.audio.mp3 import frame_length, stretches
 
 DELAY = 576  # samples that the decoder gives before the first when no length says to leave them out
 RATES = [8_000, 16_000, 22_050, 44_100]  # MPEG-2.5, 2, 2 and 1
@@ -58,10 +59,37 @@ def test_a_tag_before_it_and_bytes_between_its_frames_do_not_shorten_it(
         assert (f"{gap} bytes in it are no sound" in caplog.text) == (gap > 1_000)
 
 
-def test_bytes_behind_its_frames_are_no_recording() -> None:
+@pytest.mark.parametrize("noise", [np.random.default_rng(0).bytes(300_000), b"\xff" * 300_000])
+def test_bytes_behind_its_frames_are_no_recording(noise: bytes) -> None:
     _, without = variable(44_100, 1, seconds=2.0)
-    noise = np.random.default_rng(0).bytes(300_000)
     assert len(load_audio(io.BytesIO(without + noise))) == len(load_audio(io.BytesIO(without)))
+
+
+def test_a_search_for_frames_passes_over_ones() -> None:
+    class Counted(io.BytesIO):
+        reads = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.reads += 1
+            return super().read(size)
+
+    _, without = variable(44_100, 1, seconds=2.0)
+    file = Counted(without + b"\xff" * 300_000)
+    assert stretches(file, Piece(0, len(without) + 300_000)) != []
+    assert file.reads < 100  # one for each of these bytes would take a second for each megabyte
+
+
+def test_the_frame_that_says_the_length_of_a_file_is_no_sound_of_its_first_stretch() -> None:
+    whole, without = variable(44_100, 1)
+    cut = 0
+    for _ in range(40):
+        cut += frame_length(without[cut : cut + 4]) or 0
+    before = len(whole) - len(without)
+    of_whole, of_other = (
+        load_audio(io.BytesIO(content[:place] + bytes(5_000) + content[place:]))
+        for content, place in ((whole, before + cut), (without, cut))
+    )
+    assert np.array_equal(of_whole, of_other)
 
 
 def test_joined_files_without_lengths_are_one_recording_read_to_its_end() -> None:

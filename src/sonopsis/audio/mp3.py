@@ -17,6 +17,9 @@ RATES = (44_100, 48_000, 32_000)
 REACH = 1_000  # bytes of something else that decoders skip
 TOGETHER = 4  # frames that follow one another: fewer are found in any bytes
 LENGTHS = (b"Xing", b"Info", b"VBRI")  # what a frame holds that says how long the file is
+# The two bytes that frames of layer III begin with, of MPEG-2.5, 2 and 1, with a checksum and without. A search for the
+# first byte alone would stop at each one of a long stretch of ones.
+BEGINNINGS = [bytes((0xFF, second)) for second in (0xE2, 0xE3, 0xF2, 0xF3, 0xFA, 0xFB)]
 
 
 def stretches(file: BinaryIO, piece: Piece) -> list[Piece]:
@@ -62,8 +65,7 @@ def _walked(file: BinaryIO, start: int, end: int) -> tuple[_Stretch, int]:
             near = _next_frames(file, place, min(end, place + REACH))
             if near is None:
                 break
-            place = base = near
-            chunk = b""
+            place = near
             continue
         count += 1
         rates.add(head[2] >> 4)
@@ -76,14 +78,18 @@ def _piece(file: BinaryIO, piece: Piece, stretch: _Stretch, *, alone: bool, vari
     file.seek(stretch.start)
     first = file.read(4)
     first += file.read((frame_length(first) or 4) - 4)
-    if alone and (not varied or any(word in first for word in LENGTHS)):
+    says_length = any(word in first for word in LENGTHS)
+    if alone and (not varied or says_length):
         return piece
-    return Piece(stretch.start, piece.end if alone else stretch.end, _info(first[:4], stretch.frames), note=note)
+    start, frames = stretch.start, stretch.frames
+    if says_length and frames > 1:  # the length of all stretches, in a frame that is no sound
+        start, frames = start + len(first), frames - 1
+    return Piece(start, piece.end if alone else stretch.end, _info(first[:4], frames), note=note)
 
 
 def _next_frames(file: BinaryIO, start: int, end: int) -> int | None:
     """The next position at which frames begin that follow one another."""
-    for position in find(file, [b"\xff"], start, end):
+    for position in find(file, BEGINNINGS, start, end):
         if frames_follow(file, position, TOGETHER):
             return position
     return None
