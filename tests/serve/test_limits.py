@@ -11,6 +11,8 @@ import soundfile
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\x3e\x00\x00\x00\x7d\x00\x00\x02\x00\x10\x00"
 
+FLAC = b"fLaC\x00\x00\x00\x22\x10\x00\x10\x00\x00\x00\x00\x00\x00\x00\x03\xe8\x00\xf0\x00\x00\x3e\x80" + bytes(16)
+
 
 @pytest.fixture(scope="module")
 def strict(tiny_model: Path, running: Any) -> Iterator[Any]:
@@ -74,6 +76,7 @@ def test_an_upload_that_stalls(strict: Any) -> None:
         (b"", 422, "empty_upload"),
         (b"What is this?" * 100, 415, "not_a_recording"),
         (WAV + b"data\x00\x00\x00\x00", 422, "bad_audio"),
+        (FLAC + b"\xff\xf8noise" * 500, 422, "bad_audio"),  # a container without a packet of sound
     ],
 )
 def test_what_is_no_recording(service: Any, content: bytes, status: int, code: str) -> None:

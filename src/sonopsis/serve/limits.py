@@ -24,10 +24,10 @@ def check(upload: Upload, longest: float) -> None:
     name = str(upload.path)
     try:
         with closing(open_parts(reopenable(upload.path), name, None)) as parts:
-            part = next(parts)
+            part = next(parts, None)  # None where a damaged file has no part at all: decoding it says so
     except AudioError as error:
         raise NotARecording(str(error)) from error
-    if part.frames is not None and part.frames > longest * part.rate:
+    if part is not None and part.frames is not None and part.frames > longest * part.rate:
         raise too_long(longest)
 
 
