@@ -100,8 +100,12 @@ def test_other_clips_or_settings_are_other_files(make_config: Make, clips: Clips
     first = folder(task)
     assert folder(make_task(make_config, clips, data={"hearings": 3, "feature_noise": 0.1})) == first
     assert folder(make_task(make_config, clips, data={"reverb": 0.9})) != first
-    task.clips = task.clips[1:]
+    clips_of_task = task.clips
+    task.clips = clips_of_task[1:]
     assert folder(task) != first
+    for words in ({"captions": ("another sound",)}, {"questions": (Question("what is it", "a sound"),)}):
+        task.clips = [*clips_of_task[:-1], replace(clips_of_task[-1], **words)]
+        assert folder(task) != first  # the files hold what is said of their clips
 
 
 def test_a_run_learns_from_what_was_heard(make_config: Make, clips: Clips) -> None:

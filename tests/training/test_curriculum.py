@@ -56,6 +56,28 @@ def test_overrides_hold_for_all_stages_or_for_one(tmp_path: Path) -> None:
     assert configs[1].model == "there/1-connector/model"
 
 
+def test_an_override_of_one_stage_holds_before_those_of_all(tmp_path: Path) -> None:
+    for overrides in (["steps=3", "stages.all.steps=7"], ["stages.all.steps=7", "steps=3"]):
+        assert [one.steps for one in load_stages(written(tmp_path, TEXT), overrides)] == [3, 7, 3]
+    configs = load_stages(written(tmp_path, TEXT), ["data.speed=0.1", "stages.connector.data.speed=0.2"])
+    assert [one.data.speed for one in configs] == [0.2, 0.1, 0.1]
+
+
+def test_the_model_of_the_command_line_is_that_of_the_first_stage(tmp_path: Path) -> None:
+    overrides = ["model=weights/whisper", "language_model.width=32"]
+    first, second, third = load_stages(written(tmp_path, TEXT), overrides)
+    assert first.model == "weights/whisper" and getattr(first.language_model, "width", None) == 32
+    assert (second.model, second.language_model) == ("out/1-connector/model", None)
+    assert (third.model, third.language_model) == ("another", "weights/others")
+    assert load_stages(written(tmp_path, TEXT), ["stages.all.model=other"])[1].model == "other"
+
+
+def test_stages_may_be_numbered_and_the_output_given_with_the_command(tmp_path: Path) -> None:
+    path = written(tmp_path, "stage: tagging\nstages: {1: {steps: 4}, 2: {}}")
+    first, second = load_stages(path, ["output=there", "stages.2.steps=5"])
+    assert [(one.output, one.steps) for one in (first, second)] == [("there/1-1", 4), ("there/2-2", 5)]
+
+
 def test_a_file_without_stages_is_one_run(tmp_path: Path) -> None:
     path = written(tmp_path, "stage: tagging\noutput: out\n")
     assert load_stages(path, ["steps=3"]) == [load_config(path, ["steps=3"])]
@@ -70,6 +92,9 @@ def test_a_file_without_stages_is_one_run(tmp_path: Path) -> None:
         ("stage: tagging\noutput: out\nstages: {a: {output: b}}", [], "stages.a: `output` belongs to the whole file"),
         ("stage: tagging\noutput: out\nstages: {a: {step: 1}}", [], "unknown key `step`"),
         ("stage: tagging\noutput: out\nstages: {a: {steps: 0}}", [], "steps must be at least 1"),
+        (TEXT, ["output=3"], "`output` is missing"),
+        (TEXT, ["stages.all=3"], "give a value to a key of a stage, as in stages.connector.steps=100"),
+        (TEXT, ["stages.all.output=b"], "stages.all: `output` belongs to the whole file"),
         (TEXT, ["stages.al.steps=3"], "there is no stage 'al'; known: connector, all, other"),
     ],
 )

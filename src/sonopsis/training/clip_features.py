@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from sonopsis.captioning.captioner import Captioner
+from sonopsis.data.clips import Clip
 from sonopsis.data.manifest import Question
 from sonopsis.training.batches import Batch
 from sonopsis.training.config import TrainConfig
@@ -23,9 +24,16 @@ def clip_features_folder(captioner: Captioner, source: DescribedClips, config: T
         "front end": asdict(source.mel),
         "labels": source.labels,
         "seed": source.seed,
-        "clips": [(clip.sha256, clip.start, clip.end, clip.labels) for clip in source.clips],
+        "clips": [
+            (clip.sha256, clip.start, clip.end, clip.labels, clip.captions, _pairs(clip)) for clip in source.clips
+        ],
     }
     return Path(config.output) / "clips" / key(captioner, config, facts)
+
+
+def _pairs(clip: Clip) -> list[tuple[str, str]]:
+    """A clip's questions and answers."""
+    return [(one.text, one.answer) for one in clip.questions]
 
 
 def hear_clips(captioner: Captioner, source: DescribedClips, folder: Path, config: TrainConfig) -> list[Path]:
@@ -34,7 +42,7 @@ def hear_clips(captioner: Captioner, source: DescribedClips, folder: Path, confi
 
     def about(number: int) -> dict[str, str]:
         clips = source.hearings(number, IN_A_FILE)
-        questions = [[(one.text, one.answer) for one in clip.questions] for clip in clips]
+        questions = [_pairs(clip) for clip in clips]
         return {"captions": json.dumps([clip.captions for clip in clips]), "questions": json.dumps(questions)}
 
     def batch(number: int) -> Batch:

@@ -29,37 +29,41 @@ def load_stages(path: str | Path, overrides: Sequence[str] = ()) -> list[TrainCo
 
     Each entry of `stages` has a name, and keys that lie over the others of the file. It writes to a folder of its own
     below `output`, and starts from the model of the stage before, unless it names another `model`; the language model
-    is that model's too. Overrides hold for all stages, except `stages.NAME.key=value`. Raises ValueError as
-    `load_config`.
+    is that model's too. Overrides hold for all stages, but `model` and `language_model` for the first one alone;
+    `stages.NAME.key=value` holds for one stage, and before the others. Raises ValueError as `load_config`.
     """
     found = _keys(Path(path))
-    stages = found.get("stages")
-    if stages is None:
+    if (stages := found.pop("stages", None)) is None:
         return [load_config(path, overrides)]
-    if not isinstance(stages, dict) or not stages or not all(isinstance(own, dict) for own in stages.values()):
+    if not _sections(stages) or not stages:
         raise ValueError(f"{path}: `stages` must give a name and keys to each stage, in their order")
-    if not isinstance(found.get("output"), str):
-        raise ValueError(f"{path}: `output` is missing: the folder in which each stage has one of its own")
-    known = list(stages)
+    stages = {str(name): own for name, own in stages.items()}
+    given: dict[str, Any] = {}
     for override in overrides:
-        if override.startswith(("stages.", "output=")):
-            _set(found, override)
-    if strange := [name for name in stages if name not in known]:
-        raise ValueError(f"{path}: there is no stage {strange[0]!r}; known: {', '.join(known)}")
-    common = {key: value for key, value in found.items() if key != "stages"}
+        _set(given, override)
+    if not _sections(asked := given.pop("stages", {})):
+        raise ValueError(f"{path}: give a value to a key of a stage, as in stages.{next(iter(stages))}.steps=100")
+    if strange := [name for name in asked if name not in stages]:
+        raise ValueError(f"{path}: there is no stage {strange[0]!r}; known: {', '.join(stages)}")
+    if not isinstance(output := given.pop("output", found.get("output")), str):
+        raise ValueError(f"{path}: `output` is missing: the folder in which each stage has one of its own")
     configs: list[TrainConfig] = []
     for number, (name, own) in enumerate(stages.items(), 1):
+        own = _over(own, asked.get(name, {}))
         if taken := {"output", "stages", "base"} & set(own):
             raise ValueError(f"{path}: stages.{name}: `{min(taken)}` belongs to the whole file; leave it out here")
-        keys = _over(common, own) | {"output": str(Path(found["output"]) / f"{number}-{name}")}
+        keys = _over(_over(_over(found, own), given), asked.get(name, {}))
+        keys["output"] = str(Path(output, f"{number}-{name}"))
         if configs:
             keys["model"] = own.get("model", str(Path(configs[-1].output) / "model"))
             keys["language_model"] = own.get("language_model")
-        for override in overrides:
-            if not override.startswith(("stages.", "output=")):
-                _set(keys, override)
         configs.append(_read(TrainConfig, keys, str(path), ""))
     return configs
+
+
+def _sections(value: Any) -> bool:
+    """Whether these are names with keys and values each."""
+    return isinstance(value, dict) and all(isinstance(own, dict) for own in value.values())
 
 
 def dump_config(config: TrainConfig, path: Path) -> None:

@@ -63,6 +63,7 @@ def run(config: TrainConfig) -> Path:
     folder = fit(task(config, start, clips, validation), config)
     if state.is_main_process:
         conclude(folder, config, start, clips, validation)
+    state.wait_for_everyone()  # the next stage reads the folder
     return folder
 
 
