@@ -3,9 +3,10 @@
 from sonopsis.captioning.config import LMConfig
 from sonopsis.causal.config import CausalConfig
 from sonopsis.causal.model import CausalLM
+from sonopsis.lora.targets import LanguageModel
 from sonopsis.mamba2.model import Mamba2LM
 
-LanguageModel = Mamba2LM | CausalLM
+__all__ = ["LanguageModel", "new_language_model"]
 
 
 def new_language_model(config: LMConfig) -> LanguageModel:

@@ -8,7 +8,7 @@ from sonopsis.causal.model import CausalLM
 from sonopsis.mamba2.config import Mamba2Config
 from sonopsis.mamba2.model import Mamba2LM
 
-LanguageModel = Mamba2LM | CausalLM
+LanguageModel = Mamba2LM | CausalLM  # what a captioner can have, and adapters can change
 
 
 @dataclass(frozen=True)
