@@ -57,8 +57,9 @@ def test_pipeline(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untype
 def test_start(sonopsis, tiny_model: Path) -> None:  # type: ignore[no-untyped-def]
     found = checked(sonopsis("bench", "start", "--model", tiny_model, "--engine", "torch", "--rounds", 1, "--json"))
     rows = {row["name"]: row for row in found["rows"]}  # type: ignore[attr-defined]
-    assert list(rows) == ["python -c pass", "sonopsis --help", "sonopsis tag clip.wav, torch"]
-    assert rows["sonopsis --help"]["torch"] is False and rows["sonopsis tag clip.wav, torch"]["torch"] is True
+    told = [f"sonopsis {verb} clip0000.wav, torch" for verb in ("tag", "caption")]
+    assert list(rows) == ["python -c pass", "sonopsis --help", *told]
+    assert rows["sonopsis --help"]["torch"] is False and all(rows[name]["torch"] is True for name in told)
 
 
 def test_lm(sonopsis, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
