@@ -22,6 +22,7 @@ LEAST_OFFSET = 0.01  # full scale; recordings without a fault stay below it
 OFFSET_RATIO = 3.0  # an offset is a fault where it is so many times the deviation of the sound around it
 CANCELLED = 0.1  # power of the mean, relative to that of unrelated channels
 SHORTEST = 0.1  # s; shorter blocks do not tell an offset, nor a change of phase
+FEWEST = 32  # frames of a shorter recording; of fewer, unrelated channels may cancel by chance
 FADE = 0.02  # s, between what was heard and what is heard from now on
 
 _log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ class Mixer:
             return block[:, 0]
         mean: NDArray[np.float32] = block.mean(axis=1)  # (n,)
         heard = self._heard
-        if len(block) >= SHORTEST * self.rate or not self.frames:
+        if len(block) >= SHORTEST * self.rate or (not self.frames and len(block) >= FEWEST):
             heard = self._judge(block, mean)
         mono = mean if heard is None else block[:, heard]
         if heard != self._heard and self.frames:
