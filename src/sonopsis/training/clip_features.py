@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -12,23 +11,13 @@ from sonopsis.data.manifest import Question
 from sonopsis.training.batches import Batch
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.described_clips import DescribedClips, something_said
-from sonopsis.training.heard import IN_A_FILE, HeardExamples, Saying, hear, key
-
-VERSION = 1  # of the files
+from sonopsis.training.heard import IN_A_FILE, HeardExamples, Saying, hear, place
 
 
 def clip_features_folder(captioner: Captioner, source: DescribedClips, config: TrainConfig) -> Path:
     """Where the files of a run are: a folder of its output, named for all that decides what is in them."""
-    facts = {
-        "version": VERSION,
-        "front end": asdict(source.mel),
-        "labels": source.labels,
-        "seed": source.seed,
-        "clips": [
-            (clip.sha256, clip.start, clip.end, clip.labels, clip.captions, _pairs(clip)) for clip in source.clips
-        ],
-    }
-    return Path(config.output) / "clips" / key(captioner, config, facts)
+    known = [(clip.sha256, clip.start, clip.end, clip.labels, clip.captions, _pairs(clip)) for clip in source.clips]
+    return place("clips", captioner, source, config, {"clips": known})
 
 
 def _pairs(clip: Clip) -> list[tuple[str, str]]:

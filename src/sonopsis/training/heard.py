@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,11 +27,13 @@ from torch import Tensor
 
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.captioning.connector import Heard
+from sonopsis.mel import MelConfig
 from sonopsis.training.batches import Batch, stream
 from sonopsis.training.config import DataConfig, TrainConfig
 from sonopsis.training.rates import training_pruning
 from sonopsis.training.tokens import encode_answers
 
+VERSION = 4  # of the files
 IN_A_FILE = 16  # examples that the encoder hears together
 GROUP = 8  # batches whose examples are drawn together and sorted by length, so that little is padded
 REPORT = 32  # files after which one line says how many there are
@@ -53,11 +55,26 @@ ELSEWHERE = (
 Saying = Callable[[np.random.Generator], tuple[str, str]]  # a question, perhaps empty, and what is to be said of it
 
 
-def key(captioner: Captioner, config: TrainConfig, facts: Mapping[str, Any]) -> str:
-    """A digest of the encoder's weights, of the settings that decide what is heard, and of further facts."""
+class Source(Protocol):
+    """Examples that are heard."""
+
+    mel: MelConfig
+    labels: list[str]
+    seed: int
+
+
+def place(kind: str, captioner: Captioner, source: Source, config: TrainConfig, facts: Mapping[str, Any]) -> Path:
+    """Where the files of a run are: a folder of its output, named for a digest of all that decides what is in them.
+
+    That is the encoder's weights, the settings that decide what is heard, and `facts`, which tell the examples.
+    """
     reads = captioner.connector.config
     known = {
         **facts,
+        "version": VERSION,
+        "front end": asdict(source.mel),
+        "labels": source.labels,
+        "seed": source.seed,
         "encoder": captioner.tagger.encoder.config.to_dict(),
         "connector": [reads.pool, reads.pool_frequency, reads.blocks, reads.fills],
         "data": {name: value for name, value in asdict(config.data).items() if name not in ELSEWHERE},
@@ -68,7 +85,7 @@ def key(captioner: Captioner, config: TrainConfig, facts: Mapping[str, Any]) -> 
     for name, tensor in captioner.tagger.encoder.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return Path(config.output) / kind / digest.hexdigest()[:16]
 
 
 def hear(

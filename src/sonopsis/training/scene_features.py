@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -12,22 +11,16 @@ from sonopsis.captioning.captioner import Captioner
 from sonopsis.scenes.scene import Facts
 from sonopsis.training.batches import Scenes, something_true
 from sonopsis.training.config import DataConfig, TrainConfig
-from sonopsis.training.heard import HeardExamples, Saying, hear, key
-
-VERSION = 3  # of the files
+from sonopsis.training.heard import HeardExamples, Saying, hear, place
 
 
 def features_folder(captioner: Captioner, source: Scenes, config: TrainConfig) -> Path:
     """Where the files of a run are: a folder of its output, named for all that decides what is in them."""
     facts = {
-        "version": VERSION,
-        "front end": asdict(source.mel),
-        "labels": source.labels,
-        "seed": source.seed,
         "recordings": [(row.sha256, row.start, row.labels) for row in source.bank.rows],
         "scenes": repr(source.of_step(0)),  # changes with the rules by which scenes are composed and described
     }
-    return Path(config.output) / "scenes" / key(captioner, config, facts)
+    return place("scenes", captioner, source, config, facts)
 
 
 def hear_scenes(captioner: Captioner, source: Scenes, folder: Path, config: TrainConfig) -> list[Path]:
