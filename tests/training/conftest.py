@@ -39,6 +39,24 @@ def make_config(write_run: Callable[..., Path]) -> Callable[..., TrainConfig]:
     return lambda *arguments, **keys: load_config(write_run(*arguments, **keys))
 
 
+@pytest.fixture
+def lm() -> dict[str, int]:
+    """The sizes of a tiny language model."""
+    return LM
+
+
+@pytest.fixture
+def make_frozen(make_config: Callable[..., TrainConfig]) -> Callable[..., TrainConfig]:
+    """Keys -> the configuration of a tiny captioner whose encoder stays as it is."""
+
+    def make(output: str = "run", **keys: Any) -> TrainConfig:
+        encoder = {"width": 16, "depth": 2, "heads": 2, "train": "frozen", **keys.pop("encoder", {})}
+        fields = {"model": "whisper-tiny", "connector": {"pool": 8}, "language_model": LM, "batch_size": 4, **keys}
+        return make_config("captioning", output, encoder=encoder, **fields)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def clips(root: Path) -> tuple[ClipBank, ClipBank]:
     """The training and validation clips of the data root: six labels."""

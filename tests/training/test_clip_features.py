@@ -1,5 +1,6 @@
 """Described clips that a frozen encoder hears a few times: what it would hear again, and batches that repeat."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,22 +25,14 @@ from sonopsis.training.tokens import PADDING
 
 Clips = tuple[ClipBank, ClipBank]
 Make = Callable[..., TrainConfig]
-KEYS: dict[str, Any] = {
-    "model": "whisper-tiny",
-    "encoder": {"width": 16, "depth": 2, "heads": 2, "train": "frozen"},
-    "connector": {"pool": 8},
-    "language_model": {"width": 16, "depth": 1, "state": 8, "head_dim": 8, "vocabulary": 300},
-    "batch_size": 4,
-}
 
 
-def make_task(make_config: Make, clips: Clips, output: str = "run", **keys: Any) -> Described:
+def make_task(make_frozen: Make, clips: Clips, output: str = "run", **keys: Any) -> Described:
     data = {"captions": "manifest", "hearings": 2, **keys.pop("data", {})}
-    config = make_config("captioning", output, **{**KEYS, **keys}, data=data)
-    few = [ClipBank.__new__(ClipBank) for _ in clips]
-    for bank, whole in zip(few, clips, strict=True):
-        bank.__dict__ |= whole.__dict__
-        bank.rows = [replace(row, captions=(f"the sound of {row.labels[0]}",)) for row in whole.rows[:10]]
+    config = make_frozen(output, data=data, **keys)
+    few = [copy.copy(bank) for bank in clips]
+    for bank in few:
+        bank.rows = [replace(row, captions=(f"the sound of {row.labels[0]}",)) for row in bank.rows[:10]]
     set_seed(0)
     return Described(config, open_start(config), *few)
 
@@ -48,8 +41,8 @@ def source_of(task: Described) -> DescribedClips:
     return DescribedClips(task.train, task.clips, task.labels, task.start.mel, task.config, task.tokenizer)
 
 
-def test_the_files_hold_what_the_encoder_hears(make_config: Make, clips: Clips) -> None:
-    task = make_task(make_config, clips, pruning={"schedule": "none"})
+def test_the_files_hold_what_the_encoder_hears(make_frozen: Make, clips: Clips) -> None:
+    task = make_task(make_frozen, clips, pruning={"schedule": "none"})
     source = source_of(task)
     folder = clip_features_folder(task.module, source, task.config)
     files = hear_clips(task.module, source, folder, task.config)
@@ -66,8 +59,8 @@ def test_the_files_hold_what_the_encoder_hears(make_config: Make, clips: Clips) 
     assert [file.stat().st_mtime_ns for file in files] == times
 
 
-def test_an_epoch_has_every_hearing_once_with_the_words_of_its_clip(make_config: Make, clips: Clips) -> None:
-    task = make_task(make_config, clips)
+def test_an_epoch_has_every_hearing_once_with_the_words_of_its_clip(make_frozen: Make, clips: Clips) -> None:
+    task = make_task(make_frozen, clips)
     said = []
     for batch in task.batches(0, 5):
         assert batch.ids is not None and batch.features is not None and batch.sounding is None
@@ -77,8 +70,8 @@ def test_an_epoch_has_every_hearing_once_with_the_words_of_its_clip(make_config:
     assert sorted(said) == sorted(2 * [clip.captions[0] for clip in task.clips])
 
 
-def test_questions_are_asked_in_their_share(make_config: Make, clips: Clips) -> None:
-    task = make_task(make_config, clips, data={"questions": 0.5})
+def test_questions_are_asked_in_their_share(make_frozen: Make, clips: Clips) -> None:
+    task = make_task(make_frozen, clips, data={"questions": 0.5})
     task.clips = [replace(clip, questions=(Question("what is it", "a sound"),)) for clip in task.clips]
     source = source_of(task)
     files = hear_clips(task.module, source, clip_features_folder(task.module, source, task.config), task.config)
@@ -92,14 +85,14 @@ def test_questions_are_asked_in_their_share(make_config: Make, clips: Clips) -> 
     assert len(texts) == 80 and 20 < asks < 60
 
 
-def test_other_clips_or_settings_are_other_files(make_config: Make, clips: Clips) -> None:
+def test_other_clips_or_settings_are_other_files(make_frozen: Make, clips: Clips) -> None:
     def folder(task: Described) -> Path:
         return clip_features_folder(task.module, source_of(task), task.config)
 
-    task = make_task(make_config, clips)
+    task = make_task(make_frozen, clips)
     first = folder(task)
-    assert folder(make_task(make_config, clips, data={"hearings": 3, "feature_noise": 0.1})) == first
-    assert folder(make_task(make_config, clips, data={"reverb": 0.9})) != first
+    assert folder(make_task(make_frozen, clips, data={"hearings": 3, "feature_noise": 0.1})) == first
+    assert folder(make_task(make_frozen, clips, data={"reverb": 0.9})) != first
     clips_of_task = task.clips
     task.clips = clips_of_task[1:]
     assert folder(task) != first
@@ -108,8 +101,8 @@ def test_other_clips_or_settings_are_other_files(make_config: Make, clips: Clips
         assert folder(task) != first  # the files hold what is said of their clips
 
 
-def test_a_run_learns_from_what_was_heard(make_config: Make, clips: Clips) -> None:
-    task = make_task(make_config, clips, steps=6, validate_every=6, learning_rate=0.01, tag_weight=0)
+def test_a_run_learns_from_what_was_heard(make_frozen: Make, clips: Clips) -> None:
+    task = make_task(make_frozen, clips, steps=6, validate_every=6, learning_rate=0.01, tag_weight=0)
     before = {name: value.clone() for name, value in task.module.state_dict().items()}
     folder = fit(task, task.config)
     after = task.module.state_dict()
@@ -117,10 +110,10 @@ def test_a_run_learns_from_what_was_heard(make_config: Make, clips: Clips) -> No
     assert sonopsis.load(folder, engine="torch").labels == task.labels
 
 
-def test_what_cannot_be_kept_is_refused(make_config: Make, clips: Clips) -> None:
+def test_what_cannot_be_kept_is_refused(make_config: Make, make_frozen: Make, clips: Clips) -> None:
     with pytest.raises(ValueError, match=r"data\.hearings: only what a frozen encoder hears of clips with captions"):
         make_config("captioning", data={"hearings": 2}, encoder={"train": "frozen"})
     with pytest.raises(ValueError, match="hearings must be at least 1"):
         make_config("captioning", data={"hearings": 0, "captions": "manifest"}, encoder={"train": "frozen"})
     with pytest.raises(ValueError, match=r"data\.hearings: what the encoder heard is kept for layout concat, not time"):
-        make_task(make_config, clips, connector={"layout": "time_major"})
+        make_task(make_frozen, clips, connector={"layout": "time_major"})

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from sonopsis.training.configfile import load_config, load_stages
 from sonopsis.training.run import train
 
-LM = {"width": 16, "depth": 1, "state": 8, "head_dim": 8, "vocabulary": 320}
 CURRICULUM = Path(__file__).parents[2] / "configs" / "captioning" / "curriculum.yaml"
 
 
@@ -112,8 +111,10 @@ def test_the_curriculum_of_the_paper_has_four_stages() -> None:
     assert all(not one.encoder.frozen and one.lora is not None and one.lora.rank == 8 for one in stages[1:])
 
 
-def test_two_stages_are_trained_one_after_the_other(write_run: Callable[..., Path], tmp_path: Path) -> None:
-    path = write_run("captioning", language_model=LM)
+def test_two_stages_are_trained_one_after_the_other(
+    write_run: Callable[..., Path], lm: dict[str, int], tmp_path: Path
+) -> None:
+    path = write_run("captioning", language_model=lm)
     keys = yaml.safe_load(path.read_text())
     keys["encoder"] = {}
     own = {"encoder": {"width": 16, "depth": 4, "heads": 2, "stem": "patch", "train": "frozen"}}

@@ -24,13 +24,6 @@ from sonopsis.training.start import open_start
 
 Clips = tuple[ClipBank, ClipBank]
 Make = Callable[..., TrainConfig]
-KEYS: dict[str, Any] = {
-    "model": "whisper-tiny",
-    "encoder": {"width": 16, "depth": 2, "heads": 2, "train": "frozen"},
-    "connector": {"pool": 8},
-    "language_model": {"width": 16, "depth": 1, "state": 8, "head_dim": 8, "vocabulary": 300},
-    "batch_size": 4,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +35,10 @@ def few_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_task(
-    make_config: Make, clips: Clips, output: str = "run", kind: type[Captioning] = Captioning, **keys: Any
+    make_frozen: Make, clips: Clips, output: str = "run", kind: type[Captioning] = Captioning, **keys: Any
 ) -> Captioning:
     data = {"scenes": 10, **keys.pop("data", {})}
-    config = make_config("captioning", output, **{**KEYS, **keys}, data=data)
+    config = make_frozen(output, data=data, **keys)
     set_seed(0)
     return kind(config, open_start(config), *clips)
 
@@ -55,8 +48,8 @@ def heard_by(task: Captioning) -> list[Path]:
     return hear_scenes(task.module, source, features_folder(task.module, source, task.config), task.config)
 
 
-def test_the_files_hold_what_the_encoder_hears(make_config: Make, clips: Clips) -> None:
-    task = make_task(make_config, clips, pruning={"schedule": "none"})
+def test_the_files_hold_what_the_encoder_hears(make_frozen: Make, clips: Clips) -> None:
+    task = make_task(make_frozen, clips, pruning={"schedule": "none"})
     files = heard_by(task)
     assert len(files) == 3
     for number, file in enumerate(files):
@@ -70,8 +63,8 @@ def test_the_files_hold_what_the_encoder_hears(make_config: Make, clips: Clips) 
         assert stored["steps"].shape[1] == batch.sounding.shape[1] == -(-batch.mel.shape[1] // 16)
 
 
-def test_files_have_keep_rates_of_their_own(make_config: Make, clips: Clips) -> None:
-    task = make_task(make_config, clips, pruning={"keep_rate": 0.2}, encoder={**KEYS["encoder"], "depth": 4})
+def test_files_have_keep_rates_of_their_own(make_frozen: Make, clips: Clips) -> None:
+    task = make_task(make_frozen, clips, pruning={"keep_rate": 0.2}, encoder={"depth": 4})
     rates = []
     for number, file in enumerate(heard_by(task)):
         mel, steps = task.scenes(4).batch(number).mel, load_file(file)["steps"].float()
@@ -84,18 +77,18 @@ def test_files_have_keep_rates_of_their_own(make_config: Make, clips: Clips) -> 
     assert len(rates) == 3 and len(set(rates)) > 1  # one for each file
 
 
-def test_files_of_another_encoder_or_other_settings_are_not_read(make_config: Make, clips: Clips) -> None:
-    task = make_task(make_config, clips)
+def test_files_of_another_encoder_or_other_settings_are_not_read(make_frozen: Make, clips: Clips) -> None:
+    task = make_task(make_frozen, clips)
     key = lambda task: features_folder(task.module, task.scenes(4), task.config)  # noqa: E731
     first = key(task)
-    assert key(make_task(make_config, clips, data={"scenes": 20, "workers": 1}, learning_rate=0.5)) == first
+    assert key(make_task(make_frozen, clips, data={"scenes": 20, "workers": 1}, learning_rate=0.5)) == first
     for changes in (
         {"data": {"reverb": 0.5}},
         {"connector": {"pool": 4}},
         {"pruning": {"keep_rate": 0.3}},
         {"seed": 5},
     ):
-        assert key(make_task(make_config, clips, **changes)) != first, changes
+        assert key(make_task(make_frozen, clips, **changes)) != first, changes
     with torch.no_grad():
         task.module.tagger.encoder.blocks[1].fc2.bias[3] += 1e-3
     assert key(task) != first
@@ -107,13 +100,13 @@ def contents(file: Path) -> tuple[dict[str, list[Any]], dict[str, str]]:
         return {name: tensor.tolist() for name, tensor in load_file(file).items()}, stored.metadata()
 
 
-def test_only_what_is_missing_is_heard(make_config: Make, clips: Clips) -> None:
-    task = make_task(make_config, clips)
+def test_only_what_is_missing_is_heard(make_frozen: Make, clips: Clips) -> None:
+    task = make_task(make_frozen, clips)
     files = heard_by(task)
     times = [file.stat().st_mtime_ns for file in files]
     content = contents(files[2])
     files[2].unlink()
-    more = heard_by(make_task(make_config, clips, data={"scenes": 14}))
+    more = heard_by(make_task(make_frozen, clips, data={"scenes": 14}))
     assert more[:3] == files and len(more) == 4 and more[3].is_file()
     assert [file.stat().st_mtime_ns for file in files[:2]] == times[:2]
     assert load_file(files[2]).keys() == {"steps", "summary", "pooled", "labels", "sounding"}
@@ -128,8 +121,8 @@ def rows(batches: list[Batch]) -> list[bytes]:
     return found
 
 
-def test_an_epoch_has_every_scene_once_and_a_step_repeats(make_config: Make, clips: Clips) -> None:
-    task = make_task(make_config, clips, data={"scenes": 12, "feature_noise": 0.1, "feature_drop": 0.3})
+def test_an_epoch_has_every_scene_once_and_a_step_repeats(make_frozen: Make, clips: Clips) -> None:
+    task = make_task(make_frozen, clips, data={"scenes": 12, "feature_noise": 0.1, "feature_drop": 0.3})
     batches = list(task.batches(0, 6))  # two epochs
     epochs = [rows(batches[:3]), rows(batches[3:])]
     assert len(set(epochs[0])) == 12 and set(epochs[0]) == set(epochs[1]) and epochs[0] != epochs[1]
@@ -140,8 +133,8 @@ def test_an_epoch_has_every_scene_once_and_a_step_repeats(make_config: Make, cli
     assert 0.1 < silent < 0.5
 
 
-def test_a_shorter_scene_is_continued_by_its_last_step(make_config: Make, clips: Clips) -> None:
-    task = make_task(make_config, clips, data={"scenes": 12})
+def test_a_shorter_scene_is_continued_by_its_last_step(make_frozen: Make, clips: Clips) -> None:
+    task = make_task(make_frozen, clips, data={"scenes": 12})
     files = heard_by(task)
     source = heard_scenes(files, 12, 0, task.tokenizer, task.config.data)
     batch = source.batch(0)
@@ -169,19 +162,19 @@ class Stopped(Captioning):
         return super().loss(module, batch, progress)
 
 
-def test_a_run_that_dies_ends_with_the_weights_of_one_that_does_not(make_config: Make, clips: Clips) -> None:
+def test_a_run_that_dies_ends_with_the_weights_of_one_that_does_not(make_frozen: Make, clips: Clips) -> None:
     keys: dict[str, Any] = {
         "steps": 8, "save_every": 3, "validate_every": 8, "learning_rate": 0.01, "tag_weight": 0,
         "data": {"feature_noise": 0.1},
     }  # fmt: skip
-    task = make_task(make_config, clips, "whole", **keys)
+    task = make_task(make_frozen, clips, "whole", **keys)
     before = {name: value.clone() for name, value in task.module.state_dict().items()}
     whole = fit(task, task.config)
-    task = make_task(make_config, clips, "parts", Stopped, **keys)
+    task = make_task(make_frozen, clips, "parts", Stopped, **keys)
     with pytest.raises(ConnectionError):
         fit(task, task.config)
     assert find_checkpoint(Path(task.config.output))[1] == 3
-    task = make_task(make_config, clips, "parts", **keys)
+    task = make_task(make_frozen, clips, "parts", **keys)
     parts = fit(task, task.config)
     assert (parts / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     after = task.module.state_dict()
@@ -189,8 +182,8 @@ def test_a_run_that_dies_ends_with_the_weights_of_one_that_does_not(make_config:
     assert changed == {"connector", "lm"}  # neither the encoder nor the head
 
 
-def test_what_cannot_be_kept_is_refused(make_config: Make, clips: Clips) -> None:
+def test_what_cannot_be_kept_is_refused(make_config: Make, make_frozen: Make, clips: Clips) -> None:
     with pytest.raises(ValueError, match=r"data\.scenes: only what a frozen encoder hears can be kept"):
         make_config("captioning", data={"scenes": 10})
     with pytest.raises(ValueError, match=r"data\.scenes: what the encoder heard is kept for layout concat, not time"):
-        make_task(make_config, clips, connector={"layout": "time_major"})
+        make_task(make_frozen, clips, connector={"layout": "time_major"})
