@@ -1,12 +1,28 @@
 """Names of a model folder's files: JSON and weights are found, or one line says what is wrong."""
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from sonopsis import folder
-from sonopsis.files import PICKLE, SHARDS, WEIGHTS, ModelError, read_json, weight_files
+from sonopsis.files import PICKLE, SHARDS, WEIGHTS, ModelError, read_fields, read_json, weight_files
+
+
+@dataclass
+class Sizes:
+    width: int
+    depth: int = 2
+    labels: list[str] = field(default_factory=list)
+
+
+def test_a_section_becomes_a_dataclass() -> None:
+    assert read_fields(Sizes, {"width": 3, "labels": ["a"]}, "model") == Sizes(3, 2, ["a"])
+    with pytest.raises(ValueError, match=r"unknown model fields \['height'\]; known: \['depth', 'labels', 'width'\]"):
+        read_fields(Sizes, {"width": 3, "height": 1}, "model")
+    with pytest.raises(ValueError, match=r"model fields \['width'\] are missing"):
+        read_fields(Sizes, {"depth": 3}, "model")
 
 
 def test_json_is_read(tmp_path: Path) -> None:

@@ -10,8 +10,12 @@ README.md                      the model card
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 CONFIG, FRONT_END, TOKENIZER, CARD = "config.json", "preprocessor_config.json", "tokenizer.json", "README.md"
 WEIGHTS, SHARDS, PICKLE = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
@@ -25,16 +29,31 @@ class ModelError(ValueError):
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file; raises ModelError, which names the file, when there is none."""
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{file} is missing; give the folder that holds the whole model") from None
     except OSError as error:
         raise ModelError(f"{file} cannot be read ({error.strerror}); check its permissions") from error
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{file} is not valid JSON ({error}); copy or fetch it again") from None
-    if not isinstance(fields, dict):
+    if not isinstance(found, dict):
         raise ModelError(f"{file} must hold a JSON object; copy or fetch it again")
-    return fields
+    return found
+
+
+def read_fields(kind: type[T], values: Mapping[str, Any], name: str) -> T:
+    """The dataclass that a section of a JSON file describes, called `name` in errors.
+
+    Raises ValueError for fields that are unknown or missing, and what the dataclass itself raises.
+    """
+    found = fields(kind)  # type: ignore[arg-type]  # kind is a dataclass
+    known = sorted(field.name for field in found)
+    if unknown := sorted(set(values) - set(known)):
+        raise ValueError(f"unknown {name} fields {unknown}; known: {known}")
+    needed = {field.name for field in found if field.default is MISSING and field.default_factory is MISSING}
+    if missing := sorted(needed - set(values)):
+        raise ValueError(f"{name} fields {missing} are missing")
+    return kind(**values)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from sonopsis.causal.config import CausalConfig
+from sonopsis.files import read_fields
 from sonopsis.mamba2.config import Mamba2Config
 
 LMConfig = Mamba2Config | CausalConfig  # of the language models that a captioner can have
@@ -92,11 +93,8 @@ class ConnectorConfig:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "ConnectorConfig":
-        """The inverse of `to_dict`; raises ValueError on an unknown field."""
-        unknown = sorted(set(fields) - set(cls.__dataclass_fields__))
-        if unknown:
-            raise ValueError(f"unknown connector fields {unknown}; known: {sorted(cls.__dataclass_fields__)}")
-        return cls(**fields)
+        """The inverse of `to_dict`; raises ValueError on an unknown or missing field."""
+        return read_fields(cls, fields, "connector")
 
 
 def read_lm_config(fields: dict[str, Any]) -> LMConfig:

@@ -1,7 +1,9 @@
 """What a causal language model of transformers is, as data. No torch: engines without it read this too."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from sonopsis.files import read_fields
 
 # Of a configuration of transformers, what says where a model came from and not what it computes.
 ORIGIN = ("_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version")
@@ -48,9 +50,4 @@ class CausalConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "CausalConfig":
         """The inverse of `to_dict`; raises ValueError on an unknown or missing field."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"unknown fields {unknown} of a language model; known: {sorted(known)}")
-        if missing := sorted({"width", "vocab_size", "transformers"} - set(values)):
-            raise ValueError(f"fields {missing} of a language model are missing")
-        return cls(**values)
+        return read_fields(cls, values, "language model")

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from sonopsis.files import read_fields
+
 FAMILIES = ("sonopsis", "ast", "audiomae", "eat", "whisper")
 CHOICES: dict[str, tuple[str, ...]] = {
     "family": FAMILIES,
@@ -133,12 +135,9 @@ class EncoderConfig:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "EncoderConfig":
-        """The inverse of `to_dict`; raises ValueError on an unknown field."""
-        unknown = sorted(set(fields) - set(cls.__dataclass_fields__))
-        if unknown:
-            raise ValueError(f"unknown encoder fields {unknown}; known: {sorted(cls.__dataclass_fields__)}")
+        """The inverse of `to_dict`; raises ValueError on an unknown or missing field."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return cls(**values)
+        return read_fields(cls, values, "encoder")
 
 
 _AST = EncoderConfig(

@@ -1,7 +1,9 @@
 """The sizes of a Mamba-2 language model."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from sonopsis.files import read_fields
 
 # Positions of a prompt that are read at once. It bounds the memory of a long prompt, and sums of decays over many more
 # positions lose digits.
@@ -69,9 +71,4 @@ class Mamba2Config:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Mamba2Config":
         """The inverse of `to_dict`; raises ValueError on an unknown or missing field."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"unknown Mamba-2 fields {unknown}; known: {sorted(known)}")
-        if missing := sorted({"width", "depth", "vocab_size"} - set(values)):
-            raise ValueError(f"Mamba-2 fields {missing} are missing")
-        return cls(**values)
+        return read_fields(cls, values, "Mamba-2")
