@@ -65,10 +65,7 @@ def build_captioner(
             "cannot read; use layout concat, connector.fill or another reducer"
         )
     with unfilled():
-        # A Mamba-2 is made twice: what is drawn after it is then as in earlier versions, for the same seed.
-        own = lm.config if isinstance(lm, Mamba2LM) else lm
-        captioner = Captioner(start.encoder, len(labels), connector, own, end_of_text(tokenizer))
-    captioner.lm = lm
+        captioner = Captioner(start.encoder, len(labels), connector, lm, end_of_text(tokenizer))
     captioner.tagger = build_tagger(start, labels)
     captioner.connector = Connector(connector)
     if inherits and start.captioner is not None:
