@@ -162,6 +162,7 @@ class Page:
     def __init__(self, browser: Any, address: str) -> None:
         self.browser, self.address = browser, address
         browser.get(address)
+        self.wait(lambda: self.all("#waveform > *"))  # the page's own program has run; the driver does not wait for it
 
     def __getitem__(self, name: str) -> Any:
         return self.browser.find_element(By.ID, name)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from sonopsis.model import Model
+
 DROP = """
 const bytes = Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt(0));
 const dataTransfer = new DataTransfer();
@@ -125,3 +127,21 @@ def test_an_error_in_the_midst_of_a_recording_is_shown(page: Any, sounds: Path) 
     page["file"].send_keys(str(sounds / "noise.wav"))
     page.wait(lambda: page["error"].text)
     assert page["error"].text == "too late" and not page["progress"].is_displayed()
+
+
+def test_a_page_that_could_not_ask_what_the_service_does_asks_again(
+    browser: Any, page: Any, model: Model, sounds: Path
+) -> None:
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*openapi.json*"]})
+    try:
+        browser.refresh()
+        page.wait(lambda: page["error"].text)
+        assert page["error"].text == "The service cannot be reached. Is it still running?"
+    finally:
+        browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    page.open(sounds / "noise.wav")
+    shown = [item.get_property("textContent") for item in page.all("#captions li > span")]
+    captions = model.caption(sounds / "noise.wav")  # sentences, not the labels of a model that only tags
+    assert all(caption.text in text for caption, text in zip(captions, shown, strict=True))
+    assert not page["lacking"].is_displayed() and not page["progress"].is_displayed()

@@ -42,6 +42,7 @@ async function open(file) {
   Object.assign(state, { file, captions: null, events: null });
   for (const id of ["heard", "looking", "asking", "saving"]) element(id).hidden = true;
   element("error").textContent = "";
+  element("progress").hidden = true;
   timeline.clear();
   element("name").textContent = file.name;
   element("listen").hidden = false;
@@ -51,7 +52,7 @@ async function open(file) {
     await patches.open(); // before the captions, so that nothing else computes while its time is measured
     signal.throwIfAborted();
     element("looking").hidden = false;
-    const able = await state.able;
+    const able = await abilities();
     await describe(file, able.has("/v1/caption"), signal);
     element("saving").hidden = false;
     element("asking").hidden = !able.has("/v1/ask");
@@ -163,15 +164,20 @@ function listenToSpace(event) {
   player.toggle();
 }
 
-/** Which paths the service has: what its model can do. */
+/** Which paths the service has: what its model can do. Asked once, and again where there was no answer. */
+function abilities() {
+  state.able ??= lookAround();
+  return state.able;
+}
+
 async function lookAround() {
   try {
     const found = await paths();
     element("lacking").hidden = found.has("/v1/caption");
     return found;
   } catch (error) {
-    complain(error);
-    return new Set();
+    state.able = null;
+    throw error;
   }
 }
 
@@ -182,11 +188,12 @@ element("key").addEventListener("submit", (event) => {
   event.preventDefault();
   useKey(element("secret").value);
   element("error").textContent = "";
-  state.able = lookAround();
+  state.able = null;
   if (state.file) open(state.file);
+  else abilities().catch(complain);
 });
 document.addEventListener("keydown", listenToSpace);
 listenToDrops();
 offer(() => state, complain);
 offerQuestions(() => state.file, complain);
-state.able = lookAround();
+abilities().catch(complain);
