@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from optuna.trial import TrialState
 
 from sonopsis.study.sweep import open_study, point_of, points, run_sweep
 from sonopsis.study.sweepfile import load_sweep
@@ -154,6 +155,24 @@ def test_a_sweep_finishes_keeps_errors_and_is_not_run_again(write_sweep: Write, 
 
 
 @pytest.mark.slow
+def test_a_process_that_was_taken_for_dead_goes_on(write_sweep: Write) -> None:
+    sweep = load_sweep(write_sweep(axes={"learning_rate": [0.001, 0.01]}))
+    said: list[str] = []
+
+    def give_away(line: str) -> None:  # what another process does while this one sleeps
+        if not said:
+            study = open_study(sweep)
+            (running,) = (trial for trial in study.trials if trial.state == TrialState.RUNNING)
+            study.tell(running.number, state=TrialState.FAIL)
+            study.enqueue_trial(point_of(running), user_attrs={"killed": 1})
+        said.append(line)
+
+    found = summary(sweep, run_sweep(sweep, tell=give_away))
+    assert found["states"] == {"finished": 2, "running": 0, "waiting": 0, "failed": 0}
+    assert [line.startswith("trial ") for line in said] == [True, False, True, True] and "`patience`, 3 s" in said[1]
+
+
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_and_retries_what_ran(write_sweep: Write, tmp_path: Path) -> None:
     path = write_sweep(axes={"learning_rate": [0.001, 0.01]}, set={"steps": 30, "validate_every": 30})
     sweep, log = load_sweep(path), tmp_path / "out" / "runs"
@@ -211,7 +230,7 @@ def two_processes(path: Path, sweep: Any, *more: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_share_a_study(write_sweep: Write) -> None:
-    path = write_sweep(axes={"learning_rate": [0.001, 0.003, 0.01, 0.03]})
+    path = write_sweep(axes={"learning_rate": [0.001, 0.003, 0.01, 0.03]}, patience=60)
     two_processes(path, load_sweep(path))
 
 
@@ -242,7 +261,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_two_processes_share_a_study_in_postgresql(write_sweep: Write, postgres: str) -> None:
-    path = write_sweep(axes={"learning_rate": [0.001, 0.003, 0.01]})
+    path = write_sweep(axes={"learning_rate": [0.001, 0.003, 0.01]}, patience=60)
     two_processes(path, load_sweep(path, postgres), "--storage", postgres)
 
 

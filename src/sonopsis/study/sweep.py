@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -46,7 +47,7 @@ def run_sweep(sweep: Sweep, *, retry: bool = False, tell: Tell = lambda line: No
             trials = study.get_trials(deepcopy=False)
             waiting = any(trial.state == TrialState.WAITING for trial in trials)
             if waiting or (sweep.sampler == "tpe" and len(_counting(study, trials)) < sweep.trials):
-                study.optimize(lambda trial: _objective(study, sweep, trial, tell), n_trials=1, catch=(RunFailed,))
+                _work_on_one(study, sweep, tell)
             elif any(trial.state == TrialState.RUNNING for trial in trials):
                 time.sleep(sweep.patience / 6)  # a process may die, and its trial is then done here
                 with warnings.catch_warnings():
@@ -94,6 +95,29 @@ def point_of(trial: FrozenTrial) -> Point:
 def void(trial: FrozenTrial) -> bool:
     """Whether a trial was given up, because another one has its point."""
     return trial.state == TrialState.PRUNED
+
+
+def _work_on_one(study: optuna.Study, sweep: Sweep, tell: Tell) -> None:
+    errors: list[BaseException] = []  # of the work itself
+
+    def objective(trial: Trial) -> float:
+        try:
+            return _objective(study, sweep, trial, tell)
+        except (RunFailed, optuna.TrialPruned, UpdateFinishedTrialError):
+            raise
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    try:
+        study.optimize(objective, n_trials=1, catch=(RunFailed,))
+    except (UpdateFinishedTrialError, ValueError, AssertionError):  # so Optuna says that another process has the trial
+        if errors:
+            raise errors[0] from None
+        tell(
+            "a trial was given to another process: this one gave no sign of life for longer than `patience`, "
+            f"{sweep.patience} s; what it trained is kept, and the sweep goes on"
+        )
 
 
 def _objective(study: optuna.Study, sweep: Sweep, trial: Trial, tell: Tell) -> float:
