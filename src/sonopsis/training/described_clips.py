@@ -20,9 +20,14 @@ from sonopsis.training.channel import change_recording
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.tokens import encode_answers
 
+NEIGHBOURS = 16  # batches that are sorted by length together: clips of one batch are padded to its longest
+
 
 class DescribedClips:
-    """Clips with captions or questions, as batches: `batch(step)`, a function of seed and step alone."""
+    """Clips with captions or questions, as batches: `batch(step)`, a function of seed and step alone.
+
+    Clips of a batch are of similar length, because the model hears the silence that a short one is padded with.
+    """
 
     def __init__(
         self,
@@ -37,15 +42,25 @@ class DescribedClips:
         self.data, self.seed, self.size = config.data, config.seed, min(config.batch_size, len(clips))
         self._step = LENGTH_STEP if mel.multiple is not None else 1
         self._by_length = sorted(clips, key=lambda clip: clip.end - clip.start)
+        self._lengths = np.array([clip.end - clip.start for clip in clips])
 
     def batch(self, step: int) -> Batch:
         """The clips of one step, changed as `data` says, with one of each clip's captions or questions."""
         rng = np.random.default_rng((self.seed, step))
         epoch, place = divmod(step, len(self.clips) // self.size)
-        order = np.random.default_rng((self.seed, epoch, 1)).permutation(len(self.clips))
-        clips = [self.clips[i] for i in order[place * self.size :][: self.size]]
+        clips = [self.clips[i] for i in self.epoch(epoch)[place]]
         said = [something_said(clip.captions, clip.questions, self.data.questions, rng) for clip in clips]
         return self._heard(clips, rng, *encode_answers(self.tokenizer, said))
+
+    def epoch(self, epoch: int) -> NDArray[np.int64]:
+        """All clips in the order of one epoch, by their numbers (batches, batch size)."""
+        rng = np.random.default_rng((self.seed, epoch, 1))
+        count = len(self.clips) // self.size
+        order = rng.permutation(len(self.clips))[: count * self.size]
+        for first in range(0, len(order), NEIGHBOURS * self.size):
+            some = order[first : first + NEIGHBOURS * self.size]
+            some[:] = some[np.argsort(self._lengths[some], kind="stable")]
+        return rng.permutation(order.reshape(count, self.size))
 
     def hearings(self, number: int, size: int) -> list[Clip]:
         """The clips that are heard together as file `number`: all in order of length, then all again, and so on."""
