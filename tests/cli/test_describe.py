@@ -28,7 +28,8 @@ def parsed(result: Result) -> list[dict[str, Any]]:
 
 
 def test_tag_says_what_the_library_says(sonopsis: Run, tiny_model: Path, sounds: Path) -> None:
-    (found,) = parsed(sonopsis("tag", sounds / "noise.wav", "--model", tiny_model, "-f", "json", "--top-k", 3))
+    options = ("--model", tiny_model, "-f", "json", "--top-k", 3, "--workers", 1)  # one thread, as here
+    (found,) = parsed(sonopsis("tag", sounds / "noise.wav", *options))
     assert (found["path"], found["duration"], found["model"]) == (str(sounds / "noise.wav"), 6.0, "tiny")
     expected = package.load(tiny_model).tag(sounds / "noise.wav", top_k=3)
     assert [(w["start"], w["end"]) for w in found["windows"]] == [(w.start, w.end) for w in expected]

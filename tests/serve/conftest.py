@@ -23,6 +23,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import sonopsis
+from sonopsis.many import cores
 from sonopsis.model import Model
 
 httpx = pytest.importorskip("httpx2", reason="httpx2 comes with huggingface-hub")
@@ -92,7 +93,8 @@ def start() -> Iterator[Start]:
 @pytest.fixture(scope="session")
 def service(tiny_model: Path) -> Iterator[Running]:
     """A service with the tiny model, for all tests that leave it as it is."""
-    with running("--model", tiny_model, "--workers", 2) as found:
+    # As many as cores: each computes with one thread, as the tests do; the last digit of a score depends on it.
+    with running("--model", tiny_model, "--workers", max(2, cores())) as found:
         yield found
 
 

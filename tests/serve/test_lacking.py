@@ -10,6 +10,7 @@ import pytest
 import sonopsis
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.folder import describe
+from sonopsis.many import cores
 from sonopsis.model import Request
 from sonopsis.modules import save
 
@@ -26,7 +27,7 @@ def tagging_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def tagging(tagging_model: Path, running: Callable[..., Any]) -> Iterator[Any]:
-    with running("--model", tagging_model, "--workers", 1) as service:
+    with running("--model", tagging_model, "--workers", cores()) as service:  # one thread for each
         yield service
 
 
