@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from sonopsis.calibration import Calibration
-from sonopsis.captioning.config import ConnectorConfig, LMConfig, read_lm_config
+from sonopsis.captioning.config import ConnectorConfig, LMConfig, SecondEncoder, read_lm_config
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.files import CONFIG, FRONT_END, TOKENIZER, WEIGHTS, ModelError, read_json
 from sonopsis.mel import FRAME_RATE, MelConfig
@@ -40,6 +40,7 @@ class ModelConfig:
     encoder: EncoderConfig
     connector: ConnectorConfig | None = None  # of a model that captions, and so is `lm`
     lm: LMConfig | None = None
+    second: SecondEncoder | None = None  # of a captioner that reads two encoders
     keep_rate: float = 1.0  # at the default pruning blocks, unless the caller asks for another
     max_caption_tokens: int = 48
     caption_samples: int = 0  # captions sampled, of which the consensus is given; 0: greedy search instead
@@ -53,6 +54,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if (self.connector is None) != (self.lm is None):
             raise ValueError("a model that captions needs both `connector` and `lm` in config.json")
+        reads = 0 if self.connector is None else self.connector.second
+        if reads != (0 if self.second is None else self.second.width(self.encoder.frames)):
+            raise ValueError("connector.second must be the width of `second`, the second encoder, and 0 without one")
         if not (isinstance(self.labels, list) and all(isinstance(label, str) for label in self.labels)):
             raise ValueError("labels must be a list of names")
         if self.lm is not None and not self.labels:
@@ -85,6 +89,7 @@ class ModelConfig:
             "encoder": EncoderConfig.from_dict,
             "connector": ConnectorConfig.from_dict,
             "lm": read_lm_config,
+            "second": SecondEncoder.from_dict,
             "calibration": Calibration.from_dict,
         }
         parts = {}

@@ -23,7 +23,9 @@ def initialise(config: ModelConfig, lm: LanguageModel | None = None) -> Tagger |
     """The modules that a `config.json` describes, with random weights; with `lm` as the language model, if given."""
     if config.lm is None or config.connector is None:
         return Tagger(config.encoder, len(config.labels))
-    return Captioner(config.encoder, len(config.labels), config.connector, lm or config.lm, config.end_of_text)
+    return Captioner(
+        config.encoder, len(config.labels), config.connector, lm or config.lm, config.end_of_text, config.second
+    )
 
 
 def build(folder: ModelFolder) -> Tagger | Captioner:

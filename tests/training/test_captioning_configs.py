@@ -6,6 +6,11 @@ import pytest
 import torch
 
 from sonopsis import lora
+from sonopsis.encoder import EncoderConfig
+from sonopsis.encoder.tagger import Tagger
+from sonopsis.folder import ModelConfig
+from sonopsis.mel import MelConfig
+from sonopsis.modules import save
 from sonopsis.training.building import build_captioner, of_sizes
 from sonopsis.training.config import LanguageModelSizes
 from sonopsis.training.configfile import load_config
@@ -40,9 +45,19 @@ RANKS = {
 BLOCKS = {"encoder-frozen": range(0), "encoder-from-block-8": range(8, 12)}  # that are trained; all of others
 
 
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small encoder in place of AST's, of 64 x 8 patches as well."""
+    encoder = EncoderConfig(family="ast", width=8, depth=1, heads=2, frames=1024, stride=(16, 16))
+    folder = tmp_path_factory.mktemp("second")
+    save(Tagger(encoder, 1), folder, ModelConfig(["Dog"], encoder), MelConfig())
+    return folder
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_builds_the_captioner_that_it_names(name: str) -> None:
-    config = load_config(FOLDER / f"{name}.yaml", TRANSFORMER if "transformer" in name else TINY)
+def test_a_file_builds_the_captioner_that_it_names(name: str, second: Path) -> None:
+    further = [f"second_encoder={second}"] if name == "encoder-second" else []
+    config = load_config(FOLDER / f"{name}.yaml", further + (TRANSFORMER if "transformer" in name else TINY))
     assert (config.output, config.data.captions) == (f"runs/captioning/{name}", "manifest")
     start = open_start(config)
     labels = choose_labels(config, start, [])
@@ -54,6 +69,7 @@ def test_a_file_builds_the_captioner_that_it_names(name: str) -> None:
         encoded = captioner.eval().encode(torch.randn(1, 1024, 128), validation_pruning(12, config.pruning))
         assert captioner.connector(encoded).shape == (1, PREFIX.get(name, 64), 32)
 
+    assert captioner.connector.config.second == (64 if further else 0)
     rank = RANKS.get(name, 8)
     assert (config.lora.rank if config.lora else None) == rank
     adapters = [name for name, _ in captioner.lm.named_parameters() if "adapters" in name]

@@ -3,19 +3,24 @@
     log-Mel (B, T, M) -> encoder -> tokens (B, K, D) -> connector -> prefix (B, L, E) \
                                                           <start> caption ids (B, W) ---> Mamba-2 -> logits (B, W, V)
 
-In place of the Mamba-2 there may be any causal language model of transformers. How sentences are searched for is the
+In place of the Mamba-2 there may be any causal language model of transformers, and beside the encoder a second one that
+hears the same log-Mel, whose tokens the connector reads too. How sentences are searched for is the
 business of `sonopsis.decoding`; this module gives it a prompt.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from sonopsis.captioning.config import ConnectorConfig, LMConfig
+from sonopsis.captioning.config import ConnectorConfig, LMConfig, SecondEncoder
 from sonopsis.captioning.connector import Connector, Heard, summary_of
 from sonopsis.captioning.language_model import LanguageModel, new_language_model
 from sonopsis.encoder.config import EncoderConfig
 from sonopsis.encoder.encoded import Encoded
 from sonopsis.encoder.tagger import Tagger
+from sonopsis.encoder.vit import Encoder
 from sonopsis.pruning.config import Pruning
 
 
@@ -33,6 +38,7 @@ class Captioner(nn.Module):
         connector: ConnectorConfig,
         lm: LanguageModel | LMConfig,
         end_of_text: int = 0,
+        second: SecondEncoder | None = None,
     ) -> None:
         super().__init__()
         if any(block >= encoder.depth - 1 for block in connector.blocks):
@@ -43,12 +49,30 @@ class Captioner(nn.Module):
         self.end_of_text = end_of_text
         self.tagger = Tagger(encoder, labels)
         self.connector = Connector(connector)
+        self.second_config = second
+        self.second = None if second is None else Encoder(second.encoder).requires_grad_(False)
         self.lm: LanguageModel = lm if isinstance(lm, nn.Module) else new_language_model(lm)
 
     def encode(self, mel: Tensor, pruning: Pruning | None = None) -> Encoded[Tensor]:
         """Normalised log-Mel (B, T, M) -> tokens, with what the connector needs to fill pruned cells."""
         reads = self.connector.config
-        return self.tagger.encode(mel, pruning, collect_dropped=reads.fills != "omit", collect_blocks=reads.blocks)
+        found = self.tagger.encode(mel, pruning, collect_dropped=reads.fills != "omit", collect_blocks=reads.blocks)
+        return found if self.second is None else replace(found, second=self._second_steps(mel, found.grid[0]))
+
+    def _second_steps(self, mel: Tensor, time: int) -> Tensor:
+        """What the second encoder makes of a log-Mel (B, T, M), in `time` steps (B, time, E): means where it has more,
+        repeated where it has fewer."""
+        assert self.second is not None and self.second_config is not None
+        heard = self.second(mel * self.second_config.scale + self.second_config.shift)
+        steps = heard.tokens.unflatten(1, heard.grid).flatten(2)  # (B, t', f' * D')
+        return functional.adaptive_avg_pool1d(steps.transpose(1, 2), time).transpose(1, 2)
+
+    def train(self, mode: bool = True) -> "Captioner":
+        """As in torch, but the second encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.second is not None:
+            self.second.eval()
+        return self
 
     def hear(self, mel: Tensor, pruning: Pruning | None = None) -> Heard:
         """Normalised log-Mel (B, T, M) -> all that connector (of the layout concat) and head read of it."""

@@ -1,9 +1,10 @@
 """What a connector and a language model are, as data. No torch: engines without it read this too."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from sonopsis.causal.config import CausalConfig
+from sonopsis.encoder.config import EncoderConfig
 from sonopsis.files import read_fields
 from sonopsis.mamba2.config import Mamba2Config
 
@@ -13,6 +14,28 @@ Layout = Literal["concat", "time_major", "frequency_major"]
 LAYOUTS: tuple[str, ...] = ("concat", "time_major", "frequency_major")
 Fill = Literal["omit", "zeros", "mean", "last"]
 FILLS: tuple[str, ...] = ("omit", "zeros", "mean", "last")
+
+
+@dataclass(frozen=True)
+class SecondEncoder:
+    """Another encoder that hears the same log-Mel, each value of it times `scale`, plus `shift`.
+
+    Nothing of it is pruned or trained.
+    """
+
+    encoder: EncoderConfig
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def width(self, frames: int) -> int:
+        """What it adds to a time step: its frequency rows side by side, for inputs of up to so many Mel frames."""
+        return self.encoder.grid(frames)[1] * self.encoder.width
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "SecondEncoder":
+        """Read JSON fields; raises ValueError on an unknown or missing one."""
+        found = read_fields(cls, fields, "second encoder")
+        return replace(found, encoder=EncoderConfig.from_dict(fields["encoder"]))
 
 
 @dataclass(frozen=True)
@@ -33,6 +56,7 @@ class ConnectorConfig:
     scan: int = 0  # layers of Mamba-2 that read the tokens forwards and backwards before the MLP
     queries: int = 0  # learned queries that attend to the vectors, one vector for each; 0: the vectors themselves
     expand: int = 1  # vectors made of each one
+    second: int = 0  # width of what a second encoder adds to each time step; 0: there is none (concat only)
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -46,6 +70,8 @@ class ConnectorConfig:
             raise ValueError(f"blocks {list(self.blocks)} must be numbers of encoder blocks from 0, ascending")
         if self.blocks and self.layout != "concat":
             raise ValueError(f"blocks do not fit layout {self.layout}; only concat reads several encoder blocks")
+        if self.second and self.layout != "concat":
+            raise ValueError(f"a second encoder does not fit layout {self.layout}; only concat has time steps")
 
     def _check_kinds(self) -> None:
         rows = self.pool_frequency
@@ -80,8 +106,13 @@ class ConnectorConfig:
 
     @property
     def inputs(self) -> int:
-        """Width of what each vector is made of, before `blocks` add as much each."""
+        """Width of what each vector is made of, before `further`."""
         return self.encoder_width * self.rows
+
+    @property
+    def further(self) -> int:
+        """Width that `blocks`, as much each, and a second encoder add."""
+        return len(self.blocks) * self.inputs + self.second
 
     def steps(self, time: int) -> int:
         """Vectors, and times at which labels are scored, of so many time steps of the encoder (concat only)."""

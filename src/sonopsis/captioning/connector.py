@@ -19,7 +19,8 @@ or expansion" of arXiv 2509.15680.
 
 With `blocks` each time step also has what its tokens were after earlier blocks of the encoder, every channel scaled to
 mean 0 and deviation 1 over clips: Whisper's early blocks hear sounds, its last ones words (docs/log.md). That is the
-"audio feature diversity" of arXiv 2509.15680 within one encoder.
+"audio feature diversity" of arXiv 2509.15680 within one encoder. `second` is that of two encoders: what another one
+made of the same time steps, scaled alike.
 
 With `labels` the language model reads what was recognised more than what was heard: each vector is scored for every
 label, and the prefix is the labels' embeddings weighted by these scores, plus the vector itself through a gate that
@@ -44,7 +45,7 @@ from sonopsis.encoder.grids import spread
 class Heard:
     """What a captioner with the layout concat reads of clips that its encoder has heard."""
 
-    steps: Tensor  # (B, t, (1 + blocks) * f * D) pooled time steps of f pooled rows, for the connector
+    steps: Tensor  # (B, t, inputs + further) pooled time steps, for the connector
     summary: Tensor  # (B, D) one vector for the clip, for the connector
     pooled: Tensor  # (B, D) for the head
 
@@ -107,7 +108,7 @@ class Connector(nn.Module):
         super().__init__()
         self.config = config
         d, e, inputs = config.encoder_width, config.width, config.inputs
-        further = len(config.blocks) * inputs
+        further = config.further
         self.norm = nn.LayerNorm(inputs)
         self.scale = nn.BatchNorm1d(further, affine=False) if further else None
         self.scan = BidirectionalScan(d, config.scan) if config.scan else None
@@ -144,14 +145,18 @@ class Connector(nn.Module):
         return self._scored(vectors, summary_of(encoded))
 
     def steps(self, encoded: Encoded) -> Tensor:
-        """What the layout concat reads of each time step, pooled: the filled grid and those of earlier blocks
-        (B, t, (1 + blocks) * f * D)."""
+        """What the layout concat reads of each time step, pooled: the filled grid, those of earlier blocks, and what a
+        second encoder heard (B, t, inputs + further)."""
         grids = [fill_grid(encoded, self.config.fills), *(encoded.blocks or ())]  # each (B, N, D), n = t * f_rows + f
         rows = [average_rows(grid.unflatten(1, encoded.grid), self.config.pool_frequency).flatten(2) for grid in grids]
+        if self.config.second:
+            if encoded.second is None:
+                raise ValueError("this connector reads a second encoder too; encode with `Captioner.encode`")
+            rows.append(encoded.second)
         return average(torch.cat(rows, dim=2), self.config.pool)
 
     def read_steps(self, steps: Tensor, summary: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`read` of pooled time steps (B, t, (1 + blocks) * f * D), of the layout concat, and one vector for the clip
+        """`read` of pooled time steps (B, t, inputs + further), of the layout concat, and one vector for the clip
         (B, D)."""
         normed = self.norm(self._scanned(steps[..., : self.config.inputs]))
         if self.scale is not None:

@@ -26,6 +26,7 @@ class Encoded(Generic[Array]):
     source: Array | None = None  # (B, N) the token each patch is in, -1: dropped; with `dropped`, or after mixing
     layers: Array | None = None  # (B, 2 * depth * D) what pooling "layers" adds for the head; not of exported graphs
     blocks: list[Array] | None = None  # per block asked for: (B, N, D) the state of every patch after it; not of graphs
+    second: Array | None = None  # (B, time, E) of a captioner with a second encoder: what that one made of each step
     fused: bool = False  # the last token of each clip is the remainder of what was dropped
     padded: bool = False  # clips kept different numbers of patches, so `mask` is not all True
 
@@ -43,6 +44,7 @@ class Encoded(Generic[Array]):
             source=None if self.source is None else _array(self.source),
             layers=None if self.layers is None else _array(self.layers),
             blocks=None if self.blocks is None else [_array(grid) for grid in self.blocks],
+            second=None if self.second is None else _array(self.second),
         )
 
 

@@ -11,6 +11,7 @@ def check_connector(config: ConnectorConfig) -> None:
         "scan": config.scan > 0,
         "queries": config.queries > 0,
         "expand": config.expand > 1 and config.layout != "concat",
+        "a second encoder": config.second > 0,
         "fill": config.fills != ("last" if config.layout == "concat" else "omit"),
     }
     if found := [name for name, there in beyond.items() if there]:

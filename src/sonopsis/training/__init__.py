@@ -3,6 +3,7 @@
 config.py       the keys of that file; configfile.py reads and writes it
 start.py        the model that a run starts from; published.py: where to get it; recordings.py: its clips
 building.py     tagger, connector and language model of a run, in one place; tokens.py: its tokenizer
+second.py       a second encoder beside the tagger's
 tagging.py      the stages: labels; verbalising.py: facts into words; asking.py, captioning.py: scenes into sentences
 described.py    captioning of clips that people described; described_clips.py: these clips as batches
 masked.py       the stage without labels: hidden patches; masks.py, crops.py: its examples; autoencoder.py: its decoder

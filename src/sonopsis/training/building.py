@@ -22,6 +22,7 @@ from sonopsis.lora import LoRAConfig
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 from sonopsis.training.config import ConnectorSettings, LanguageModelSizes, LoRASettings, TrainConfig
 from sonopsis.training.published import check_weights, place_of
+from sonopsis.training.second import open_second
 from sonopsis.training.start import Start
 from sonopsis.training.tokens import end_of_text, read_tokenizer, train_tokenizer
 from sonopsis.unfilled import unfilled
@@ -58,14 +59,20 @@ def build_captioner(
     """
     inherits = start.captioner is not None and config.language_model is None
     lm, tokenizer = _language_model(config.language_model, start, captions)
+    second = open_second(config, start)
     connector = _connector_config(config.connector, start, len(labels), lm.config, inherits)
+    if second is not None:
+        connector = _with_second(connector, second.config.width(start.encoder.frames))
     if connector.fills == "omit" and config.pruning.schedule != "none" and config.pruning.reduce == "mass":
         raise ValueError(
             f"pruning.reduce: mass leaves clips with different numbers of patches, which layout {connector.layout} "
             "cannot read; use layout concat, connector.fill or another reducer"
         )
     with unfilled():
-        captioner = Captioner(start.encoder, len(labels), connector, lm, end_of_text(tokenizer))
+        heard_too = None if second is None else second.config
+        captioner = Captioner(start.encoder, len(labels), connector, lm, end_of_text(tokenizer), heard_too)
+    if captioner.second is not None and second is not None:
+        captioner.second.load_state_dict(second.encoder.state_dict())
     captioner.tagger = build_tagger(start, labels)
     captioner.connector = Connector(connector)
     if inherits and start.captioner is not None:
@@ -191,6 +198,13 @@ def _connector_config(
         raise ValueError(f"connector: {error}") from error
 
 
+def _with_second(connector: ConnectorConfig, width: int) -> ConnectorConfig:
+    try:
+        return replace(connector, second=width)
+    except ValueError as error:
+        raise ValueError(f"second_encoder: {error}") from error
+
+
 def _inherit_connector(connector: Connector, trained: Connector, *, same_labels: bool) -> None:
     """Weights of a trained connector for all parts that mean the same in both."""
     if connector.config.layout != trained.config.layout or connector.config.width != trained.config.width:
@@ -198,9 +212,8 @@ def _inherit_connector(connector: Connector, trained: Connector, *, same_labels:
     of_labels = ("score.", "embed.")
     own, state = connector.state_dict(), trained.state_dict()
     known = {name: value for name, value in state.items() if same_labels or not name.startswith(of_labels)}
-    if connector.config.inputs == trained.config.inputs and not trained.config.blocks:
-        # The blocks that are read besides count for nothing at first, so that it begins as the trained one.
-        further = len(connector.config.blocks) * connector.config.inputs
-        known["mlp.0.weight"] = functional.pad(known["mlp.0.weight"], (0, further))
+    if connector.config.inputs == trained.config.inputs and not trained.config.further:
+        # What is read besides counts for nothing at first, so that it begins as the trained one.
+        known["mlp.0.weight"] = functional.pad(known["mlp.0.weight"], (0, connector.config.further))
     fitting = {name: value for name, value in known.items() if name in own and own[name].shape == value.shape}
     connector.load_state_dict(fitting, strict=False)

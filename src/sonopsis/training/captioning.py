@@ -144,6 +144,7 @@ class Captioning:
             encoder=module.tagger.encoder.config,
             connector=module.connector.config,
             lm=module.lm.config,
+            second=module.second_config,
             keep_rate=self.config.pruning.used_rate,
             max_caption_tokens=LONGEST_CAPTION,
             caption_samples=CAPTION_SAMPLES,

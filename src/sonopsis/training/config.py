@@ -250,6 +250,7 @@ class TrainConfig:
     front_end: FrontEndSettings = field(default_factory=FrontEndSettings)
     connector: ConnectorSettings | None = None  # null: that of a model that captions, or the defaults
     language_model: str | LanguageModelSizes | None = None  # a folder, or sizes; null: as for `connector`
+    second_encoder: str | None = None  # a model, whose encoder is read too; null: that of `model`, if any
     lora: LoRASettings | None = None  # null: the whole language model is trained
     steps: int = 1000
     batch_size: int = 32

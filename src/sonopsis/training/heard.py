@@ -81,10 +81,15 @@ def place(kind: str, captioner: Captioner, source: Source, config: TrainConfig, 
         "pruning": asdict(config.pruning),
         "precision": config.precision,
     }
+    encoders = {"": captioner.tagger.encoder}
+    if captioner.second is not None and captioner.second_config is not None:
+        known["second encoder"] = asdict(captioner.second_config)
+        encoders["second."] = captioner.second
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
-    for name, tensor in captioner.tagger.encoder.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    for which, encoder in encoders.items():
+        for name, tensor in encoder.state_dict().items():
+            digest.update(f"{which}{name}".encode())
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return Path(config.output) / kind / digest.hexdigest()[:16]
 
 
@@ -200,7 +205,7 @@ class HeardExamples:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _read(self, example: int, time: int) -> list[Tensor]:
-        """Steps (time, (1 + blocks) * F * D), summary (D,), pooled (D,), labels (labels,) and, of a scene, sounding
+        """Steps (time, inputs + further), summary (D,), pooled (D,), labels (labels,) and, of a scene, sounding
         (time, labels)."""
         file, row = self._places[example]
         with safe_open(file, "pt") as stored:
