@@ -84,16 +84,12 @@ def write_huggingface(model: ModelFolder, state: State | None, folder: Path) -> 
 
 def write_with_graphs(model: ModelFolder, state: State | None, folder: Path) -> None:
     """Our own folder with ONNX graphs beside its weights, which onnxruntime and OpenVINO both run, without torch."""
-    from sonopsis.graphs.connector import check_connector
-    from sonopsis.graphs.lm import graph_config
-    from sonopsis.graphs.write import write_graphs
+    from sonopsis.graphs.write import check_parts, write_graphs
 
-    if model.config.connector is not None and model.config.lm is not None:
-        try:
-            check_connector(model.config.connector)
-            graph_config(model.config.lm)
-        except ValueError as error:
-            raise ModelError(f"{model.name}: {error}") from error
+    try:
+        check_parts(model.config)
+    except ValueError as error:
+        raise ModelError(f"{model.name}: {error}") from error
     write_folder(model, state, folder)
     write_graphs(model.config, folder / WEIGHTS)
 

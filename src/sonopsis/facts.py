@@ -10,7 +10,13 @@ from sonopsis.model import Model
 from sonopsis.ontology import id_of, parents_of
 
 KEEP_RATES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-PARTS = {"encoder": "tagger.encoder.", "head": "tagger.head.", "connector": "connector.", "lm": "lm."}
+PARTS = {
+    "encoder": "tagger.encoder.",
+    "head": "tagger.head.",
+    "second encoder": "second.",
+    "connector": "connector.",
+    "lm": "lm.",
+}
 
 
 def describe_model(model: Model) -> dict[str, Any]:

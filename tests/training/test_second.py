@@ -12,6 +12,7 @@ import sonopsis
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.encoder import EncoderConfig
 from sonopsis.encoder.tagger import Tagger
+from sonopsis.facts import describe_model
 from sonopsis.folder import ModelConfig
 from sonopsis.mel import MelConfig
 from sonopsis.modules import save
@@ -53,8 +54,9 @@ def test_it_hears_its_own_scale(make_config: Make, other: Path) -> None:
 
 
 def test_a_captioner_of_two_encoders_is_trained_and_carried_on(
-    write_run: Callable[..., Path], other: Path, lm: dict[str, Any], sounds: Path
+    write_run: Callable[..., Path], other: Path, lm: dict[str, Any], sounds: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "sonopsis")
     folder = train(write_run("captioning", "first", second_encoder=str(other), language_model=lm, connector={}))
     model = sonopsis.load(folder)
     assert model.engine.name == "torch" and isinstance(model.module, Captioner)
@@ -62,6 +64,8 @@ def test_a_captioner_of_two_encoders_is_trained_and_carried_on(
     second, theirs = model.module.second, sonopsis.load(other).module.encoder
     assert second is not None and all(map(torch.equal, second.state_dict().values(), theirs.state_dict().values()))
     assert isinstance(model.caption(sounds / "noise.wav")[0].text, str)
+    assert "model has no graphs; some of its parts are computed by torch alone" in caplog.text
+    assert describe_model(model)["parts"]["second encoder"] == sum(p.numel() for p in second.parameters())
 
     path = write_run("captioning", "next", model=str(folder), labels="inherit")
     again = captioner(load_config(path))

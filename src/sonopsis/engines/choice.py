@@ -85,7 +85,7 @@ def _choose(folder: ModelFolder, engine: str, device: str | None, precision: str
     if device not in (None, "cpu"):
         return "torch", f"only torch computes on the device {device}"
     if not exported:
-        return "torch", f"{folder.name} has no graphs; {_command(folder.path)} makes them"
+        return "torch", f"{folder.name} has no graphs; {_how_to_have_them(folder)}"
     found = [name for name in PACKAGES if installed(name) and precision in PRECISIONS[name]]
     if not found:
         if not any(map(installed, PACKAGES)):
@@ -106,6 +106,16 @@ def _choose(folder: ModelFolder, engine: str, device: str | None, precision: str
 def _exported(folder: ModelFolder) -> bool:
     """Whether the model has graphs."""
     return folder.state is None and (folder.path / STAMP).is_file()
+
+
+def _how_to_have_them(folder: ModelFolder) -> str:
+    from sonopsis.graphs.write import check_parts  # not needed by models that have graphs, which start faster without
+
+    try:
+        check_parts(folder.config)
+    except ValueError:
+        return "some of its parts are computed by torch alone"
+    return f"{_command(folder.path)} makes them"
 
 
 def _warn(line: str) -> None:

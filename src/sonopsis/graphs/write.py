@@ -20,8 +20,7 @@ def write_graphs(config: ModelConfig, weights: Path) -> list[Path]:
     Raises ValueError when a parameter is missing there, a connector or a language model is one that only torch
     computes, or onnx is not installed.
     """
-    if config.connector is not None:
-        check_connector(config.connector)
+    check_parts(config)
     encoder = config.encoder
     scope = "" if config.lm is None else "tagger."
     written: dict[str, Callable[[Graph], str]] = {
@@ -41,6 +40,13 @@ def write_graphs(config: ModelConfig, weights: Path) -> list[Path]:
         graph.save(weights.parent / name, add(graph))
     (weights.parent / STAMP).write_text(json.dumps(stamp(weights)) + "\n", encoding="utf-8")
     return [weights.parent / name for name in written]
+
+
+def check_parts(config: ModelConfig) -> None:
+    """Raise ValueError for a model whose connector or language model only torch computes."""
+    if config.connector is not None and config.lm is not None:
+        check_connector(config.connector)
+        graph_config(config.lm)
 
 
 def write_lm_graphs(config: Mamba2Config, weights: Path) -> list[Path]:
