@@ -3,9 +3,10 @@
 import io
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,13 +35,29 @@ def tone(seconds: float, rate: int, hertz: float = 440.0) -> NDArray[np.float32]
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
+class Pipe:
+    """An output that cannot seek: what a container says of its duration is written there too late."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        self.write = file.write
+
+
 def coded(
-    container: str, codec: str, rate: int, samples: NDArray[np.float32], *, start: float = 0.0, picture: bool = False
+    container: str,
+    codec: str,
+    rate: int,
+    samples: NDArray[np.float32],
+    *,
+    start: float = 0.0,
+    picture: str | None = None,
+    pipe: bool = False,
+    options: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Mono samples in a container, from `start` seconds on, beside a picture that begins at 0 if one is asked for."""
+    """Mono samples in a container, from `start` seconds on, beside two pictures from 0 on if their codec is named."""
     file = io.BytesIO()
-    with av.open(file, "w", format=container) as output:
-        video = output.add_stream("mpeg4", rate=1) if picture else None
+    target: Any = Pipe(file) if pipe else file
+    with av.open(target, "w", format=container, options=dict(options or {})) as output:
+        video: Any = output.add_stream(picture, rate=1) if picture else None
         if video is not None:
             video.width = video.height = 16
             video.pix_fmt = "yuv420p"
@@ -49,7 +66,7 @@ def coded(
         if codec == "wmav2":  # it has no rate of its own
             stream.bit_rate = 64_000
         if video is not None:
-            for second in range(round(start + len(samples) / rate)):
+            for second in range(2):
                 image = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
                 image.pts = second
                 output.mux(video.encode(image))
@@ -89,15 +106,69 @@ def test_every_kind_is_read(tmp_path: Path, suffix: str, container: str, codec: 
 
 @pytest.mark.parametrize("container", ["matroska", "mp4"])
 def test_sound_that_begins_after_the_picture_is_heard_at_its_time(container: str) -> None:
-    content = coded(container, "aac", 16_000, tone(3.0, 16_000), start=4.0, picture=True)
+    content = coded(container, "aac", 16_000, tone(3.0, 16_000), start=4.0, picture="mpeg4")
     heard = load_audio(io.BytesIO(content))
     assert len(heard) / SAMPLE_RATE == pytest.approx(7.0, abs=0.15)
     assert not heard[: round(3.8 * SAMPLE_RATE)].any()
     assert np.abs(heard[round(4.2 * SAMPLE_RATE) : round(6.8 * SAMPLE_RATE)]).max() > 0.4
 
 
+@pytest.mark.parametrize(
+    ("container", "codec", "picture"), [("matroska", "aac", "mpeg4"), ("webm", "libopus", "libvpx")]
+)
+def test_a_container_without_a_duration_keeps_its_times(container: str, codec: str, picture: str) -> None:
+    if missing := {codec, picture} - av.codecs_available:
+        pytest.skip(f"this FFmpeg has no {', '.join(missing)}")
+    content = coded(container, codec, 48_000, tone(3.0, 48_000), start=5.0, picture=picture, pipe=True)
+    with av.open(io.BytesIO(content)) as opened:
+        assert not opened.duration
+    heard = load_audio(io.BytesIO(content))
+    assert len(heard) / SAMPLE_RATE == pytest.approx(8.0, abs=0.15)
+    assert not heard[: round(4.8 * SAMPLE_RATE)].any()
+    assert np.abs(heard[round(5.2 * SAMPLE_RATE) : round(7.8 * SAMPLE_RATE)]).max() > 0.4
+
+
+def test_sound_that_begins_after_hours_is_heard_at_its_time() -> None:
+    content = coded("matroska", "aac", 8_000, tone(3.0, 8_000), start=4_000.0, picture="mpeg4", pipe=True)
+    loud = [found.start for found in iter_windows(io.BytesIO(content), window=1.0) if found.samples.any()]
+    assert loud[0] == pytest.approx(4_000, abs=1) and loud[-1] == pytest.approx(4_002, abs=1)
+
+
+@pytest.mark.parametrize(("first", "seconds", "warning"), [(-1, 4.0, ": its times jump by 6 s"), (40, 10.0, "")])
+def test_a_time_that_nothing_follows_is_no_gap(
+    first: int, seconds: float, warning: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = retimed(coded("matroska", "aac", 16_000, tone(4.0, 16_000)), first, 6.0)
+    with caplog.at_level(logging.WARNING, "sonopsis.audio"):
+        assert len(load_audio(io.BytesIO(content))) / SAMPLE_RATE == pytest.approx(seconds, abs=0.15)
+    assert len(caplog.messages) == bool(warning) and warning in caplog.text
+
+
+def test_times_that_are_days_apart_are_no_gap(caplog: pytest.LogCaptureFixture) -> None:
+    content = retimed(coded("matroska", "aac", 16_000, tone(4.0, 16_000)), 40, 900_000.0)
+    with caplog.at_level(logging.WARNING, "sonopsis.audio"):
+        assert len(load_audio(io.BytesIO(content))) / SAMPLE_RATE == pytest.approx(4.0, abs=0.15)
+    assert len(caplog.messages) == 1 and "jump by 900000 s" in caplog.text
+
+
+def retimed(content: bytes, first: int, seconds: float) -> bytes:
+    """The sound of a Matroska file in one without a duration; its packets from number `first` on come later."""
+    file = io.BytesIO()
+    target: Any = Pipe(file)
+    with av.open(io.BytesIO(content)) as source, av.open(target, "w", format="matroska") as output:
+        copied = output.add_stream_from_template(source.streams.audio[0])
+        packets = [packet for packet in source.demux(source.streams.audio[0]) if packet.dts is not None]
+        for packet in packets[first:]:
+            packet.pts += round(seconds / packet.time_base)
+            packet.dts = packet.pts
+        for packet in packets:
+            packet.stream = copied
+            output.mux(packet)
+    return file.getvalue()
+
+
 def test_a_picture_alone_is_no_recording() -> None:
-    content = coded("matroska", "aac", 16_000, tone(2.0, 16_000), picture=True)
+    content = coded("matroska", "aac", 16_000, tone(2.0, 16_000), picture="mpeg4")
     silent = io.BytesIO()
     with av.open(io.BytesIO(content)) as source, av.open(silent, "w", format="matroska") as target:
         copied = target.add_stream_from_template(source.streams.video[0])

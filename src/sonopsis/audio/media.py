@@ -1,8 +1,11 @@
 """The sound of everything else that FFmpeg decodes (M4A, MP4, AAC, WebM, MKV, WMA, AMR, AC-3, videos), through PyAV.
 
 Times are those of the container: sound that begins after the picture has silence before it, and a gap between two
-time stamps is a gap in what is heard. Files are opened by their bytes, and only as one of FORMATS, so a playlist cannot
-make FFmpeg open other files or addresses.
+time stamps is a gap in what is heard. A gap that would reach beyond the container's duration is not believed; where a
+container has none, one after which the times do not go on.
+
+Files are opened by their bytes, and only as one of FORMATS, so a playlist cannot make FFmpeg open other files or
+addresses.
 """
 
 import logging
@@ -27,6 +30,7 @@ FORMATS = (
     ",tta,voc,w64,wav,wv"
 )
 GAP = 0.25  # s between the end of one frame and the time of the next, below which it is rounding or padding
+LONGEST = 24 * 3_600  # s of a gap in a container that does not say how long it lasts
 LATE = 0.5  # s by which decoded sound may be shorter than the container says
 
 Kind = tuple[int, int]  # Hz, channels
@@ -62,21 +66,45 @@ def _on_time(container: "InputContainer", name: str) -> Iterator[tuple[Kind, NDA
     """Kind and samples (n, channels) of every frame, and of silence where the container has none."""
     origin = (container.start_time or 0) / 1e6
     length = (container.duration or 0) / 1e6  # s; 0 where it is not known
-    heard = 0.0  # s
-    for frame in _decoded(container, name):
+    heard = jumped = 0.0  # s; `jumped` is the first gap that is not believed
+    for frame, following in _with_next(_decoded(container, name)):
         kind = (frame.sample_rate, frame.layout.nb_channels)
-        if frame.pts is not None and frame.time_base is not None:
-            gap = float(frame.pts * frame.time_base) - origin - heard
-            if gap > GAP and heard + gap < length:
+        time = _seconds(frame)
+        if time is not None and (gap := time - origin - heard) > GAP:
+            if heard + gap < length if length else gap < LONGEST and _goes_on(frame, following):
                 missing = round(gap * kind[0])
                 heard += missing / kind[0]
                 for first in range(0, missing, BLOCK):
                     yield kind, np.zeros((min(BLOCK, missing - first), kind[1]), np.float32)
+            else:
+                jumped = jumped or gap
         samples = as_float(frame.to_ndarray())
         heard += frame.samples / kind[0]
         yield kind, samples.T if frame.format.is_planar else samples.reshape(-1, kind[1])
+    if jumped:
+        _log.warning("%s: its times jump by %.6g s, which cannot be right; no silence is put there", name, jumped)
     if heard and length - heard > LATE:
         _log.warning("%s: decodes for %.2f s of the %.2f s in its header; using those", name, heard, length)
+
+
+def _with_next(frames: Iterator["AudioFrame"]) -> Iterator[tuple["AudioFrame", "AudioFrame | None"]]:
+    """Every frame with the one after it."""
+    before = next(frames, None)
+    while before is not None:
+        following = next(frames, None)
+        yield before, following
+        before = following
+
+
+def _seconds(frame: "AudioFrame") -> float | None:
+    """The time of a frame in its container, if it has one."""
+    return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+
+
+def _goes_on(frame: "AudioFrame", following: "AudioFrame | None") -> bool:
+    """Whether the time of the next frame is that at which this one ends."""
+    time, later = _seconds(frame), None if following is None else _seconds(following)
+    return time is not None and later is not None and abs(later - time - frame.samples / frame.sample_rate) < GAP
 
 
 def _decoded(container: "InputContainer", name: str) -> Iterator["AudioFrame"]:
