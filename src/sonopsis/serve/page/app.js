@@ -48,7 +48,7 @@ async function open(file) {
   element("listen").hidden = false;
   say("Reading …");
   try {
-    const playable = await player.open(file);
+    const playable = await player.open(file, signal);
     await patches.open(); // before the captions, so that nothing else computes while its time is measured
     signal.throwIfAborted();
     element("looking").hidden = false;

@@ -12,6 +12,7 @@ export class Player {
   constructor(onTime) {
     this.onTime = onTime;
     this.duration = 0;
+    this.position = 0;
     this.url = null;
     this.sound = element("sound");
     this.wave = WaveSurfer.create({
@@ -32,24 +33,37 @@ export class Player {
     element("position").addEventListener("input", (event) => this.seek(Number(event.target.value)));
   }
 
-  /** Load a recording; false where the browser cannot play its format. */
-  async open(file) {
-    this.sound.pause();
-    if (this.url) URL.revokeObjectURL(this.url);
+  /** Load a recording; false where the browser cannot play its format. Rejects where `signal` gives it up. */
+  async open(file, signal) {
+    this.close();
     this.url = URL.createObjectURL(file);
-    this.wave.empty();
-    this.duration = await playable(this.url);
-    const usable = this.duration > 0;
-    if (usable) {
-      const flat = this.duration > LONGEST ? [new Float32Array(2)] : undefined;
-      await this.wave.load(this.url, flat, flat && this.duration).catch(() => { this.duration = 0; });
+    const length = await playable(this.url);
+    signal.throwIfAborted();
+    if (length) {
+      const flat = length > LONGEST ? [new Float32Array(2)] : undefined;
+      const loaded = await this.wave.load(this.url, flat, flat && length).then(() => true, () => false);
+      signal.throwIfAborted();
+      if (loaded) this.duration = this.wave.getDecodedData().duration;
     }
     for (const id of ["play", "position"]) element(id).disabled = !this.duration;
     element("waveform").hidden = !this.duration;
     element("position").max = this.duration;
     this.show(0);
-    this.showState();
     return this.duration > 0;
+  }
+
+  /** Forget the recording. */
+  close() {
+    this.sound.pause();
+    this.sound.removeAttribute("src");
+    this.sound.load();
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.wave.empty();
+    this.duration = 0;
+    for (const id of ["play", "position"]) element(id).disabled = true;
+    element("waveform").hidden = false;
+    this.show(0);
+    this.showState();
   }
 
   /** The samples as an AudioBuffer, or null where they are not in memory. */
@@ -71,7 +85,7 @@ export class Player {
 
   /** Tell the position again. */
   refresh() {
-    this.show(this.sound.currentTime);
+    this.show(this.position);
   }
 
   /** Play or pause. */
@@ -82,6 +96,7 @@ export class Player {
   }
 
   show(seconds) {
+    this.position = seconds;
     const position = element("position");
     position.value = seconds;
     position.setAttribute("aria-valuetext", `${clock(seconds)} of ${clock(this.duration)}`);
@@ -99,7 +114,11 @@ function playable(url) {
   return new Promise((resolve) => {
     const probe = new Audio();
     probe.preload = "metadata";
-    probe.onloadedmetadata = () => resolve(Number.isFinite(probe.duration) ? probe.duration : 0);
+    // What a browser has recorded names no length, and its duration is infinite until its end has been looked for.
+    probe.ondurationchange = () => {
+      if (Number.isFinite(probe.duration)) resolve(probe.duration);
+      else probe.currentTime = Number.MAX_SAFE_INTEGER;
+    };
     probe.onerror = () => resolve(0);
     probe.src = url;
   });
