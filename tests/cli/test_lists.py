@@ -24,6 +24,8 @@ Run = Callable[..., Result]
         (b"a\nb.wav\0c.wav\0", ["a\nb.wav", "c.wav"]),
         (b"\xff.wav\n", [os.fsdecode(b"\xff.wav")]),
         (b"-\n", ["./-"]),
+        ("\ufeffä.wav\r\nb c.wav\r\n".encode("utf-16-le"), ["ä.wav", "b c.wav"]),  # as PowerShell and Notepad do
+        ("\ufeff日本.wav\n-\n".encode("utf-16-be"), ["日本.wav", "./-"]),
         (b"", []),
     ],
 )
@@ -32,6 +34,22 @@ def test_what_a_list_names(data: bytes, names: list[str], tmp_path: Path, monkey
     assert read_list(str(tmp_path / "list.txt")) == names
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
     assert read_list("-") == names
+
+
+def test_spaces_behind_a_name_are_dropped_where_that_names_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "b.wav ", "b.wav", "# c.wav"):
+        Path(name).touch()
+    Path("list.txt").write_text("a.wav \t\r\nb.wav \n# c.wav  \nmissing.wav \n")
+    assert read_list("list.txt") == ["a.wav", "b.wav ", "# c.wav", "missing.wav "]
+
+
+def test_a_list_in_utf_16_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("\ufeffa.wav\n".encode("utf-16-le")[:-1])
+    with pytest.raises(typer.BadParameter, match="save it as UTF-8"):
+        read_list(str(tmp_path / "list.txt"))
 
 
 def test_arguments_come_before_the_list(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Names of recordings from a list, for more of them than a command line holds."""
 
+import codecs
 import os
 import sys
 from collections.abc import Sequence
@@ -29,7 +30,27 @@ def read_list(place: str) -> list[str]:
         data = sys.stdin.buffer.read() if place == STDIN else Path(place).read_bytes()
     except OSError as error:
         raise typer.BadParameter(f"{place}: cannot be read ({error.strerror})", param_hint=OPTION) from error
-    data = data.removeprefix(b"\xef\xbb\xbf")  # some editors begin a file with this mark
-    lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    names = [os.fsdecode(line) for line in lines if line]
-    return [f"./{name}" if name == STDIN else name for name in names]
+    data = _without_mark(data, place)
+    if b"\0" in data:
+        names = [os.fsdecode(line) for line in data.split(b"\0")]
+    else:
+        names = [_trimmed(os.fsdecode(line.removesuffix(b"\r"))) for line in data.split(b"\n")]
+    return [f"./{name}" if name == STDIN else name for name in names if name]
+
+
+def _without_mark(data: bytes, place: str) -> bytes:
+    """The list without the mark that some programs begin a file with; it tells UTF-16, which Windows' write, by it."""
+    if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.removeprefix(codecs.BOM_UTF8)
+    try:
+        return os.fsencode(data.decode("utf-16"))
+    except UnicodeError as error:
+        raise typer.BadParameter(
+            f"{place}: is a list in UTF-16 that is cut off or damaged; save it as UTF-8", param_hint=OPTION
+        ) from error
+
+
+def _trimmed(name: str) -> str:
+    """A line's name; without the spaces behind it where that is a file, and with them none."""
+    short = name.rstrip()
+    return short if not os.path.lexists(name) and os.path.lexists(short) else name
