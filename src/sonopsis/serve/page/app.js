@@ -1,6 +1,6 @@
 // The page: a recording comes in, and is played, described, looked at and asked about.
 
-import { offerQuestions } from "./asking.js";
+import { forgetAnswers, offerQuestions } from "./asking.js";
 import { clock, element } from "./dom.js";
 import { KEEP_RATES, Patches } from "./patches.js";
 import { Player } from "./player.js";
@@ -44,6 +44,8 @@ async function open(file) {
   element("error").textContent = "";
   element("progress").hidden = true;
   timeline.clear();
+  patches.clear();
+  forgetAnswers();
   element("name").textContent = file.name;
   element("listen").hidden = false;
   say("Reading …");
@@ -54,6 +56,7 @@ async function open(file) {
     element("looking").hidden = false;
     const able = await abilities();
     await describe(file, able.has("/v1/caption"), signal);
+    player.lasts(state.captions.duration);
     element("saving").hidden = false;
     element("asking").hidden = !able.has("/v1/ask");
     say(`Done: ${clock(state.captions.duration)} of sound.${playable ? "" : " This browser cannot play this format."}`);
@@ -71,14 +74,15 @@ async function describe(file, captions, signal) {
     element("heard").hidden = false;
     player.refresh();
   };
-  state.captions = await hear(file, { captions }, { onWindow }, signal);
+  const heard = await hear(file, { captions }, { onWindow }, signal);
   say("Looking for events …");
-  const { duration } = state.captions;
+  const { duration } = heard;
   const onEvent = (event) => timeline.addEvent(event, duration);
   const short = await hear(file, SHORT, { onEvent }, signal);
-  [state.events] = JSON.parse(await sendJson("v1/convert", [short], { format: "json", events: true }));
+  const [events] = JSON.parse(await sendJson("v1/convert", [short], { format: "json", events: true }, signal));
   signal.throwIfAborted();
-  timeline.showEvents(state.events.windows, duration);
+  Object.assign(state, { captions: heard, events });
+  timeline.showEvents(events.windows, duration);
   player.refresh();
 }
 
@@ -118,8 +122,9 @@ function progress(seconds) {
 function fetchWindow(number) {
   const { decoded } = player;
   const query = { keep_rate: KEEP_RATES };
-  if (!decoded) return send("v1/patches", state.file, { ...query, number });
-  return send("v1/patches", cut(decoded, patches.starts[number], LONGEST), query);
+  const { signal } = state.asked;
+  if (!decoded) return send("v1/patches", state.file, { ...query, number }, signal);
+  return send("v1/patches", cut(decoded, patches.starts[number], LONGEST), query, signal);
 }
 
 async function toggleRecording() {
@@ -194,6 +199,6 @@ element("key").addEventListener("submit", (event) => {
 });
 document.addEventListener("keydown", listenToSpace);
 listenToDrops();
-offer(() => state, complain);
-offerQuestions(() => state.file, complain);
+offer(() => ({ ...state, signal: state.asked.signal }), complain);
+offerQuestions(() => ({ file: state.file, signal: state.asked.signal }), complain);
 abilities().catch(complain);

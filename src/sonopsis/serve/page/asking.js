@@ -3,7 +3,7 @@
 import { clock, element, make } from "./dom.js";
 import { send } from "./service.js";
 
-/** Makes the form work; `recording()` gives the file that is asked about. */
+/** Makes the form work; `recording()` gives `{ file, signal }`: what is asked about, and whether another one has come. */
 export function offerQuestions(recording, onError) {
   element("ask").addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -11,16 +11,24 @@ export function offerQuestions(recording, onError) {
     const question = field.value.trim();
     if (!question) return;
     const button = event.target.querySelector("button");
+    const { file, signal } = recording();
     button.disabled = true;
     try {
-      show(question, await send("v1/ask", recording(), { question }));
+      const answers = await send("v1/ask", file, { question }, signal);
+      signal.throwIfAborted();
+      show(question, answers);
       field.value = "";
     } catch (error) {
-      onError(error);
+      if (!signal.aborted) onError(error);
     }
     button.disabled = false;
-    field.focus();
+    if (!signal.aborted) field.focus();
   });
+}
+
+/** Take away what was answered. */
+export function forgetAnswers() {
+  element("answers").replaceChildren();
 }
 
 function show(question, answers) {

@@ -23,10 +23,16 @@ export class Patches {
     element("picture").addEventListener("click", (event) => this.clicked(event));
   }
 
-  /** Begin with the first window of a new recording. */
-  open() {
+  /** Forget the recording; nothing is fetched before the next one is opened. */
+  clear() {
     this.answers.clear();
     this.answer = null;
+    this.starts = null;
+  }
+
+  /** Begin with the first window of a new recording. */
+  open() {
+    this.clear();
     this.starts = [0];
     return this.show(0);
   }

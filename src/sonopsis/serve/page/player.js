@@ -11,7 +11,8 @@ const LONGEST = 3600; // seconds of a recording that is decoded in the browser a
 export class Player {
   constructor(onTime) {
     this.onTime = onTime;
-    this.duration = 0;
+    this.duration = 0; // of what can be played, in seconds
+    this.length = 0; // of the recording
     this.position = 0;
     this.url = null;
     this.sound = element("sound");
@@ -45,6 +46,7 @@ export class Player {
       signal.throwIfAborted();
       if (loaded) this.duration = this.wave.getDecodedData().duration;
     }
+    this.length = this.duration;
     for (const id of ["play", "position"]) element(id).disabled = !this.duration;
     element("waveform").hidden = !this.duration;
     element("position").max = this.duration;
@@ -60,10 +62,17 @@ export class Player {
     if (this.url) URL.revokeObjectURL(this.url);
     this.wave.empty();
     this.duration = 0;
+    this.length = 0;
     for (const id of ["play", "position"]) element(id).disabled = true;
     element("waveform").hidden = false;
     this.show(0);
     this.showState();
+  }
+
+  /** The recording lasts for `seconds`, which the player may not know. */
+  lasts(seconds) {
+    this.length ||= seconds;
+    this.refresh();
   }
 
   /** The samples as an AudioBuffer, or null where they are not in memory. */
@@ -99,8 +108,8 @@ export class Player {
     this.position = seconds;
     const position = element("position");
     position.value = seconds;
-    position.setAttribute("aria-valuetext", `${clock(seconds)} of ${clock(this.duration)}`);
-    element("clock").textContent = `${clock(seconds)} / ${clock(this.duration)}`;
+    position.setAttribute("aria-valuetext", `${clock(seconds)} of ${clock(this.length)}`);
+    element("clock").textContent = `${clock(seconds)} / ${clock(this.length)}`;
     this.onTime(seconds);
   }
 

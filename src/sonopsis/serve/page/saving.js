@@ -12,18 +12,18 @@ const FORMATS = [
   ["JSON", "json", ".json", false],
 ];
 
-/** Makes the buttons; `results()` gives `{ captions, events }`, recordings as the service described them. */
+/** Makes the buttons; `results()` gives `{ captions, events, signal }`: what is saved, and whether another recording has come. */
 export function offer(results, onError) {
   const buttons = FORMATS.map(([label, format, suffix, ofEvents]) => {
     const button = make("button", { type: "button" }, label);
     button.addEventListener("click", async () => {
-      const { captions, events } = results();
+      const { captions, events, signal } = results();
       const recording = ofEvents ? events : captions;
       try {
         const text = await sendJson("v1/convert", [recording], { format });
         save(text, recording.path.replace(/\.[^.]*$/, "") + suffix);
       } catch (error) {
-        onError(error);
+        if (!signal.aborted) onError(error);
       }
     });
     return button;

@@ -23,9 +23,10 @@ export async function send(path, file, query = {}, signal = undefined) {
 }
 
 /** Send JSON; resolves to the text of the answer. */
-export async function sendJson(path, value, query = {}) {
+export async function sendJson(path, value, query = {}, signal = undefined) {
   const headers = { "content-type": "application/json" };
-  const answer = await request(`${path}?${encoded(query)}`, { method: "POST", body: JSON.stringify(value), headers });
+  const body = JSON.stringify(value);
+  const answer = await request(`${path}?${encoded(query)}`, { method: "POST", body, headers, signal });
   return answer.text();
 }
 
