@@ -1,12 +1,20 @@
 """Which recordings arguments mean, and what the files written for them are called."""
 
+import os
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path, PurePath
 
 import pytest
+from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonopsis.cli.inputs import Input, LeftOut, collect, targets
+from sonopsis.cli.inputs import Input, collect, targets
+from sonopsis.cli.search import LeftOut
+
+Run = Callable[..., Result]
 
 
 def names(arguments: list[object]) -> list[str]:
@@ -22,7 +30,7 @@ def test_a_folder_is_searched_by_suffix_in_sorted_order_without_hidden_files(tmp
 
 @pytest.mark.parametrize("installed", [False, True])
 def test_what_a_search_leaves_out_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
-    monkeypatch.setattr("sonopsis.cli.inputs.reads_media", lambda: installed)
+    monkeypatch.setattr("sonopsis.cli.search.reads_media", lambda: installed)
     names_left = ("notes.txt", "b.txt", "cover.jpg", "LICENSE", ".DS_Store", ".git/x.wav", "sub/._a.wav", "sub/.b.wav")
     for name in (*names_left, "a.wav", "a.m4a", "sub/film.MP4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -37,6 +45,56 @@ def test_what_a_search_leaves_out_is_counted(tmp_path: Path, monkeypatch: pytest
         assert found == ["a.wav"]
         needs = "2 (.m4a, .mp4; needs PyAV: pip install 'sonopsis[media]')"
         assert str(left_out) == f"files left out of the search: {needs}, {others}"
+
+
+def test_links_to_folders_are_followed_once_and_not_in_circles(tmp_path: Path) -> None:
+    for name in ("card/b.wav", "card/deep/c.wav", "week/a.wav", "week/monday/d.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    week = tmp_path / "week"
+    for link, goal in (("card", "../card"), ("again", "monday"), ("monday/up", "../.."), ("card2", "../card/deep")):
+        (week / link).symlink_to(goal, target_is_directory=True)
+    (tmp_path / "card" / "back").symlink_to(week, target_is_directory=True)
+    left_out = LeftOut()
+    found = [str(Path(item.name).relative_to(week)) for item in collect([str(week)], left_out)]
+    assert found == ["a.wav", "card/b.wav", "card/deep/c.wav", "monday/d.wav"]
+    links = ", ".join(str(week / link) for link in ("again", "card/back", "card2", "monday/up"))
+    assert str(left_out) == f"left out of the search: 4 links to folders that are searched already, or around ({links})"
+
+
+def test_empty_folders_are_counted(tmp_path: Path) -> None:
+    for name in ("one", "two/three", "four"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("a.wav", "notes.txt", "four/b.wav"):
+        (tmp_path / name).touch()
+    left_out = LeftOut()
+    assert names([tmp_path]) == [item.name for item in collect([str(tmp_path)], left_out)]
+    assert str(left_out) == "files left out of the search: 1 of other types (.txt); 2 empty folders"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit of a path is another one")
+def test_a_folder_that_cannot_be_read_is_an_error(
+    sonopsis: Run, tiny_model: Path, sounds: Path, tmp_path: Path
+) -> None:
+    """A path of over 4096 bytes cannot be read by anybody, not even by the administrator."""
+    shutil.copy(sounds / "deep" / "tone.flac", tmp_path)
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(tmp_path)
+        for _ in range(21):
+            os.mkdir("x" * 200)
+            os.chdir("x" * 200)
+    finally:
+        os.fchdir(before)
+        os.close(before)
+    done = sonopsis("tag", tmp_path, "--model", tiny_model, "--errors", tmp_path / "errors.csv", "-f", "csv")
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.exit_code == 1 and len(errors) == 1
+    assert errors[0].endswith(f"{'x' * 200}: cannot be searched (File name too long); check its permissions")
+    assert done.stderr.splitlines()[-1] == "1 of 2 file(s) failed"
+    assert {line.split(",")[0] for line in done.stdout.splitlines()[1:]} == {str(tmp_path / "tone.flac")}
+    assert len((tmp_path / "errors.csv").read_text().splitlines()) == 2
+    shutil.rmtree(tmp_path / ("x" * 200))
 
 
 def test_a_search_that_takes_everything_says_nothing(tmp_path: Path) -> None:

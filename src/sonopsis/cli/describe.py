@@ -9,10 +9,11 @@ import typer
 
 import sonopsis
 from sonopsis.cli.console import fail, report
-from sonopsis.cli.inputs import STDIN, LeftOut, collect
+from sonopsis.cli.inputs import STDIN, collect
 from sonopsis.cli.journal import stamp
 from sonopsis.cli.lists import named
 from sonopsis.cli.run import Destination, Run
+from sonopsis.cli.search import LeftOut
 
 if TYPE_CHECKING:
     from sonopsis.model import Model, Request

@@ -7,15 +7,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
-from sonopsis.audio import MEDIA_SUFFIXES, NEEDS_MEDIA, SUFFIXES, reads_media
 from sonopsis.cli.journal import JOURNAL
+from sonopsis.cli.search import LeftOut, search
 
 STDIN = "-"
 UNFINISHED = ".part"  # what the name of a file ends in until it is whole
 LONGEST = 200  # bytes of a name; file systems take 255, and a number, a suffix and `.part` follow
-SUFFIXES_NAMED = 5  # of the files that a search left out
 
 
 @dataclass(frozen=True)
@@ -25,35 +24,6 @@ class Input:
     name: str  # path as results show it, or `-`
     place: PurePath  # where its results belong below an output folder, with the recording's suffix
     problem: str | None = None
-
-
-class LeftOut:
-    """What searches of folders found and did not take, counted."""
-
-    def __init__(self) -> None:
-        self.hidden = 0  # files and folders
-        self.apple_double = 0
-        self.media: Counter[str] = Counter()  # by suffix, where PyAV is not there to read them
-        self.other: Counter[str] = Counter()
-
-    def __str__(self) -> str:
-        """One line for the person who started the search; empty when nothing was left out."""
-        groups = []
-        if self.media:
-            groups.append(f"{self.media.total()} ({_suffixes(self.media)}; {NEEDS_MEDIA})")
-        if self.other:
-            groups.append(f"{self.other.total()} of other types ({_suffixes(self.other)})")
-        if self.hidden:
-            groups.append(f"{self.hidden} hidden")
-        if self.apple_double:
-            groups.append(f"{self.apple_double} AppleDouble (._*)")
-        return f"files left out of the search: {', '.join(groups)}" if groups else ""
-
-
-def _suffixes(counted: Counter[str]) -> str:
-    """The most frequent suffixes, ties in the order of the alphabet."""
-    names = [name or "no suffix" for name, _ in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))]
-    return ", ".join(names[:SUFFIXES_NAMED]) + (", ..." if len(names) > SUFFIXES_NAMED else "")
 
 
 def collect(arguments: Sequence[str], left_out: LeftOut | None = None) -> list[Input]:
@@ -84,26 +54,11 @@ def _expand(argument: str, left_out: LeftOut) -> list[Input]:
 
 
 def _search(folder: str, left_out: LeftOut) -> list[Input]:
-    """Every file below a folder with a suffix of audio, sorted; hidden files and folders are left alone.
-
-    Suffixes of videos and of audio that PyAV reads count where it is installed.
-    """
-    wanted = SUFFIXES | MEDIA_SUFFIXES if reads_media() else SUFFIXES
+    """The recordings below a folder, and the folders that cannot be read, with their problem."""
     found = []
-    for where, folders, files in os.walk(folder):
-        left_out.hidden += sum(name.startswith(".") for name in folders)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in sorted(files):
-            suffix = Path(file).suffix.lower()
-            if file.startswith("._"):
-                left_out.apple_double += 1
-            elif file.startswith("."):
-                left_out.hidden += 1
-            elif suffix not in wanted:
-                (left_out.media if suffix in MEDIA_SUFFIXES else left_out.other)[suffix] += 1
-            else:
-                path = os.path.join(where, file)
-                found.append(Input(path, PurePath(os.path.relpath(path, folder))))
+    for path, problem in search(folder, left_out):
+        place = os.path.relpath(path, folder)
+        found.append(Input(path, PurePath("input" if place == os.curdir else place), problem))
     return found or [_nothing(folder, "no recordings in this folder; name the files if their suffix is unusual")]
 
 
