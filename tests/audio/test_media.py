@@ -3,7 +3,7 @@
 import io
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,17 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from sonopsis.audio import MEDIA_SUFFIXES, SAMPLE_RATE, SUFFIXES, AudioError, iter_windows, load_audio, probe
+from sonopsis.audio import (
+    MEDIA_SUFFIXES,
+    SAMPLE_RATE,
+    SUFFIXES,
+    AudioError,
+    declared_duration,
+    iter_windows,
+    load_audio,
+    probe,
+)
+from sonopsis.audio.source import Watched
 
 av = pytest.importorskip("av", reason="needs PyAV: pip install 'sonopsis[media]'")
 
@@ -102,6 +112,30 @@ def test_every_kind_is_read(tmp_path: Path, suffix: str, container: str, codec: 
     windows = [found.samples for found in iter_windows(io.BytesIO(path.read_bytes()), window=1.0)]
     np.testing.assert_array_equal(np.concatenate(windows), heard)
     assert path.suffix in MEDIA_SUFFIXES - SUFFIXES
+
+
+@pytest.mark.parametrize("kind", ["m4a", "wav"])
+def test_who_watches_a_file_can_end_its_decoding(tmp_path: Path, kind: str) -> None:
+    path, heard = tmp_path / f"a.{kind}", list[float]()
+    if kind == "m4a":
+        path.write_bytes(coded("ipod", "aac", 16_000, tone(60.0, 16_000)))
+    else:
+        soundfile.write(path, tone(60.0, 16_000), 16_000)
+
+    def watch(seconds: float) -> None:
+        heard.append(seconds)
+        if seconds > 10:
+            raise InterruptedError("enough")
+
+    watched = Watched(str(path), watch)
+    readers: list[Callable[[], object]] = [lambda: load_audio(watched), lambda: list(iter_windows(watched, window=1.0))]
+    readers += [lambda: probe(watched)] if kind == "m4a" else []
+    for read in readers:
+        heard.clear()
+        with pytest.raises(InterruptedError, match="enough"):
+            read()
+        assert heard == sorted(heard) and 10 < heard[-1] < 15
+    assert declared_duration(watched) == (None if kind == "m4a" else 60.0)
 
 
 @pytest.mark.parametrize("container", ["matroska", "mp4"])

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from typing import Any
 
@@ -15,7 +15,7 @@ from sonopsis.audio.excerpt import Excerpt, Piece
 from sonopsis.audio.joined import pieces
 from sonopsis.audio.media import media_parts
 from sonopsis.audio.mono import BLOCK
-from sonopsis.audio.source import AudioError, LiveAudio, as_float
+from sonopsis.audio.source import AudioError, LiveAudio, Watched, as_float
 
 LOWEST_RATE = 1_000  # Hz; below it a header is wrong more often than a recording is that dull
 
@@ -53,6 +53,9 @@ def open_parts(source: Any, name: str, sample_rate: int | None) -> Generator[Par
         rate = _checked_rate(source.rate, name)
         yield Part(rate, source.channels, "live", source.frames or None, source.read(), lambda: False)
         return
+    if isinstance(source, Watched):
+        yield from _watched(source, name)
+        return
     with ExitStack() as stack:
         file = stack.enter_context(open(source, "rb")) if isinstance(source, bytes | str) else source
         found = pieces(file)
@@ -72,6 +75,21 @@ def open_parts(source: Any, name: str, sample_rate: int | None) -> Generator[Par
                 return
             with sound:
                 yield _sound_part(sound, piece, name)
+
+
+def _watched(source: Watched, name: str) -> Iterator[Part]:
+    heard = 0.0  # seconds, of all parts
+
+    def blocks(part: Part) -> Iterator[NDArray[np.float32]]:
+        nonlocal heard
+        for block in part.blocks:
+            heard += len(block) / part.rate
+            source.watch(heard)
+            yield block
+
+    with closing(open_parts(source.path, name, None)) as parts:
+        for part in parts:
+            yield replace(part, blocks=blocks(part))
 
 
 def _media(file: Any, name: str) -> Generator[Part, None, None]:

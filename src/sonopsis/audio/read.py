@@ -74,15 +74,21 @@ def probe(source: AudioSource, *, sample_rate: int | None = None) -> AudioInfo:
     The arguments are those of `load_audio`. Raises AudioError.
     """
     name, opened = source_name(source), reopenable(source)
+    found = list[tuple[Part, int]]()
+    whole = True
     with closing(open_parts(opened, name, sample_rate)) as parts:
-        found = [(part, part.frames if part.frames and part.reaches_end() else None) for part in parts]
-    if not all(frames for _, frames in found):
+        for part in parts:
+            if not part.frames or not part.reaches_end():  # the next part would only be found by decoding this one
+                whole = False
+                break
+            found.append((part, part.frames))
+    if not whole:
         with closing(open_parts(opened, name, sample_rate)) as parts:
             found = [(part, sum(map(len, part.blocks))) for part in parts]
     if not any(frames for _, frames in found):
         raise nothing_decoded(name)
     first = found[0][0]
-    duration = sum((frames or 0) / part.rate for part, frames in found)
+    duration = sum(frames / part.rate for part, frames in found)
     return AudioInfo(duration, first.rate, first.channels, first.format)
 
 
@@ -91,9 +97,13 @@ def declared_duration(source: AudioSource, *, sample_rate: int | None = None) ->
 
     The arguments are those of `load_audio`. Raises AudioError.
     """
+    seconds = 0.0
     with closing(open_parts(reopenable(source), source_name(source), sample_rate)) as parts:
-        found = [part.frames / part.rate if part.frames else None for part in parts]
-    return None if None in found else sum(seconds or 0.0 for seconds in found)
+        for part in parts:
+            if not part.frames:
+                return None
+            seconds += part.frames / part.rate
+    return seconds
 
 
 def iter_windows(

@@ -3,7 +3,7 @@
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -33,6 +33,18 @@ class LiveAudio:
             yield block
 
 
+@dataclass(frozen=True)
+class Watched(os.PathLike[str]):
+    """A file that is watched while it is decoded: `watch` is called with the seconds that have come so far, again and
+    again, in the thread that decodes. What it raises ends decoding."""
+
+    path: str
+    watch: Callable[[float], object]
+
+    def __fspath__(self) -> str:
+        return self.path
+
+
 class AudioError(ValueError):
     """A recording that cannot be used; the message names it and says how to fix it, in one line."""
 
@@ -43,7 +55,8 @@ def reopenable(source: AudioSource) -> Any:
     if isinstance(source, LiveAudio):
         return source
     if isinstance(source, str | os.PathLike):
-        return _checked_path(os.fsencode(source), name)
+        path = _checked_path(os.fsencode(source), name)
+        return source if isinstance(source, Watched) else path
     if hasattr(source, "read"):
         return _checked_stream(source, name)
     if hasattr(source, "detach"):  # a torch tensor, perhaps on a GPU, perhaps of a type NumPy does not know
