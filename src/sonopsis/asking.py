@@ -48,8 +48,8 @@ def listener(
     tokenizer: Tokenizer | None,
     questions: str | Sequence[str],
     pruning: Pruning | None,
-) -> Callable[[Window], list[Answer]]:
-    """What answers questions about one window after another.
+) -> Callable[[Window], Iterator[Answer]]:
+    """What answers questions about one window after another, each question when its answer is asked for.
 
     Raises ModelError for a model that has not learned to answer, and ValueError for a text that is no question.
     """
@@ -60,9 +60,10 @@ def listener(
     named = parser(config.labels)
     options = DecodingOptions(LONGEST_ANSWER, stop_ids=(config.end_of_text,), forbid_ids=config.lm.padding_ids)
 
-    def listen(window: Window) -> list[Answer]:
+    def listen(window: Window) -> Iterator[Answer]:
         if is_silent(window.samples):
-            return [Answer(window.start, window.end, text, SILENCE, 0.0) for text in texts]
+            yield from (Answer(window.start, window.end, text, SILENCE, 0.0) for text in texts)
+            return
         prompt = engine.prompt(mel_input(window.samples, folder.mel), pruning)
         found = answers(engine.stepper(), prompt.embeddings, texts, tokenizer, options)
         scores = (config.calibration or Calibration()).probabilities(prompt.logits[0])  # (labels,)
@@ -71,11 +72,9 @@ def listener(
             for label, score in zip(config.labels, scores.tolist(), strict=True)
             if score < config.least.get(label, 0.0)
         }
-        return [
-            Answer(window.start, window.end, text, believable(text, said, named, absent), answer.score)
-            for text, answer in zip(texts, found, strict=True)
-            for said in [tokenizer.decode(list(answer.ids)).strip()]
-        ]
+        for text, answer in zip(texts, found, strict=True):
+            said = tokenizer.decode(list(answer.ids)).strip()
+            yield Answer(window.start, window.end, text, believable(text, said, named, absent), answer.score)
 
     return listen
 

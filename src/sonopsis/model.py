@@ -189,9 +189,22 @@ class Model:
         A window is heard once, however many questions there are (`sonopsis.asking`); a silent one is answered
         "silence". Raises ModelError for a model that has not learned to answer, ValueError for a text without words.
         """
+        return list(self.answers(audio, questions, window, hop, keep_rate, sample_rate))
+
+    def answers(
+        self,
+        audio: AudioSource,
+        questions: str | Sequence[str],
+        window: float | None = None,
+        hop: float | None = None,
+        keep_rate: float | None = None,
+        sample_rate: int | None = None,
+    ) -> Iterator[Answer]:
+        """What `ask` returns, one answer at a time as they are found; it raises the same, at the first one."""
         hear = listener(self.engine, self.folder, self.tokenizer, questions, self._pruning(keep_rate))
         self._check(Request(captions=True, window=window))
-        return [answer for piece in self.pieces(audio, window, hop, sample_rate) for answer in hear(piece)]
+        for piece in self.pieces(audio, window, hop, sample_rate):
+            yield from hear(piece)
 
     def describe(self, path: str | os.PathLike[str], request: Request | None = None) -> FileResult:
         """All that is asked about one file, in a single pass; raises AudioError when it cannot be read."""

@@ -46,10 +46,10 @@ class Running:
         """The uploads that it keeps at the moment."""
         return [path for path in self.scratch.rglob("*") if path.is_file()]
 
-    def stop(self) -> int:
-        """End it as a supervisor does; its exit status."""
+    def stop(self, patience: float = 300) -> int:
+        """End it as a supervisor does, which waits so many seconds; its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(300)
+        return self.process.wait(patience)
 
 
 Start = Callable[..., Running]

@@ -32,7 +32,7 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
         with tempfile.TemporaryDirectory(prefix="sonopsis-serve-") as folder:
             app.state.service = Service(model, settings, desk, Path(folder), app.state.metrics, notes)
             yield
-            desk.close()
+            await desk.close()
         logging.getLogger("sonopsis").removeHandler(notes)
         model.engine.use_threads(threads)
 

@@ -1,11 +1,14 @@
 """POST /v1/ask: a recording and questions in, an answer to each question for each window out."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from sonopsis.asking import LONGEST_QUESTION
+from sonopsis.audio.source import Watched
+from sonopsis.results import Answer
 from sonopsis.serve.openapi import ANSWERS, ERRORS, RECORDING
 from sonopsis.serve.queries import Share
 from sonopsis.serve.service import Serving
@@ -36,7 +39,10 @@ class AskQuery(BaseModel):
 @router.post("/ask", openapi_extra=RECORDING, responses={**ANSWERS, **ERRORS})
 async def ask(request: Request, query: Annotated[AskQuery, Query()], service: Serving) -> list[dict[str, Any]]:
     """Answer questions about a recording, window by window; each window is heard once."""
-    how: dict[str, Any] = {"window": query.window, "hop": query.hop, "keep_rate": query.keep_rate}
+
+    def hear(recording: Watched) -> Iterator[Answer]:
+        return service.model.answers(recording, query.question, query.window, query.hop, query.keep_rate)
+
     async with service.upload(request) as upload:
-        answers = await service.compute(upload, lambda: service.model.ask(upload.path, query.question, **how))
+        answers = await service.awaited(request, service.heard(upload, hear))
         return [answer.to_dict() for answer in answers]

@@ -13,6 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
+from sonopsis.serve.desk import Place
 from sonopsis.serve.errors import ServiceError
 from sonopsis.serve.settings import Settings
 
@@ -26,10 +27,11 @@ FRAME = 65_536  # bytes that a form may have besides the recording
 
 @dataclass(frozen=True)
 class Upload:
-    """A recording that was sent: the file that holds it, and the name that the client gave it."""
+    """What was sent: the file that holds it, the name that the client gave it, and the place of the request."""
 
     path: Path
     name: str
+    place: Place
     notes: list[str] = field(default_factory=list)  # what the listener must be told of it
 
     def named(self, text: str) -> str:
@@ -38,8 +40,8 @@ class Upload:
 
 
 @asynccontextmanager
-async def received(request: Request, folder: Path, settings: Settings) -> AsyncIterator[Upload]:
-    """The recording of a request in a file of `folder` that is gone afterwards; raises ServiceError."""
+async def received(request: Request, place: Place, folder: Path, settings: Settings) -> AsyncIterator[Upload]:
+    """What a request with a place sends, in a file of `folder` that is gone afterwards; raises ServiceError."""
     limit = settings.max_bytes
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit + FRAME:
@@ -55,7 +57,7 @@ async def received(request: Request, folder: Path, settings: Settings) -> AsyncI
             sink.write(chunk)
         sink.finish()
         file.flush()
-        yield Upload(Path(file.name), safe_name(sink.name))
+        yield Upload(Path(file.name), safe_name(sink.name), place)
 
 
 def safe_name(given: str) -> str:

@@ -1,6 +1,6 @@
 """POST /v1/convert: results that a program or the page already has, in another format and without hearing anew."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -69,7 +69,7 @@ class Recording(BaseModel):
     def parts(self, events: bool) -> Iterator[Part]:
         """What writers are told of it, window by window or event by event."""
         head = FileResult(self.path, self.duration, self.model)
-        windows = [window.result() for window in self.windows]
+        windows = (window.result() for window in self.windows)
         yield from (Part(head, window) for window in (join_windows(windows) if events else windows))
         yield Part(head, None)
 
@@ -97,12 +97,21 @@ router = APIRouter(prefix="/v1")
 async def convert(request: Request, query: Annotated[ConvertQuery, Query()], service: Serving) -> Response:
     """Write the results of a recording in another format."""
 
-    def work(upload: Upload) -> Response:
+    def work(upload: Upload) -> Generator[Response, None, None]:
         (recording,) = parsed(upload.path.read_bytes())
-        return written(recording.parts(query.events), query.format, replace(upload, name=recording.path))
+        parts = going_on(upload, recording.parts(query.events))
+        yield written(parts, query.format, replace(upload, name=recording.path))
 
-    async with service.upload(request) as upload, service.in_time():
-        return await service.desk.result(lambda: work(upload))
+    async with service.upload(request) as upload:
+        (answer,) = await service.awaited(request, service.worked(upload, work(upload)))
+        return answer
+
+
+def going_on(upload: Upload, parts: Iterator[Part]) -> Iterator[Part]:
+    """The parts, until the request has ended: then Stopped is raised."""
+    for part in parts:
+        upload.place.go_on()
+        yield part
 
 
 def parsed(body: bytes) -> list[Recording]:

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from sonopsis.serve.errors import ServiceError
 from sonopsis.serve.formats import written
 from sonopsis.serve.openapi import CAPTIONS, ERRORS, RECORDING, TAGS
 from sonopsis.serve.queries import CaptionFileQuery, TagFileQuery
@@ -27,11 +26,7 @@ async def caption(request: Request, query: Annotated[CaptionFileQuery, Query()],
 
 
 async def _described(request: Request, query: TagFileQuery | CaptionFileQuery, service: Service) -> Response:
-    async with service.upload(request) as upload, service.in_time():
-        parts = []
+    async with service.upload(request) as upload:
         declared = WRITERS[query.format].needs_duration
-        async for part in service.parts(upload, query.question(), declared=declared):
-            if await request.is_disconnected():
-                raise ServiceError(499, "client_left", "the client did not wait for the answer")
-            parts.append(part)
+        parts = await service.awaited(request, service.parts(upload, query.question(), declared=declared))
         return written(parts, query.format, upload)

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 
 from sonopsis.audio import AudioError
 from sonopsis.audio.parts import open_parts
-from sonopsis.audio.source import reopenable
+from sonopsis.audio.source import Watched, reopenable
 from sonopsis.files import ModelError
 from sonopsis.many import error_line
 from sonopsis.serve.bodies import Upload
@@ -29,6 +29,18 @@ def check(upload: Upload, longest: float) -> None:
         raise NotARecording(str(error)) from error
     if part is not None and part.frames is not None and part.frames > longest * part.rate:
         raise too_long(longest)
+
+
+def watched(upload: Upload, longest: float) -> Watched:
+    """The recording as it is to be heard: decoding ends with ServiceError after `longest` s, whatever its header says,
+    and with Stopped when the request has ended."""
+
+    def watch(seconds: float) -> None:
+        upload.place.go_on()
+        if seconds > longest:
+            raise too_long(longest)
+
+    return Watched(str(upload.path), watch)
 
 
 def too_long(longest: float) -> ServiceError:

@@ -1,9 +1,8 @@
 """POST /v1/patches: which patches of a window pruning keeps, at several keep rates, and what each rate costs."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from sonopsis.audio import Window
+from sonopsis.audio.source import Watched
 from sonopsis.cost.macs import encoder_macs
 from sonopsis.encoder.trace import Trace
 from sonopsis.mel import mel_input
@@ -100,14 +100,16 @@ async def patches(request: Request, query: Annotated[PatchesQuery, Query()], ser
     """See which patches of a window pruning keeps at each keep rate, what that costs, and what is heard then."""
     model = service.model
 
-    def work(path: Path) -> Looked:
-        return look(model, nth_window(model, path, query.number), query.keep_rate or [model.keep_rate])
+    def hear(recording: Watched) -> Iterator[Looked | None]:
+        yield from look(model, nth_window(model, recording, query.number), query.keep_rate or [model.keep_rate])
 
     async with service.upload(request) as upload:
-        return await service.compute(upload, lambda: work(upload.path))
+        *_, looked = await service.awaited(request, service.heard(upload, hear))
+        assert looked is not None
+        return looked
 
 
-def nth_window(model: Model, recording: Path, number: int) -> Window:
+def nth_window(model: Model, recording: Watched, number: int) -> Window:
     """Window `number` (from 0) of a recording as a model hears it; raises ValueError beyond its end, AudioError."""
     found = next(islice(model.pieces(recording), number, None), None)
     if found is None:
@@ -115,17 +117,21 @@ def nth_window(model: Model, recording: Path, number: int) -> Window:
     return found
 
 
-def look(model: Model, window: Window, keep_rates: Sequence[float]) -> Looked:
-    """What `model` sees of a window at each keep rate; times are measured in turns."""
+def look(model: Model, window: Window, keep_rates: Sequence[float]) -> Iterator[Looked | None]:
+    """What `model` sees of a window at each keep rate, after None for each step; times are measured in turns."""
     engine, mel = model.engine, mel_input(window.samples, model.folder.mel)  # (1, T, M)
     prunings = [uniform(engine.config.depth, rate) for rate in keep_rates]
-    found: list[Any] = [(engine.encode(mel, pruning), engine.logits(mel, pruning)) for pruning in prunings]
+    found = list[Any]()
+    for pruning in prunings:
+        found.append((engine.encode(mel, pruning), engine.logits(mel, pruning)))
+        yield None
     shortest = [np.inf] * len(prunings)  # seconds
     for _ in range(ROUNDS):
         for place, pruning in enumerate(prunings):
             begun = perf_counter()
             engine.logits(mel, pruning)
             shortest[place] = min(shortest[place], perf_counter() - begun)
+            yield None
     rates = []
     for rate, (encoded, logits), seconds in zip(keep_rates, found, shortest, strict=True):
         trace = Trace.of(encoded)
@@ -141,7 +147,7 @@ def look(model: Model, window: Window, keep_rates: Sequence[float]) -> Looked:
             )
         )
     time, frequency = found[0][0].grid
-    return Looked(
+    yield Looked(
         model=model.name,
         start=window.start,
         seconds=window.end - window.start,

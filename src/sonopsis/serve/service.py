@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,18 +10,19 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
+from sonopsis.audio.source import Watched
 from sonopsis.model import Model
 from sonopsis.model import Request as Question
 from sonopsis.results import Part
 from sonopsis.serve.bodies import Upload, received, skimmed
 from sonopsis.serve.desk import Desk
 from sonopsis.serve.errors import ServiceError
-from sonopsis.serve.limits import check, errors_of, too_long
+from sonopsis.serve.limits import check, errors_of, watched
 from sonopsis.serve.metrics import Metrics
 from sonopsis.serve.notes import Notes
 from sonopsis.serve.settings import Settings
 
-Result = TypeVar("Result")
+Step = TypeVar("Step")
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Service:
         async with AsyncExitStack() as stack:
             try:
                 self.authorise(request)
-                stack.enter_context(self.desk.place())
-                upload = await stack.enter_async_context(received(request, self.folder, self.settings))
+                place = stack.enter_context(self.desk.place())
+                upload = await stack.enter_async_context(received(request, place, self.folder, self.settings))
             except ServiceError:
                 await skimmed(request)
                 raise
@@ -62,24 +63,39 @@ class Service:
 
     async def parts(self, upload: Upload, question: Question, *, declared: bool = False) -> AsyncIterator[Part]:
         """The windows of an upload as they are described, and its end; raises ServiceError."""
+        async for part in self.heard(upload, lambda source: self.model.follow(source, question, declared=declared)):
+            if part.window is None:
+                self.metrics.audio.inc(part.result.duration)
+            else:
+                self.metrics.windows.inc()
+            yield part._replace(result=replace(part.result, path=upload.name))
+
+    async def heard(self, upload: Upload, hear: Callable[[Watched], Iterator[Step]]) -> AsyncIterator[Step]:
+        """What `hear` yields about an upload, step by step, within the limits of a recording; raises ServiceError."""
+        longest = self.settings.max_seconds
+
+        def work() -> Generator[Step, None, None]:
+            check(upload, longest)
+            yield from hear(watched(upload, longest))
+
+        async for step in self.worked(upload, work()):
+            yield step
+
+    async def worked(self, upload: Upload, work: Generator[Step, None, None]) -> AsyncIterator[Step]:
+        """What a generator that works on an upload yields, computed by the threads; raises ServiceError."""
         with errors_of(upload):
-            async for part in self.desk.steps(self._parts(upload, question, declared)):
-                if part.window is None:
-                    self.metrics.audio.inc(part.result.duration)
-                else:
-                    self.metrics.windows.inc()
-                yield part._replace(result=replace(part.result, path=upload.name))
+            async for step in self.desk.steps(upload.place, work):
+                yield step
 
-    async def compute(self, upload: Upload, function: Callable[[], Result]) -> Result:
-        """What a function returns about an upload, computed by a worker within the limits; raises ServiceError."""
-
-        def work() -> Result:
-            check(upload, self.settings.max_seconds)
-            return function()
-
-        with errors_of(upload):
-            async with self.in_time():
-                return await self.desk.result(work)
+    async def awaited(self, request: Request, steps: AsyncIterator[Step]) -> list[Step]:
+        """All steps, while the client waits and the time limit allows; raises ServiceError."""
+        found = []
+        async with self.in_time():
+            async for step in steps:
+                if await request.is_disconnected():
+                    raise ServiceError(499, "client_left", "the client did not wait for the answer")
+                found.append(step)
+        return found
 
     @asynccontextmanager
     async def in_time(self) -> AsyncIterator[None]:
@@ -90,14 +106,6 @@ class Service:
         except TimeoutError as error:
             message = f"no answer within {self.settings.timeout:g} s; send a shorter recording, or try again later"
             raise ServiceError(504, "timeout", message) from error
-
-    def _parts(self, upload: Upload, question: Question, declared: bool) -> Generator[Part, None, None]:
-        longest = self.settings.max_seconds
-        check(upload, longest)
-        for part in self.model.follow(upload.path, question, declared=declared):
-            if part.window is not None and part.window.end > longest:  # a header can say anything
-                raise too_long(longest)
-            yield part
 
 
 def service_of(request: Request) -> Service:
