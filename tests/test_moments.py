@@ -94,6 +94,24 @@ def test_overlapping_windows_answer_up_to_the_middle(model: Model, hears: Callab
     assert rows(moments(model, gaps, MANY)) == [("Dog", 0.0, 0.64), ("Dog", 3.0, 3.64)]
 
 
+@pytest.mark.parametrize(("hop", "expected"), [(1.6, [(0.0, 0.16), (1.6, 1.76)]), (0.8, [(0.0, 0.16), (2.08, 2.24)])])
+def test_an_interruption_ends_the_window_that_waits_for_the_next(
+    model: Model, hears: Callable[[dict[str, str]], None], hop: float, expected: list[tuple[float, float]]
+) -> None:
+    hears({"Dog": "x.......x." if hop < 1.6 else "x........."})
+
+    def stopped() -> Iterator[Window]:
+        yield from (noise(1.6, start=hop * n) for n in range(2))
+        raise KeyboardInterrupt
+
+    found = list[WindowResult]()
+    with pytest.raises(KeyboardInterrupt):
+        for window in moments(model, stopped(), MANY):
+            found.append(window)
+    assert found[-1].end == hop + 1.6
+    assert [(start, end) for _, start, end in rows(found)] == expected
+
+
 def test_labels_and_scores_are_those_of_the_window(model: Model) -> None:
     samples, rate = soundfile.read(EXAMPLES / "cow.ogg", dtype="float32")
     for request in (MANY, Request(top_k=2), Request(threshold=0.05), Request(keep_rate=1.0)):

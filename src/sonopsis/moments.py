@@ -44,18 +44,28 @@ def follow_moments(model: Model, source: Recording, request: Request, *, declare
 
 
 def moments(model: Model, pieces: Iterable[Window], request: Request) -> Iterator[WindowResult]:
-    """The stretches of windows in the order of time; where two windows overlap, each answers up to the middle."""
+    """The stretches of windows in the order of time; where two windows overlap, each answers up to the middle.
+
+    A recording that is stopped by Ctrl-C ends with the last window that was heard.
+    """
     waiting: tuple[Window, list[WindowResult]] | None = None
     begin = 0.0
-    for piece in pieces:
-        found = stretches(model, piece, request)
+    try:
+        for piece in pieces:
+            found = stretches(model, piece, request)
+            certain = list[WindowResult]()
+            if waiting is not None:
+                before, ready = waiting
+                overlaps = piece.start < before.end
+                end = (before.end + piece.start) / 2 if overlaps else before.end
+                certain = list(_between(ready, begin, end))
+                begin = end if overlaps else piece.start
+            waiting = piece, found
+            yield from certain
+    except KeyboardInterrupt:
         if waiting is not None:
-            before, ready = waiting
-            overlaps = piece.start < before.end
-            end = (before.end + piece.start) / 2 if overlaps else before.end
-            yield from _between(ready, begin, end)
-            begin = end if overlaps else piece.start
-        waiting = piece, found
+            yield from _between(waiting[1], begin, waiting[0].end)
+        raise
     if waiting is not None:
         yield from _between(waiting[1], begin, waiting[0].end)
 

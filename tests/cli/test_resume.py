@@ -306,6 +306,27 @@ def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(
     assert not list(out.glob("*.part"))
 
 
+def test_ctrl_c_says_that_standard_input_begins_anew(tiny_model: Path, tmp_path: Path) -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(8 * 16_000)
+    soundfile.write(tmp_path / "a.wav", noise, 16_000)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "sonopsis", "tag", "-", "--model", tiny_model, "-f", "csv", "--resume", "-o", out]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write((tmp_path / "a.wav").read_bytes()[:-16_000])
+        process.stdin.flush()  # and it stays open
+        unfinished = out / "stdin.csv.part"
+        while process.poll() is None and not (unfinished.exists() and unfinished.read_text().count("\n") > 2):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().decode().splitlines()
+    assert process.returncode == 130
+    assert said == [
+        f"{unfinished} has what was done",
+        "stopped; standard input cannot be heard again, and the same command writes its files anew",
+    ]
+
+
 def size(folder: Path) -> int:
     """Bytes of the files of a folder; a file may vanish meanwhile."""
     total = 0

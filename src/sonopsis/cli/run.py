@@ -125,9 +125,16 @@ class Run:
         except KeyboardInterrupt:
             for path in output.unfinished:
                 report(f"{path} has what was done")
-            report("stopped; the same command with --resume goes on")
+            report(f"stopped; {self._how_to_go_on()}")
             raise typer.Exit(INTERRUPTED) from None
         return sum(problem is None for problem in before.values())
+
+    def _how_to_go_on(self) -> str:
+        live = [item.name == STDIN for item in self.inputs]
+        if all(live):
+            return "standard input cannot be heard again, and the same command writes its files anew"
+        but = ", but standard input cannot be heard again" if any(live) else ""
+        return f"the same command with --resume goes on{but}"
 
     def _output(self, folder: Path, journal: Any) -> "Output":
         from sonopsis.cli.outputs import Combined, Folder
