@@ -1,7 +1,9 @@
 """What is refused: with which status, which code, and without anything left behind."""
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,29 @@ def test_an_upload_that_stalls(strict: Any) -> None:
 
     refused(strict.client.post("/v1/tag", content=slow()), 408, "upload_stalled")
     assert strict.temporary() == []
+
+
+@pytest.mark.slow
+def test_an_upload_lasts_no_longer_than_its_size_allows(start: Callable[..., Any], tiny_model: Path) -> None:
+    service = start("--model", tiny_model, "--timeout", 3, "--workers", 1, "--queue", 0)
+    ended = threading.Event()
+
+    def sent(size: int, pieces: int) -> Iterator[bytes]:
+        for _ in range(pieces):
+            if ended.wait(0.2):
+                return
+            yield size * b"."
+
+    refused(service.client.post("/v1/tag", content=sent(20_000, 30)), 415, "not_a_recording")  # in 6 s, but 600 kB
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(service.client.post, "/v1/tag", content=sent(1, 3000))
+        try:
+            message = refused(slow.result(60), 408, "upload_stalled")
+        finally:
+            ended.set()
+    assert "too slow" in message
+    assert service.client.get("/healthz").json()["places"]["taken"] == 0
+    assert service.temporary() == []
 
 
 @pytest.mark.parametrize(

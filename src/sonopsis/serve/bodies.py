@@ -1,6 +1,7 @@
 """The recording of a request, raw or in the field `file` of a form, into a temporary file of limited size."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ UNNAMED = "upload"  # what results call a recording that came without a name
 LONGEST_NAME = 200  # characters
 SKIMMED = 1 << 21  # bytes of a refused body that are read
 SKIM_SECONDS = 2.0
+LEAST_RATE = 32_000  # bytes a second that must come once an upload has lasted the time that each may
 FRAME = 65_536  # bytes that a form may have besides the recording
 
 
@@ -80,18 +82,24 @@ async def skimmed(request: Request) -> None:
 
 
 async def _chunks(request: Request, patience: float) -> AsyncIterator[bytes]:
-    """The body as it comes; raises ServiceError when nothing comes for `patience` seconds, or no more."""
-    stream = request.stream()
+    """The body as it comes; raises ServiceError when it comes too slowly, or is cut off.
+
+    No pause may last `patience` seconds, and all together `patience` seconds and one for each LEAST_RATE bytes.
+    """
+    stream, size, begun = request.stream(), 0, time.monotonic()
     while True:
+        lasted = time.monotonic() - begun
         try:
-            chunk = await asyncio.wait_for(anext(stream, None), patience)
+            chunk = await asyncio.wait_for(anext(stream, None), min(patience, patience + size / LEAST_RATE - lasted))
         except TimeoutError as error:
-            message = f"nothing came for {patience:g} s; send the recording without pauses"
+            lasted = time.monotonic() - begun
+            message = f"the upload is too slow: {size:,} bytes in {lasted:.0f} s; send it without pauses, or compressed"
             raise ServiceError(408, "upload_stalled", message, {"Connection": "close"}) from error
         except ClientDisconnect as error:  # nobody reads the answer
             raise ServiceError(400, "upload_cut_off", "the upload was cut off; send it again") from error
         if chunk is None:
             return
+        size += len(chunk)
         yield chunk
 
 

@@ -26,7 +26,7 @@ def _error(description: str, code: str, message: str) -> dict[str, Any]:
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: _error("The form cannot be read.", "bad_form", "the form cannot be read: it has no field 'file'"),
     401: _error("The key is missing or wrong.", "unauthorised", "send the key of this service as ..."),
-    408: _error("The upload stalled.", "upload_stalled", "nothing came for 300 s; send the recording without pauses"),
+    408: _error("The upload is too slow.", "upload_stalled", "the upload is too slow: 44 bytes in 300 s; ..."),
     413: _error("Too many bytes or seconds.", "too_long", "the recording lasts more than 3600 s; ..."),
     415: _error("Not a recording.", "not_a_recording", "notes.txt: not a recording that can be read, ..."),
     422: _error("No sound in it, or a bad parameter.", "bad_parameter", "top_k: Input should be greater than ..."),

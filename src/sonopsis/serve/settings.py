@@ -12,7 +12,7 @@ class Settings:
 
     max_bytes: int = 200_000_000  # of one upload
     max_seconds: float = 3600.0  # of sound in one upload
-    timeout: float = 300.0  # s for an upload to go on, for an answer, or from one event to the next
+    timeout: float = 300.0  # s for a short upload, for an answer, or from one event to the next
     queue: int = 32  # requests that may wait besides those that are computed
     workers: int = field(default_factory=cores)  # threads that compute
     api_key: str | None = field(default=None, repr=False)
