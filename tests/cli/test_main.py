@@ -1,7 +1,10 @@
 """The frame of the command: help, version, exit status of what makes no sense."""
 
+import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -9,6 +12,7 @@ from typer.testing import CliRunner
 import sonopsis as package
 from sonopsis.cli.main import app
 
+SONOPSIS = [sys.executable, "-m", "sonopsis"]
 VERBS = ["tag", "caption", "info", "eval", "train", "data"]
 
 
@@ -80,3 +84,39 @@ def test_what_makes_no_sense_ends_with_status_2_before_anything_is_loaded(argume
 def test_several_formats_on_standard_output_are_refused_with_the_way_out() -> None:
     result = CliRunner().invoke(app, ["tag", "a.wav", "-f", "json", "-f", "srt"])
     assert "--output" in result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no file that is always full")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tag", "{sound}", "-f", "csv"],
+        ["tag", "{sound}", "--errors", "/dev/full", "-f", "csv"],
+        ["data", "list"],
+        ["info", "--json"],
+    ],
+)
+def test_an_output_that_is_full_is_said_in_one_line(command: list[str], sounds: Path) -> None:
+    words = [word.format(sound=sounds / "noise.wav") for word in command]
+    with open("/dev/full", "w") as full:
+        found = subprocess.run([*SONOPSIS, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert found.returncode == 1
+    assert len(found.stderr.splitlines()) == 1 and "cannot be written to (No space left on device)" in found.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell that closes streams")
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("tag - <&-", "standard input cannot be read (it is closed)"),
+        ("tag --files-from - <&-", "standard input is closed"),
+        ("tag {sound} >&-", "standard output is closed"),
+        ("tag - <&1", "standard input cannot be read ("),
+    ],
+)
+def test_a_stream_that_is_closed_is_said_in_one_line(command: str, said: str, sounds: Path, tmp_path: Path) -> None:
+    line = f"{shlex.join(SONOPSIS)} {command.format(sound=shlex.quote(str(sounds / 'noise.wav')))}"
+    with (tmp_path / "out.txt").open("w") as out:
+        found = subprocess.run(line, shell=True, stdout=out, stderr=subprocess.PIPE, text=True)
+    assert found.returncode in (1, 2)
+    assert said in found.stderr and "Traceback" not in found.stderr

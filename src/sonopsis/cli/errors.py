@@ -1,5 +1,7 @@
 """What failed in a run: a line each on standard error, and a row each in a table if one is asked for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,15 @@ class ErrorList:
 
     def __enter__(self) -> "ErrorList":
         if self._path is not None:
-            try:
+            with self._checked():
                 self._stream = self._path.open("w", encoding="utf-8", errors="replace", newline="")
-            except OSError as error:
-                fail(f"{self._path}: cannot be written to ({error.strerror}); choose another file for --errors")
             self._write("file,error\n")
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._stream is not None:
-            self._stream.close()
+            with suppress(OSError):  # which has been said
+                self._stream.close()
 
     def add(self, path: str, error: str) -> None:
         """Note that a recording failed."""
@@ -37,5 +38,13 @@ class ErrorList:
             self._write(table_line((path_cell(path), text_cell(error))))
 
     def _write(self, line: str) -> None:
-        self._stream.write(line)
-        self._stream.flush()
+        with self._checked():
+            self._stream.write(line)
+            self._stream.flush()
+
+    @contextmanager
+    def _checked(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            fail(f"{self._path}: cannot be written to ({error.strerror}); choose another file for --errors")

@@ -26,10 +26,12 @@ def named(arguments: Sequence[str], place: str | None) -> list[str]:
 def read_list(place: str) -> list[str]:
     """The names in a file, or on standard input (`-`): one on each line, or, as `find -print0` writes them, each
     before a zero byte. BadParameter if it cannot be read."""
+    if place == STDIN and sys.stdin is None:
+        raise typer.BadParameter("standard input is closed; give the list through a pipe", param_hint=OPTION)
     try:
         data = sys.stdin.buffer.read() if place == STDIN else Path(place).read_bytes()
     except OSError as error:
-        raise typer.BadParameter(f"{place}: cannot be read ({error.strerror})", param_hint=OPTION) from error
+        raise typer.BadParameter(f"{place}: cannot be read ({error.strerror or error})", param_hint=OPTION) from error
     data = _without_mark(data, place)
     if b"\0" in data:
         names = [os.fsdecode(line) for line in data.split(b"\0")]

@@ -14,7 +14,7 @@ import typer.core
 import typer.main
 
 import sonopsis
-from sonopsis.cli.console import fail, report
+from sonopsis.cli.console import checked_output, fail, report
 from sonopsis.cli.examples import epilog
 from sonopsis.installed import MissingPackageError, needed_by
 
@@ -56,7 +56,7 @@ class _Verbs(typer.core.TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            with needed_by("this command"):
+            with needed_by("this command"), checked_output():
                 return super().invoke(ctx)
         except MissingPackageError as error:
             fail(str(error))

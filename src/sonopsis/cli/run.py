@@ -93,6 +93,8 @@ class Run:
     def _print(self, errors: ErrorList) -> None:
         from sonopsis.writers import follow
 
+        if sys.stdout is None:
+            fail("standard output is closed; leave it open, or write to a folder with --output DIR")
         with self._parts(self.inputs, errors) as parts:
             follow(parts, self.destination.formats[0], sys.stdout, clock=self.destination.clock)
 

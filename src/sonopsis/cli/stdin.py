@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from sonopsis.cli.console import fail
 from sonopsis.cli.inputs import STDIN
 
 if TYPE_CHECKING:
@@ -40,12 +41,25 @@ def standard_input(wanted: bool) -> Iterator[Source | None]:
         return
     from sonopsis.live import live_wav
 
-    audio, seen = live_wav(sys.stdin.buffer, STDIN, NAME)
+    if sys.stdin is None:
+        fail(f"{NAME} cannot be read (it is closed); give a recording through a pipe")
+    with _readable():
+        audio, seen = live_wav(sys.stdin.buffer, STDIN, NAME)
     if audio is not None:
         yield Source(audio)
         return
     with tempfile.NamedTemporaryFile(suffix=".stdin") as spooled:
-        spooled.write(seen)
-        shutil.copyfileobj(sys.stdin.buffer, spooled)
-        spooled.flush()
+        with _readable():
+            spooled.write(seen)
+            shutil.copyfileobj(sys.stdin.buffer, spooled)
+            spooled.flush()
         yield Source(spooled.name)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Ends the program in one line if standard input is no source of bytes."""
+    try:
+        yield
+    except OSError as error:
+        fail(f"{NAME} cannot be read ({error.strerror or error}); give a recording through a pipe")
