@@ -55,6 +55,18 @@ def test_too_many_bytes(strict: Any, tmp_path: Path) -> None:
     assert strict.temporary() == []
 
 
+def test_too_many_results(start: Callable[..., Any], tiny_model: Path) -> None:
+    service = start("--model", tiny_model, "--max-size", 200, "--max-duration", 2)  # at least 1 MB of results
+    window = b'{"start": 0, "end": 1, "caption": "' + 1000 * b"a" + b'"}'
+    enough, many = (b'[{"path": "a.wav", "windows": [%b]}]' % b", ".join([window] * count) for count in (900, 1000))
+    assert service.client.post("/v1/convert", content=enough).status_code == 200
+    refused(service.client.post("/v1/convert", content=many), 413, "too_large")
+    refused(service.client.post("/v1/convert", content=iter([many[:600_000], many[600_000:]])), 413, "too_large")
+    refused(service.client.post("/v1/convert", files={"file": many}), 413, "too_large")
+    assert service.client.post("/v1/tag", content=b"." + many).status_code == 415  # the limit is that of results alone
+    assert service.temporary() == []
+
+
 def test_too_many_seconds(strict: Any, tmp_path: Path) -> None:
     refused(strict.client.post("/v1/tag", content=wav(tmp_path, 2.5)), 413, "too_long")
     soundfile.write(tmp_path / "a.mp3", np.zeros(40_000), 16_000)

@@ -16,7 +16,6 @@ from starlette.requests import ClientDisconnect
 
 from sonopsis.serve.desk import Place
 from sonopsis.serve.errors import ServiceError
-from sonopsis.serve.settings import Settings
 
 FIELD = b"file"  # of a form
 UNNAMED = "upload"  # what results call a recording that came without a name
@@ -42,9 +41,11 @@ class Upload:
 
 
 @asynccontextmanager
-async def received(request: Request, place: Place, folder: Path, settings: Settings) -> AsyncIterator[Upload]:
-    """What a request with a place sends, in a file of `folder` that is gone afterwards; raises ServiceError."""
-    limit = settings.max_bytes
+async def received(request: Request, place: Place, folder: Path, limit: int, patience: float) -> AsyncIterator[Upload]:
+    """What a request with a place sends, in a file of `folder` that is gone afterwards.
+
+    Raises ServiceError, among others for more than `limit` bytes, and for an upload that is slow (`_chunks`).
+    """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit + FRAME:
         raise _too_large(limit)
@@ -55,7 +56,7 @@ async def received(request: Request, place: Place, folder: Path, settings: Setti
             sink = _Form(file, limit, options.get(b"boundary", b""))
         else:
             sink = _Raw(file, limit, request.query_params.get("name", ""))
-        async for chunk in _chunks(request, settings.timeout):
+        async for chunk in _chunks(request, patience):
             sink.write(chunk)
         sink.finish()
         file.flush()
@@ -213,5 +214,5 @@ def _bad_form(why: str) -> ServiceError:
 
 
 def _too_large(limit: int) -> ServiceError:
-    message = f"the recording has more than {limit:,} bytes; send a shorter or a compressed one"
+    message = f"the upload has more than {limit:,} bytes; send that of a shorter or compressed recording"
     return ServiceError(413, "too_large", message)

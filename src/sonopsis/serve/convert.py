@@ -102,7 +102,7 @@ async def convert(request: Request, query: Annotated[ConvertQuery, Query()], ser
         parts = going_on(upload, recording.parts(query.events))
         yield written(parts, query.format, replace(upload, name=recording.path))
 
-    async with service.upload(request) as upload:
+    async with service.upload(request, service.settings.max_results) as upload:
         (answer,) = await service.awaited(request, service.worked(upload, work(upload)))
         return answer
 

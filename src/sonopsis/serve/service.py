@@ -37,13 +37,19 @@ class Service:
     notes: Notes
 
     @asynccontextmanager
-    async def upload(self, request: Request) -> AsyncIterator[Upload]:
-        """The recording of a request that has the key and a place, until it is answered; raises ServiceError."""
+    async def upload(self, request: Request, limit: int | None = None) -> AsyncIterator[Upload]:
+        """What a request with the key and a place sends, until it is answered; raises ServiceError.
+
+        It may have `limit` bytes (None: as many as a recording).
+        """
+        limit = self.settings.max_bytes if limit is None else limit
         async with AsyncExitStack() as stack:
             try:
                 self.authorise(request)
                 place = stack.enter_context(self.desk.place())
-                upload = await stack.enter_async_context(received(request, place, self.folder, self.settings))
+                upload = await stack.enter_async_context(
+                    received(request, place, self.folder, limit, self.settings.timeout)
+                )
             except ServiceError:
                 await skimmed(request)
                 raise

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from sonopsis.many import cores
 
+LEAST_RESULTS = 1_000_000  # bytes of results in JSON that may always be sent
+RESULTS_RATE = 2_000  # bytes of results in JSON for a second of sound
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -26,6 +29,12 @@ class Settings:
             raise ValueError(f"queue must be at least 0, not {self.queue!r}")
         if self.api_key is not None and not (self.api_key and self.api_key.isascii() and self.api_key.isprintable()):
             raise ValueError("an API key is one or more printable ASCII characters")
+
+    @property
+    def max_results(self) -> int:
+        """Bytes of results in JSON that are taken, which cost many times as much memory: enough for a recording of
+        `max_seconds` with a window each second."""
+        return min(self.max_bytes, max(LEAST_RESULTS, int(RESULTS_RATE * self.max_seconds)))
 
     @property
     def places(self) -> int:
