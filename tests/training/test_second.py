@@ -1,5 +1,6 @@
 """`second_encoder`: a captioner that reads two encoders is trained, carried on, and kept apart from others."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,11 @@ import torch
 
 import sonopsis
 from sonopsis.captioning.captioner import Captioner
-from sonopsis.encoder import EncoderConfig
+from sonopsis.encoder import PRESETS, EncoderConfig
 from sonopsis.encoder.tagger import Tagger
 from sonopsis.facts import describe_model
 from sonopsis.folder import ModelConfig
-from sonopsis.mel import MelConfig
+from sonopsis.mel import MelConfig, whisper_front_end
 from sonopsis.modules import save
 from sonopsis.training.building import build_captioner
 from sonopsis.training.config import TrainConfig
@@ -110,3 +111,21 @@ def test_what_cannot_be_a_second_encoder_is_refused(make_config: Make, other: Pa
         config = make_config("captioning", **keys)
         with pytest.raises(ValueError, match=says):
             captioner(config)
+
+
+def test_a_run_of_encoders_without_prefix_tokens_is_continued(
+    write_run: Callable[..., Path], lm: dict[str, Any], tmp_path: Path
+) -> None:
+    """Whisper's have none, so that both have a tensor of no size, which some formats take for the same one."""
+    second = tmp_path / "ear"
+    encoder = replace(PRESETS["whisper-tiny"], width=16, depth=1, heads=2)
+    save(Tagger(encoder, 0), second, ModelConfig([], encoder), whisper_front_end())
+    keys: dict[str, Any] = {
+        "model": "whisper-tiny", "second_encoder": str(second), "language_model": lm, "connector": {"pool": 16},
+        "encoder": {"width": 16, "depth": 2, "heads": 2}, "save_every": 1,
+    }  # fmt: skip
+    train(write_run("captioning", "run", steps=1, **keys))
+    again = sonopsis.load(train(write_run("captioning", "run", steps=2, **keys)))
+    assert again.module.second.prefix.shape == again.module.tagger.encoder.prefix.shape == (1, 0, 16)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert sorted(set(steps)) == [1, 2]

@@ -97,7 +97,8 @@ def fit(task: Task, config: TrainConfig) -> Path:
 
     def together(folder: Path) -> None:
         accelerator.wait_for_everyone()
-        accelerator.save_state(str(folder))
+        # Not as safetensors: it takes the tensors of no size of two encoders without prefix tokens for one.
+        accelerator.save_state(str(folder), safe_serialization=False)
         accelerator.wait_for_everyone()
 
     def save(done: int) -> None:
