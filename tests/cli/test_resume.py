@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from sonopsis.cli import journal
 from sonopsis.cli.inputs import UNFINISHED
-from sonopsis.cli.journal import JOURNAL, Finished, Journal, OtherRun
+from sonopsis.cli.journal import JOURNAL, Finished, Journal, NotGoingOn
 from sonopsis.cli.outputs import Combined, Document, Folder, Output
 from sonopsis.results import FileResult, Part, WindowResult
 from sonopsis.writers import WRITERS
@@ -186,8 +186,47 @@ def test_a_line_that_was_cut_off_is_not_there(tmp_path_factory: pytest.TempPathF
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     Journal(tmp_path, SETTINGS, resume=False).close(keep=True)
-    with pytest.raises(OtherRun, match="another hop;"):
+    with pytest.raises(NotGoingOn, match="another hop;"):
         Journal(tmp_path, SETTINGS | {"hop": 1.0}, resume=True)
+
+
+@pytest.mark.parametrize("line", [b'{"a":1}\n', b"[1]\n", b"7\n", b'{"settings":3}\n', b"no JSON\n", b"\xff\xfe\n"])
+def test_a_foreign_file_in_the_place_of_the_journal_is_left_alone(line: bytes, tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_bytes(line)
+    with pytest.raises(NotGoingOn, match=f"{JOURNAL} was not written by sonopsis, or is damaged; remove it") as found:
+        Journal(tmp_path, SETTINGS, resume=True)
+    assert len(str(found.value).splitlines()) == 1
+    assert (tmp_path / JOURNAL).read_bytes() == line
+    Journal(tmp_path, SETTINGS, resume=False).close(keep=True)
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"a":1}\n', b"[1]\n", b'{"path":1,"stamp":0,"error":2,"files":3}\n', bytes(40) + b"\n"]
+)
+@pytest.mark.parametrize("kind", [Folder, Combined])
+def test_from_a_damaged_line_on_recordings_are_described_again(kind: type[Output], line: bytes, tmp_path: Path) -> None:
+    recordings = Recordings(tmp_path)
+    recordings.run(tmp_path / "out", kind, lambda: None)
+    expected = files(tmp_path / "out")
+    lines = (tmp_path / "out" / JOURNAL).read_bytes().splitlines(keepends=True)
+    lines[2] = line
+    (tmp_path / "out" / JOURNAL).write_bytes(b"".join(lines))
+    assert recordings.run(tmp_path / "out", kind, lambda: None, resume=True) == recordings.paths[1:]
+    assert files(tmp_path / "out") == expected
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no locks")
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_second_run_into_a_folder_waits_for_its_turn(resume: bool, tmp_path: Path) -> None:
+    first = Journal(tmp_path, SETTINGS, resume=resume)
+    first.add(ENTRIES[0])
+    before = (tmp_path / JOURNAL).read_bytes()
+    with pytest.raises(NotGoingOn, match="another run writes there"):
+        Journal(tmp_path, SETTINGS, resume=resume)
+    assert (tmp_path / JOURNAL).read_bytes() == before
+    first.close(keep=resume)
+    Journal(tmp_path, SETTINGS, resume=resume).close(keep=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_is_told_from_its_later_versions(tmp_path: Path) -> None:

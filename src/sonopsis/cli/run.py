@@ -99,13 +99,13 @@ class Run:
             follow(parts, self.destination.formats[0], sys.stdout, clock=self.destination.clock)
 
     def _write(self, folder: Path, settings: Mapping[str, Any], errors: ErrorList) -> None:
-        from sonopsis.cli.journal import Journal, OtherRun
+        from sonopsis.cli.journal import Journal, NotGoingOn
 
         try:
             journal = Journal(folder, settings, resume=self.destination.resume)
             before = self._go_on(self._output(folder, journal), errors)
             journal.close(keep=self.destination.resume)
-        except OtherRun as error:
+        except NotGoingOn as error:
             fail(str(error))
         except OSError as error:
             fail(f"{folder}: cannot be written to ({error.strerror}); choose another --output folder")
