@@ -1,5 +1,6 @@
 """What is refused: with which status, which code, and without anything left behind."""
 
+import gzip
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,6 +46,31 @@ def test_the_key(strict: Any, tmp_path: Path) -> None:
     assert strict.client.post("/v1/tag", content=sound, headers=bearer).status_code == 200
     assert strict.client.get("/healthz", headers={"X-API-Key": ""}).status_code == 200
     assert strict.client.get("/v1/model", headers={"X-API-Key": ""}).status_code == 401
+
+
+def test_the_description_says_where_the_key_goes(strict: Any, service: Any) -> None:
+    described = strict.client.get("/openapi.json").json()
+    schemes = described["components"]["securitySchemes"]
+    forms = {name: (scheme["type"], scheme.get("scheme"), scheme.get("name")) for name, scheme in schemes.items()}
+    assert set(forms.values()) == {("http", "bearer", None), ("apiKey", None, "X-API-Key")}
+    assert [scheme["in"] for scheme in schemes.values() if scheme["type"] == "apiKey"] == ["header"]
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            either = [{name: []} for name in sorted(forms)] if path.startswith("/v1/") else []
+            assert sorted(operation.get("security", []), key=list) == either, path
+    assert "securitySchemes" not in service.client.get("/openapi.json").json()["components"]
+
+
+def test_a_compressed_body(service: Any, tmp_path: Path) -> None:
+    sound = wav(tmp_path, 1)
+    for route in ("tag", "events", "patches"):
+        answer = service.client.post(f"/v1/{route}", content=gzip.compress(sound), headers={"Content-Encoding": "gzip"})
+        message = refused(answer, 415, "content_encoding")
+        assert "gzip" in message and "uncompressed" in message and answer.headers["accept-encoding"] == "identity"
+    answer = service.client.post("/v1/convert", content=gzip.compress(b"[]"), headers={"Content-Encoding": "gzip"})
+    refused(answer, 415, "content_encoding")
+    plain = service.client.post("/v1/tag", content=sound, headers={"Content-Encoding": "identity"})
+    assert plain.status_code == 200
 
 
 def test_too_many_bytes(strict: Any, tmp_path: Path) -> None:

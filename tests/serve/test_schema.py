@@ -78,6 +78,28 @@ def test_no_reference_points_to_nothing(service: Any) -> None:
     check(description)
 
 
+def test_what_operators_read_has_an_example(service: Any) -> None:
+    paths = service.client.get("/openapi.json").json()["paths"]
+    health = paths["/healthz"]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+    found = service.client.get("/healthz").json()
+    assert shape(health) == shape(found)
+    example = paths["/metrics"]["get"]["responses"]["200"]["content"]["text/plain"]["example"]
+    names = [line.split()[2] for line in example.splitlines() if line.startswith("# TYPE ")]
+    figures = service.client.get("/metrics").text
+    assert names and all(f"\n# TYPE {name} " in figures for name in names)
+
+
+def shape(value: Any) -> Any:
+    """A value of JSON with its types in place of what it says."""
+    return {name: shape(part) for name, part in value.items()} if isinstance(value, dict) else type(value)
+
+
+def test_health_can_be_asked_without_a_body(service: Any) -> None:
+    answer = service.client.head("/healthz")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == "application/json"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("operation", "mode"), [*((one, VALID) for one in READ), *product(SENT, (VALID, INVALID))])
 def test_no_request_is_an_error_of_the_service(described: Any, operation: str, mode: Any) -> None:

@@ -15,6 +15,7 @@ from sonopsis.serve import about, asking, convert, describing, errors, events, h
 from sonopsis.serve.desk import Desk
 from sonopsis.serve.metrics import Measured, Metrics
 from sonopsis.serve.notes import Notes
+from sonopsis.serve.openapi import KEY
 from sonopsis.serve.service import Service
 from sonopsis.serve.settings import Settings
 
@@ -42,15 +43,11 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     app.include_router(health.router)
     app.include_router(metrics.router)
-    app.include_router(about.router)
-    app.include_router(describing.router)
-    app.include_router(events.router)
-    app.include_router(patches.router)
-    app.include_router(convert.router)
     app.include_router(site.router)
-    if model.engine.captions:
-        app.include_router(describing.captions)
-    if model.folder.config.answers:
-        app.include_router(asking.router)
+    routers = [about.router, describing.router, events.router, patches.router, convert.router]
+    routers += [describing.captions] if model.engine.captions else []
+    routers += [asking.router] if model.folder.config.answers else []
+    for router in routers:
+        app.include_router(router, dependencies=KEY if settings.api_key else [])
     app.include_router(lacking.refusals(model))
     return app

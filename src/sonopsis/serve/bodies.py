@@ -46,6 +46,10 @@ async def received(request: Request, place: Place, folder: Path, limit: int, pat
 
     Raises ServiceError, among others for more than `limit` bytes, and for an upload that is slow (`_chunks`).
     """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        message = f"Content-Encoding: {encoding[:40]} is not decoded here; send the recording uncompressed"
+        raise ServiceError(415, "content_encoding", message, {"Accept-Encoding": "identity"})
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit + FRAME:
         raise _too_large(limit)

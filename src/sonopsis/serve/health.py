@@ -8,8 +8,11 @@ from sonopsis.serve.service import Serving
 
 router = APIRouter()
 
+EXAMPLE = {"status": "ok", "model": "default", "engine": "onnx", "places": {"taken": 0, "all": 34}}
 
-@router.get("/healthz")
+
+@router.head("/healthz", include_in_schema=False)
+@router.get("/healthz", responses={200: {"content": {"application/json": {"example": EXAMPLE}}}})
 async def healthz(service: Serving) -> dict[str, Any]:
     """Whether the service is up, with which model, and how many of its places are taken."""
     return {

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)  # s
 OTHER = "other"  # the route of a path that does not exist
 
+EXAMPLE = """# HELP sonopsis_places_taken Requests that are served or wait.
+# TYPE sonopsis_places_taken gauge
+sonopsis_places_taken 0.0
+"""
+FIGURES: Any = {"text/plain": {"schema": {"type": "string"}, "example": EXAMPLE}}
+
 router = APIRouter()
 
 
@@ -80,7 +86,7 @@ class Measured:
             metrics.seconds.labels(route).observe(time.monotonic() - begun)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", response_class=Response, responses={200: {"content": FIGURES}})
 async def figures(request: Request) -> Response:
     """What the service has done, in the text format of Prometheus."""
     metrics: Any = request.app.state.metrics

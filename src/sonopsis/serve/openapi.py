@@ -2,6 +2,15 @@
 
 from typing import Any
 
+from fastapi import Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+# Of routes that want the key, in one of these forms. They only describe it: `Service.authorise` reads it.
+KEY = [
+    Security(HTTPBearer(auto_error=False, description="The key of the service.")),
+    Security(APIKeyHeader(name="X-API-Key", auto_error=False, description="The key of the service.")),
+]
+
 ERROR: dict[str, Any] = {
     "type": "object",
     "required": ["error"],
@@ -28,7 +37,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     401: _error("The key is missing or wrong.", "unauthorised", "send the key of this service as ..."),
     408: _error("The upload is too slow.", "upload_stalled", "the upload is too slow: 44 bytes in 300 s; ..."),
     413: _error("Too many bytes or seconds.", "too_long", "the recording lasts more than 3600 s; ..."),
-    415: _error("Not a recording.", "not_a_recording", "notes.txt: not a recording that can be read, ..."),
+    415: _error(
+        "Not a recording, or a compressed body.", "not_a_recording", "notes.txt: not a recording that can be read, ..."
+    ),
     422: _error("No sound in it, or a bad parameter.", "bad_parameter", "top_k: Input should be greater than ..."),
     429: _error("Too many requests; see Retry-After.", "overloaded", "all 34 places are taken; try again in 2 s"),
     500: _error("An error of the service.", "internal", "internal error; the log of the service has the details"),
