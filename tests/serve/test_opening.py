@@ -35,11 +35,11 @@ def test_a_recording_can_be_dropped(page: Any, sounds: Path) -> None:
 
 def test_the_microphone_can_be_recorded(page: Any) -> None:
     page["record"].click()
-    page.wait(lambda: page["status"].text.startswith("Recording, 0:02"))
+    page.wait(lambda: page["taken"].text.startswith("0:02"))
     assert page["record"].text == "Stop"
     page["record"].click()
     page.until_done()
-    assert page["name"].text == "recording.wav" and page["record"].text == "Record"
+    assert page["name"].text == "recording.wav" and page["record"].text == "Record" and page["taken"].text == ""
     assert 2 <= float(page["clock"].text.removeprefix("0:00.0 / 0:")) < 20
     levels = page.pixels()[:, :, :3].sum(axis=2)
     assert levels.max() - levels.min() > 300  # the browser's beeps, not silence

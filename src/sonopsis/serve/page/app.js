@@ -13,10 +13,11 @@ import { cut } from "./wav.js";
 const SHORT = { window: 2, hop: 1 }; // seconds: windows that events are joined from
 const LONGEST = 30; // seconds that any model hears at once
 const EVERY = 250; // milliseconds between two looks at a recording that is being made
+const ONE_OF_MANY = "Only the first of the files is opened: the page describes one recording at a time.";
 
-const state = { file: null, captions: null, events: null, recording: null, asked: null, able: null };
+const state = { file: null, captions: null, events: null, recording: null, asked: null, able: null, notes: new Set() };
 const timeline = new Timeline((seconds) => player.play(seconds));
-const patches = new Patches(fetchWindow, (seconds) => player.seek(seconds));
+const patches = new Patches(fetchWindow, (seconds) => player.seek(seconds), complain);
 const player = new Player((seconds) => {
   timeline.follow(seconds);
   patches.follow(seconds);
@@ -26,23 +27,32 @@ function say(text) {
   element("status").textContent = text;
 }
 
+/** Tell what a listener should know of a recording, each thing once. */
+function note(text) {
+  state.notes.add(text);
+  element("notes").textContent = [...state.notes].join("\n");
+}
+
 function complain(error) {
   if (error.name === "AbortError") return;
   element("error").textContent = error.message;
-  element("key").hidden = element("key").hidden && !(error instanceof KeyError);
-  element("progress").hidden = true;
-  say("");
+  if (error instanceof KeyError) {
+    element("key").hidden = false;
+    element("secret").focus();
+  }
 }
 
 /** Everything about a new recording; what is still on the way of the one before is given up. */
-async function open(file) {
+async function open(file, ...others) {
   state.asked?.abort();
   state.asked = new AbortController();
   const { signal } = state.asked;
   Object.assign(state, { file, captions: null, events: null });
   for (const id of ["heard", "looking", "asking", "saving"]) element(id).hidden = true;
-  element("error").textContent = "";
+  for (const id of ["error", "notes"]) element(id).textContent = "";
+  state.notes.clear();
   element("progress").hidden = true;
+  player.close();
   timeline.clear();
   patches.clear();
   forgetAnswers();
@@ -50,6 +60,9 @@ async function open(file) {
   element("listen").hidden = false;
   say("Reading …");
   try {
+    if (others.length) note(ONE_OF_MANY);
+    await look(file);
+    signal.throwIfAborted();
     const playable = await player.open(file, signal);
     await patches.open(); // before the captions, so that nothing else computes while its time is measured
     signal.throwIfAborted();
@@ -61,8 +74,22 @@ async function open(file) {
     element("asking").hidden = !able.has("/v1/ask");
     say(`Done: ${clock(state.captions.duration)} of sound.${playable ? "" : " This browser cannot play this format."}`);
   } catch (error) {
-    if (!signal.aborted) complain(error);
+    if (signal.aborted) return;
+    element("listen").hidden = !player.duration && element("heard").hidden;
+    element("progress").hidden = true;
+    say("");
+    complain(error);
   }
+}
+
+/** Reject for what cannot be sent: an empty file, a folder, a file that is gone. */
+async function look(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch (cause) {
+    throw new Error(`${file.name} cannot be read. Is it a folder, or was it moved? Choose a file.`, { cause });
+  }
+  if (!file.size) throw new Error(`${file.name} is empty: it holds no sound. Choose another file.`);
 }
 
 /** Sentences (labels, where the model only tags) of the model's own windows, and events of short ones, as they come. */
@@ -97,6 +124,7 @@ async function hear(file, query, { onWindow = () => {}, onEvent = () => {} }, si
       onWindow(window);
     },
     event: onEvent,
+    warning: ({ message }) => note(message),
     end: (end) => { head = end; },
     error: ({ error }) => { throw new Error(error.message); },
   };
@@ -130,18 +158,23 @@ function fetchWindow(number) {
 async function toggleRecording() {
   const button = element("record");
   if (!state.recording) {
+    player.pause(); // what it plays is not what is to be recorded
+    button.disabled = true;
     try {
       state.recording = await record();
     } catch (error) {
       complain(new Error(`The microphone cannot be used: ${error.message}`));
       return;
+    } finally {
+      button.disabled = false;
     }
     element("error").textContent = "";
     button.textContent = "Stop";
-    state.ticking = setInterval(() => say(`Recording, ${clock(state.recording.seconds())}`), EVERY);
+    state.ticking = setInterval(() => { element("taken").textContent = clock(state.recording.seconds()); }, EVERY);
     return;
   }
   clearInterval(state.ticking);
+  element("taken").textContent = "";
   button.textContent = "Record";
   const made = state.recording;
   state.recording = null;
@@ -158,13 +191,13 @@ function listenToDrops() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     dragging(false);
-    if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
+    if (event.dataTransfer.files.length) open(...event.dataTransfer.files);
   });
 }
 
 /** The space bar plays and pauses wherever it has no other use. */
 function listenToSpace(event) {
-  if (event.key !== " " || event.target.closest("button, input, a")) return;
+  if (event.key !== " " || !player.duration || event.target.closest("button, input, a")) return;
   event.preventDefault();
   player.toggle();
 }
@@ -186,12 +219,17 @@ async function lookAround() {
   }
 }
 
-element("file").addEventListener("change", (event) => event.target.files.length && open(event.target.files[0]));
+element("file").addEventListener("change", ({ target }) => {
+  const [file] = target.files;
+  target.value = ""; // so that the same file can be chosen again
+  if (file) open(file);
+});
 element("record").addEventListener("click", toggleRecording);
 element("record").hidden = !canRecord();
 element("key").addEventListener("submit", (event) => {
   event.preventDefault();
   useKey(element("secret").value);
+  element("key").hidden = true;
   element("error").textContent = "";
   state.able = null;
   if (state.file) open(state.file);

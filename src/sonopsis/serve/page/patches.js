@@ -7,11 +7,15 @@ const DROPPED = [0.12, 0.6]; // brightness of what the first pruning block dropp
 const SHADE = [24, 52, 120]; // the colour of what was dropped: blue, because quiet patches that are kept are black
 const HEAT = [[6, 4, 26], [74, 20, 104], [165, 44, 96], [231, 104, 60], [252, 197, 96], [252, 253, 214]];
 
-/** Shows one window; `fetchWindow(number)` resolves to the service's answer, `onSeek(seconds)` is called on a click. */
+/**
+ * Shows one window; `fetchWindow(number)` resolves to the service's answer, `onSeek(seconds)` is called on a click, and
+ * `onError(error)` where there is no answer for the window that playback has come to.
+ */
 export class Patches {
-  constructor(fetchWindow, onSeek) {
+  constructor(fetchWindow, onSeek, onError) {
     this.fetchWindow = fetchWindow;
     this.onSeek = onSeek;
+    this.onError = onError;
     this.answers = new Map(); // by number of the window
     this.position = 0; // of playback, in seconds
     const keep = element("keep");
@@ -54,6 +58,7 @@ export class Patches {
       if (this.number !== number || this.answers.get(number) !== asked) return; // another one is wanted by now
       Object.assign(this, { answer, start: this.starts[number], seconds: answer.seconds });
     } catch (error) {
+      if (this.answers.get(number) !== asked) return;
       this.answers.delete(number);
       throw error;
     }
@@ -75,7 +80,7 @@ export class Patches {
     this.position = seconds;
     if (!this.starts) return;
     const number = Math.max(0, this.starts.findLastIndex((start) => start <= seconds));
-    if (number !== this.number) this.show(number).catch(() => {}); // the page has said why at the first window
+    if (number !== this.number) this.show(number).catch(this.onError);
     this.point();
   }
 

@@ -34,9 +34,8 @@ export class Player {
     element("position").addEventListener("input", (event) => this.seek(Number(event.target.value)));
   }
 
-  /** Load a recording; false where the browser cannot play its format. Rejects where `signal` gives it up. */
+  /** Load a recording after `close()`; false where the browser cannot play its format. Rejects where `signal` gives it up. */
   async open(file, signal) {
-    this.close();
     this.url = URL.createObjectURL(file);
     const length = await playable(this.url);
     signal.throwIfAborted();
@@ -86,10 +85,15 @@ export class Player {
     this.show(seconds);
   }
 
-  /** Hear the recording from a second on. */
-  play(seconds) {
+  /** Hear the recording from a second on, or from where it is. */
+  play(seconds = this.position) {
     this.seek(seconds);
-    if (this.duration) this.sound.play();
+    if (this.duration) this.sound.play().catch(() => {}); // it is rejected where another recording is opened at once
+  }
+
+  /** Be silent. */
+  pause() {
+    this.sound.pause();
   }
 
   /** Tell the position again. */
@@ -99,9 +103,8 @@ export class Player {
 
   /** Play or pause. */
   toggle() {
-    if (!this.duration) return;
-    if (this.sound.paused) this.sound.play();
-    else this.sound.pause();
+    if (this.sound.paused) this.play();
+    else this.pause();
   }
 
   show(seconds) {

@@ -1,5 +1,8 @@
 // The service that this page comes from. Every answer that is an error becomes an Error with the service's own words.
 
+const NO_KEY = "This service asks for a key. It is the one that the service was started with.";
+const WRONG_KEY = "The service does not know this key. Look for spaces, and for small and capital letters.";
+
 let secret = "";
 
 /** The key that every request carries from now on. */
@@ -7,7 +10,7 @@ export function useKey(key) {
   secret = key;
 }
 
-/** The service does not know this key. */
+/** The service asks for a key, or for another one. */
 export class KeyError extends Error {}
 
 /** Which paths the service has, such as "/v1/ask". */
@@ -19,7 +22,7 @@ export async function paths() {
 /** Send a recording; resolves to the JSON of the answer. `query` holds values or lists of values. */
 export async function send(path, file, query = {}, signal = undefined) {
   const answer = await request(`${path}?${encoded(query)}`, { method: "POST", body: form(file), signal });
-  return answer.json();
+  return JSON.parse(await reached(answer.text()));
 }
 
 /** Send JSON; resolves to the text of the answer. */
@@ -27,7 +30,7 @@ export async function sendJson(path, value, query = {}, signal = undefined) {
   const headers = { "content-type": "application/json" };
   const body = JSON.stringify(value);
   const answer = await request(`${path}?${encoded(query)}`, { method: "POST", body, headers, signal });
-  return answer.text();
+  return reached(answer.text());
 }
 
 /** Send a recording; calls `onEvent(name, data)` for each server-sent event of the answer until it ends. */
@@ -36,7 +39,7 @@ export async function stream(path, file, query, onEvent, signal = undefined) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let waiting = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reached(reader.read());
     if (done) break;
     const blocks = (waiting + value.replaceAll("\r\n", "\n")).split("\n\n");
     waiting = blocks.pop();
@@ -58,23 +61,27 @@ function parsed(block) {
 
 async function request(path, options) {
   const headers = { ...options.headers, ...(secret ? { authorization: `Bearer ${secret}` } : {}) };
-  let answer;
-  try {
-    answer = await fetch(path, { ...options, headers });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The service cannot be reached. Is it still running?", { cause: error });
-  }
+  const answer = await reached(fetch(path, { ...options, headers }));
   if (answer.ok) return answer;
+  if (answer.status === 401) throw new KeyError(secret ? WRONG_KEY : NO_KEY);
   const text = await reason(answer);
-  if (answer.status === 401 || answer.status === 403) throw new KeyError(text);
   const wait = answer.headers.get("retry-after");
   throw new Error(wait ? `${text} Try again in ${wait} s.` : text);
 }
 
+/** What a promise of the network resolves to; what the browser says of a connection that is lost is put in words. */
+async function reached(promise) {
+  try {
+    return await promise;
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The service cannot be reached. Is it still running?", { cause: error });
+  }
+}
+
 /** What an error of the service says, in words. */
 async function reason(answer) {
-  const text = await answer.text();
+  const text = await reached(answer.text());
   try {
     const { error } = JSON.parse(text);
     return error.message;
