@@ -282,6 +282,24 @@ def test_a_run_that_ends_leaves_nothing_but_its_results(
     assert (tmp_path / "results.txt").read_text() == alone.stdout
 
 
+def test_a_recording_that_gets_another_name_leaves_no_rows_under_its_old_one(
+    sonopsis: Run, tiny_model: Path, sounds: Path, tmp_path: Path
+) -> None:
+    week, out = tmp_path / "week", tmp_path / "out"
+    week.mkdir()
+    shutil.copy(sounds / "noise.wav", week / "s.wav")
+    options = ("tag", week, "--model", tiny_model, "-f", "csv", "-f", "json", "--resume", "-o", out)
+    assert sonopsis(*options).exit_code == 0
+    (out / "s.json").write_text("changed by somebody")
+    shutil.copy(sounds / "deep" / "silence.ogg", week / "s.ogg")
+    again = sonopsis(*options)
+    expected = ["s.json", "s.ogg.csv", "s.ogg.json", "s.wav.csv", "s.wav.json"]
+    assert sorted(files(out)) == expected
+    assert f"removed {out / 's.csv'}: " in again.stderr
+    assert sonopsis(*options).stderr == f"results of 2 file(s) are in {out}, 2 of them from an earlier run\n"
+    assert sorted(files(out)) == expected
+
+
 def test_options_about_a_folder_need_one(sonopsis: Run, sounds: Path) -> None:
     for option in ("--resume", "--combined"):
         refused = sonopsis("tag", sounds, option)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
+from sonopsis.cli.console import report
 from sonopsis.cli.inputs import STDIN, UNFINISHED
 from sonopsis.cli.journal import Finished, Journal, Stamp, stamp
 from sonopsis.results import FileResult, Part, WindowResult
@@ -176,6 +177,24 @@ class Folder(Output):
         if result.error is None:
             self.journal.add(Finished(result.path, self.stamps[result.path], None, files))
 
+    def complete(self) -> None:
+        """Remove what an earlier run wrote of these recordings under other names: its rows would count twice."""
+        names = {path: self._names(path) for path in self._places}
+        now = set().union(*names.values())
+        for entry in self.journal.finished:
+            again = names.get(entry.path)
+            if again is None or not all((self.folder / name).is_file() for name in again):
+                continue
+            for name, length in entry.files.items():
+                old = self.folder / name
+                if name not in now and old.is_file() and old.stat().st_size == length:
+                    old.unlink()
+                    report(f"removed {old}: the results of {entry.path} have another name now")
+
+    def _names(self, path: str) -> set[str]:
+        """The files of a recording below the folder."""
+        return {f"{self._places[path]}{WRITERS[name].suffix}" for name in self.formats}
+
     def _begin(self, path: str, formats: Iterable[str]) -> None:
         place = self.folder / self._places[path]
         for name in formats:
@@ -183,8 +202,7 @@ class Folder(Output):
 
     def _there(self, entry: Finished) -> bool:
         """Whether the files of a recording are where they belong in this run, and as long as they were."""
-        place = self._places[entry.path]
-        if set(entry.files) != {f"{place}{WRITERS[name].suffix}" for name in self.formats}:
+        if set(entry.files) != self._names(entry.path):
             return False
         files = {self.folder / name: length for name, length in entry.files.items()}
         return all(file.is_file() and file.stat().st_size == length for file, length in files.items())
