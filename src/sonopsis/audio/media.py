@@ -9,7 +9,8 @@ addresses.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -34,12 +35,26 @@ LONGEST = 24 * 3_600  # s of a gap in a container that does not say how long it 
 LATE = 0.5  # s by which decoded sound may be shorter than the container says
 
 Kind = tuple[int, int]  # Hz, channels
+Say = Callable[[str], object]
 
 _log = logging.getLogger(__name__)
 
 
-def media_parts(file: BinaryIO, name: str) -> Iterator[tuple[str, Kind, Iterator[NDArray[np.float32]]]]:
-    """Format, (rate, channels) and blocks (n, channels) float32 of each stretch of one kind; AudioError when there is
+@dataclass(frozen=True)
+class Stretch:
+    """Sound of one kind in a container of a format: blocks (n, channels) float32.
+
+    `lasts` is how many seconds the container says that all its sound lasts, None if it does not say.
+    """
+
+    format: str
+    kind: Kind
+    blocks: Iterator[NDArray[np.float32]]
+    lasts: float | None
+
+
+def media_parts(file: BinaryIO, name: str, say: Say) -> Iterator[Stretch]:
+    """The stretches of one kind; `say` is told what the listener must know, when it is known. AudioError when there is
     no sound that FFmpeg reads, or no PyAV."""
     file.seek(0)
     if not reads_media():
@@ -56,18 +71,19 @@ def media_parts(file: BinaryIO, name: str) -> Iterator[tuple[str, Kind, Iterator
         if not container.streams.audio:
             raise AudioError(f"{name}: holds no sound, only pictures; give a recording with sound")
         if len(container.streams.audio) > 1:
-            _log.warning("%s: has %d sound tracks; only one is heard", name, len(container.streams.audio))
+            say(f"has {len(container.streams.audio)} sound tracks; only one is heard")
         label = container.format.name.split(",")[0].upper()
-        for kind, frames in groupby(_on_time(container, name), key=lambda pair: pair[0]):
-            yield label, kind, _blocks(samples for _, samples in frames)
+        lasts = container.duration / 1e6 if container.duration else None
+        for kind, frames in groupby(_on_time(container, name, say), key=lambda pair: pair[0]):
+            yield Stretch(label, kind, _blocks(samples for _, samples in frames), lasts)
 
 
-def _on_time(container: "InputContainer", name: str) -> Iterator[tuple[Kind, NDArray[np.float32]]]:
+def _on_time(container: "InputContainer", name: str, say: Say) -> Iterator[tuple[Kind, NDArray[np.float32]]]:
     """Kind and samples (n, channels) of every frame, and of silence where the container has none."""
     origin = (container.start_time or 0) / 1e6
     length = (container.duration or 0) / 1e6  # s; 0 where it is not known
     heard = jumped = 0.0  # s; `jumped` is the first gap that is not believed
-    for frame, following in _with_next(_decoded(container, name)):
+    for frame, following in _with_next(_decoded(container, name, say)):
         kind = (frame.sample_rate, frame.layout.nb_channels)
         time = _seconds(frame)
         if time is not None and (gap := time - origin - heard) > GAP:
@@ -82,9 +98,9 @@ def _on_time(container: "InputContainer", name: str) -> Iterator[tuple[Kind, NDA
         heard += frame.samples / kind[0]
         yield kind, samples.T if frame.format.is_planar else samples.reshape(-1, kind[1])
     if jumped:
-        _log.warning("%s: its times jump by %.6g s, which cannot be right; no silence is put there", name, jumped)
+        say(f"its times jump by {jumped:.6g} s, which cannot be right; no silence is put there")
     if heard and length - heard > LATE:
-        _log.warning("%s: decodes for %.2f s of the %.2f s in its header; using those", name, heard, length)
+        say(f"decodes for {heard:.2f} s of the {length:.2f} s in its header; using those")
 
 
 def _with_next(frames: Iterator["AudioFrame"]) -> Iterator[tuple["AudioFrame", "AudioFrame | None"]]:
@@ -107,7 +123,7 @@ def _goes_on(frame: "AudioFrame", following: "AudioFrame | None") -> bool:
     return time is not None and later is not None and abs(later - time - frame.samples / frame.sample_rate) < GAP
 
 
-def _decoded(container: "InputContainer", name: str) -> Iterator["AudioFrame"]:
+def _decoded(container: "InputContainer", name: str, say: Say) -> Iterator["AudioFrame"]:
     """The frames of the best stream of sound; packets that do not decode are left out, with a warning at the end."""
     import av
 
@@ -130,7 +146,7 @@ def _decoded(container: "InputContainer", name: str) -> Iterator["AudioFrame"]:
             _log.debug("%s: %s", name, error)
             damaged += 1
     if damaged:
-        _log.warning("%s: %d damaged packet(s) are left out", name, damaged)
+        say(f"{damaged} damaged packet(s) are left out")
 
 
 def _blocks(frames: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:

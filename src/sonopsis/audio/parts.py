@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sonopsis.audio.excerpt import Excerpt, Piece
 from sonopsis.audio.joined import pieces
-from sonopsis.audio.media import media_parts
+from sonopsis.audio.media import Say, media_parts
 from sonopsis.audio.mono import BLOCK
 from sonopsis.audio.source import AudioError, LiveAudio, Watched, as_float
 
@@ -28,6 +28,7 @@ class Part:
 
     `frames` is what its header declares, None where it does not. `blocks` are read once. `reaches_end` tells whether
     the last declared frame is surely there; it moves the read position. `note` is what the listener must be told.
+    `lasts` is how many seconds its container declares for it and all parts after it.
     """
 
     rate: int
@@ -37,12 +38,16 @@ class Part:
     blocks: Iterator[NDArray[np.float32]]
     reaches_end: Callable[[], bool]
     note: str = ""
+    lasts: float | None = None
 
 
-def open_parts(source: Any, name: str, sample_rate: int | None) -> Generator[Part, None, None]:
+def open_parts(
+    source: Any, name: str, sample_rate: int | None, say: Say = lambda note: None
+) -> Generator[Part, None, None]:
     """The parts of what `reopenable` returned, in order, each to be read before the next is asked for.
 
-    Files are closed at the end, or with the generator. Raises AudioError.
+    `say` is told what the listener must know of the recording as a whole. Files are closed at the end, or with the
+    generator. Raises AudioError.
     """
     if isinstance(source, np.ndarray):
         rate = 16_000 if sample_rate is None else sample_rate
@@ -69,9 +74,9 @@ def open_parts(source: Any, name: str, sample_rate: int | None) -> Generator[Par
                 sound = soundfile.SoundFile(content)
             except (soundfile.SoundFileError, TypeError):  # TypeError: a headerless .raw file
                 if number:
-                    _log.warning("%s: what follows byte %d cannot be read, and is left out", name, piece.start)
+                    say(f"what follows byte {piece.start} cannot be read, and is left out")
                     return
-                yield from _media(file, name)
+                yield from _media(file, name, say)
                 return
             with sound:
                 yield _sound_part(sound, piece, name)
@@ -92,9 +97,12 @@ def _watched(source: Watched, name: str) -> Iterator[Part]:
             yield replace(part, blocks=blocks(part))
 
 
-def _media(file: Any, name: str) -> Generator[Part, None, None]:
-    for label, (rate, channels), blocks in media_parts(file, name):
-        yield Part(_checked_rate(rate, name), channels, label, None, blocks, lambda: False)
+def _media(file: Any, name: str, say: Say) -> Generator[Part, None, None]:
+    for found in media_parts(file, name, say):
+        rate, channels = found.kind
+        yield Part(
+            _checked_rate(rate, name), channels, found.format, None, found.blocks, lambda: False, lasts=found.lasts
+        )
 
 
 def _sound_part(sound: soundfile.SoundFile, piece: Piece, name: str) -> Part:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import soxr
@@ -69,7 +70,8 @@ def load_audio(
 
 
 def probe(source: AudioSource, *, sample_rate: int | None = None) -> AudioInfo:
-    """Duration, rate, channels and format of a recording, without decoding it unless it is MP3 or damaged.
+    """Duration, rate, channels and format of a recording, without decoding it unless it is MP3, damaged, or read by
+    PyAV.
 
     The arguments are those of `load_audio`. Raises AudioError.
     """
@@ -100,6 +102,8 @@ def declared_duration(source: AudioSource, *, sample_rate: int | None = None) ->
     seconds = 0.0
     with closing(open_parts(reopenable(source), source_name(source), sample_rate)) as parts:
         for part in parts:
+            if part.lasts is not None:
+                return seconds + part.lasts
             if not part.frames:
                 return None
             seconds += part.frames / part.rate
@@ -173,7 +177,7 @@ def _resampled(source: AudioSource, sample_rate: int | None) -> Generator[NDArra
     name = source_name(source)
     seconds = 0.0
     samples = 0
-    with closing(open_parts(reopenable(source), name, sample_rate)) as parts:
+    with closing(open_parts(reopenable(source), name, sample_rate, partial(_warn, name))) as parts:
         for part in parts:
             mixer = Mixer(name, part.rate, part.channels, seconds)
             for chunk in _at_16_khz(part, mixer):
@@ -203,11 +207,15 @@ def _at_16_khz(part: Part, mixer: Mixer) -> Iterator[NDArray[np.float32]]:
         yield np.pad(last, (0, missing - len(last)))
 
 
+def _warn(name: str, note: str) -> None:
+    _log.warning("%s: %s", name, note)
+
+
 def _say(part: Part, mixer: Mixer) -> None:
     """What the listener must be told of a part that has been read."""
     mixer.report()
     if part.note:
-        _log.warning("%s: %s", mixer.name, part.note)
+        _warn(mixer.name, part.note)
     if part.frames is not None and part.frames - mixer.frames > SHORTEST * part.rate:
         has, said = mixer.frames / part.rate, part.frames / part.rate
         _log.warning("%s: decodes for %.2f s of the %.2f s in its header; using those", mixer.name, has, said)
