@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,21 @@ def test_after_ctrl_c_the_status_is_that_of_every_command(start: Callable[..., A
     service.process.send_signal(signal.SIGINT)
     assert service.process.wait(60) == 130
     assert list(service.scratch.rglob("sonopsis-serve-*")) == []
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_what_is_computed(start: Callable[..., Any], answering_model: Path, sounds: Path) -> None:
+    service, content = start("--model", answering_model, "--workers", 1), (sounds / "noise.wav").read_bytes()
+    many = {"question": [f"is there a dog {number} times?" for number in range(32)], "window": 1, "hop": 0.01}
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(service.client.post, "/v1/ask", content=content, params=many)  # minutes of work
+        while service.client.get("/healthz").json()["places"]["taken"] == 0:
+            time.sleep(0.05)
+        service.process.send_signal(signal.SIGINT)
+        wait_until_refused(service)
+        assert not asked.done()
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(60) == 130
 
 
 def windows(data: list[dict[str, Any]]) -> int:
