@@ -72,6 +72,63 @@ def test_an_empty_wav_is_still_empty() -> None:
             load_audio(io.BytesIO(content))
 
 
+# Format, its size field: the bytes before it, its layout, and what it counts beside the samples.
+SIZES = [("AU", b".snd\0\0\0\x18", ">I", 0), ("AIFF", b"SSND", ">I", 8), ("CAF", b"data", ">Q", 4)]
+SIZES += [("W64", b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a"), "<Q", 24)]
+
+
+def with_size(format: str, before: bytes, layout: str, size: int, subtype: str = "PCM_16") -> bytes:
+    content = coded(format, subtype)
+    at = content.index(before) + len(before)
+    content[at : at + struct.calcsize(layout)] = struct.pack(layout, size)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(("format", "before", "layout", "more"), SIZES, ids=[kind[0] for kind in SIZES])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "ULAW"])
+def test_other_formats_without_a_size_are_read_to_their_end_and_it_is_said(
+    format: str, before: bytes, layout: str, more: int, subtype: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if subtype not in soundfile.available_subtypes(format):
+        pytest.skip(f"{format} has no {subtype}")
+    expected = load_audio(io.BytesIO(bytes(coded(format, subtype))))
+    empty, unknown = "its header says 0.00 s of sound, and the file holds", "does not say how long it is"
+    for size, note in ((0, empty), (more, empty), ((1 << 8 * struct.calcsize(layout)) - 1, unknown)):
+        caplog.clear()
+        file = io.BytesIO(with_size(format, before, layout, size, subtype))
+        with caplog.at_level(logging.WARNING, "sonopsis.audio"):
+            heard = load_audio(file)
+        assert len(heard) == len(expected)
+        np.testing.assert_array_equal(heard, expected)
+        assert len(caplog.messages) == 1 and note in caplog.text
+        assert format == "AIFF" or note == unknown or subtype == "ULAW" or "holds 12.50 s" in caplog.text
+        assert (probe(file).duration, probe(file).format) == (12.5, format)
+
+
+@pytest.mark.parametrize("format", [kind[0] for kind in SIZES])
+def test_other_formats_that_end_early_are_said_and_whole_ones_are_not(
+    format: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = bytes(coded(format, "PCM_16"))
+    with caplog.at_level(logging.WARNING, "sonopsis.audio"):
+        assert len(load_audio(io.BytesIO(whole))) == 200_000
+        assert caplog.messages == []
+        for missing in (80_000, 80_001):
+            assert len(load_audio(io.BytesIO(whole[:-missing]))) == 200_000 - -(-missing // 2)
+    assert caplog.text.count("its header says 12.50 s, and the file ends after 10.00 s; using those") == 2
+    assert probe(io.BytesIO(whole[:-80_000])).format == format
+
+
+@pytest.mark.parametrize("format", [kind[0] for kind in SIZES])
+def test_other_formats_without_samples_hold_nothing(format: str) -> None:
+    soundfile.write(file := io.BytesIO(), SAMPLES[:0], 16_000, format=format, subtype="PCM_16")
+    empty = file.getvalue()
+    name = b"MARK" + struct.pack(">I", 2) if format == "AIFF" else b"midi" + struct.pack(">Q", 2)
+    for content in (empty, empty[:20], empty + name + bytes(2) if format in ("AIFF", "CAF") else empty):
+        with pytest.raises(AudioError):
+            load_audio(io.BytesIO(content))
+
+
 class Vast(io.BytesIO):
     """A file that says it is longer than it is."""
 

@@ -10,6 +10,8 @@ UNKNOWN = 0xFFFFFFFF  # a size that was not known, or is too large for its field
 LARGEST_RIFF = 0xFFFFFF00
 PADDING = 4096  # bytes of zeros that end a file which was given its room beforehand
 
+NO_LENGTH = "its header does not say how long it is, as when the recorder was stopped; using what decodes"
+
 
 def flac_piece(file: BinaryIO, piece: Piece) -> Piece:
     """A FLAC stream, of which STREAMINFO says at most as many samples as it may if it says none (RFC 9639, 8.2)."""
@@ -19,8 +21,7 @@ def flac_piece(file: BinaryIO, piece: Piece) -> Piece:
         return piece
     head[21] |= 0x0F
     head[22:26] = b"\xff\xff\xff\xff"
-    note = "its header does not say how long it is, as when the recorder was stopped; using what decodes"
-    return Piece(piece.start + 26, piece.end, bytes(head), frames_known=False, note=note)
+    return Piece(piece.start + 26, piece.end, bytes(head), frames_known=False, note=NO_LENGTH)
 
 
 def wav_pieces(file: BinaryIO, end: int) -> list[Piece]:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from sonopsis.audio.cut_off import flac_piece, wav_pieces
 from sonopsis.audio.excerpt import Piece, find
 from sonopsis.audio.mp3 import after_tag, frame_length, frames_follow, stretches
+from sonopsis.audio.unsized import unsized_piece
 
 OGG_FIRST = b"OggS\x00\x02" + bytes(8)  # the first page of a stream: version 0, flag 2, granule position 0
 FLAC_FIRST = b"fLaC\x00\x00\x00\x22"  # and the header of its STREAMINFO, which is not its last block
@@ -28,6 +29,8 @@ def pieces(file: BinaryIO) -> list[Piece]:
         return [flac_piece(file, piece) for piece in _between(_flac_beginnings(file, end), end)]
     if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
         return wav_pieces(file, end)
+    if head[:4] in (b".snd", b"caff", b"riff") or (head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC")):
+        return [unsized_piece(file, end)]
     if head[:3] == b"ID3" or frame_length(head) is not None:
         return [part for piece in _between(_mp3_beginnings(file, end), end) for part in stretches(file, piece)]
     return [Piece(0, end)]
