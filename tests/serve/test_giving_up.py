@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,9 +35,9 @@ def given_up(service: Any, route: str, content: bytes, **query: Any) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout"), answer.text
 
 
-def wait_until_free(service: Any) -> None:
-    """Until no place is taken, which is soon."""
-    for _ in range(600):
+def wait_until_free(service: Any, patience: float = 30) -> None:
+    """Until no place is taken."""
+    for _ in range(round(20 * patience)):
         if service.client.get("/healthz").json()["places"]["taken"] == 0:
             return
         time.sleep(0.05)
@@ -62,6 +63,20 @@ def test_results_that_take_too_long_to_write_are_given_up(start: Callable[..., A
     given_up(service, "/v1/convert", body, format="raven")
     wait_until_free(service)
     assert service.client.post("/v1/convert", content=b'[{"path": "a.wav"}]').status_code == 200
+
+
+@pytest.mark.slow
+def test_who_does_not_read_events_loses_the_place(hasty: Any) -> None:
+    content, address = noise(LONG), hasty.client.base_url
+    query = "window=1&hop=0.01&threshold=0&top_k=1000"  # megabytes of events, more than a connection holds
+    head = f"POST /v1/events?{query} HTTP/1.1\r\nHost: {address.host}\r\nContent-Length: {len(content)}\r\n\r\n"
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((address.host, address.port))
+        connection.sendall(head.encode() + content)
+        assert connection.recv(1024).startswith(b"HTTP/1.1 200 ")
+        assert hasty.client.get("/healthz").json()["places"]["taken"] == 1
+        wait_until_free(hasty, 600)
 
 
 @pytest.mark.slow

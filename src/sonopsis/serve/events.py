@@ -1,13 +1,15 @@
 """POST /v1/events: what is heard in a long recording as server-sent events, while it is computed."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
 from sonopsis.events import Joiner
 from sonopsis.results import Part, WindowResult
@@ -35,20 +37,27 @@ async def events(request: Request, query: Annotated[EventQuery, Query()], servic
         upload = await stack.enter_async_context(service.upload(request))
         parts = service.parts(upload, query.question(), declared=True)
         first = await _next(service, parts)  # what is wrong from the start is a status, not an event
-        return _Held(_stream(service, first, parts, upload.notes), stack.pop_all())
+        return _Held(_stream(service, first, parts, upload.notes), stack.pop_all(), service.settings.timeout)
     raise AssertionError("an exit stack hides no error")
 
 
 class _Held(StreamingResponse):
-    """A stream with what it needs, which is let go at its end, also when it never began."""
+    """A stream with what it needs, which is let go at its end, also when it never began, or nobody reads it."""
 
-    def __init__(self, content: AsyncIterator[bytes], stack: AsyncExitStack) -> None:
+    def __init__(self, content: AsyncIterator[bytes], stack: AsyncExitStack, patience: float) -> None:
         super().__init__(content, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        self._content, self._stack = content, stack
+        self._content, self._stack, self._patience = content, stack, patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_time(message: Message) -> None:
+            try:
+                await asyncio.wait_for(send(message), self._patience)
+            except TimeoutError as error:
+                raise ClientDisconnect from error
+
         try:
-            await super().__call__(scope, receive, send)
+            with suppress(ClientDisconnect):  # the server closes a connection whose answer has no end
+                await super().__call__(scope, receive, send_in_time)
         finally:
             await self._stack.aclose()
 
