@@ -1,12 +1,17 @@
 """Optional packages: whether one is there, and the one line for whoever needs one that is not.
 
+Engines that report their use to their makers are imported here, told not to.
+
 The base installation tags and captions with the graphs of exported models. All else is in extras of pyproject.toml;
 `EXTRAS` says which of them brings which package.
 """
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 # A module that code imports when it is needed -> the extra that installs it.
 EXTRAS = {
@@ -45,6 +50,31 @@ def installed(package: str) -> bool:
         return find_spec(package) is not None
     except ValueError:  # the package was put into sys.modules by hand, as None or without a description
         return False
+
+
+def onnx_runtime() -> Any:
+    """The package onnxruntime, told to report nothing to Microsoft and to write no identifier into the home folder.
+
+    ORT_DISABLE_TELEMETRY=0 in the environment allows it.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
+def open_vino() -> Any:
+    """The package openvino, which cannot report to Intel and writes no identifier into the home folder."""
+    reporter = "openvino_telemetry"
+    hidden = reporter not in sys.modules
+    if hidden:
+        sys.modules[reporter] = None  # type: ignore[assignment]  # as if it were not installed: openvino can do without
+    try:
+        import openvino
+    finally:
+        if hidden:
+            sys.modules.pop(reporter, None)
+    return openvino
 
 
 def require(package: str, what: str) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sonopsis.files import WEIGHTS, ModelError
 from sonopsis.graphs.names import PREFILL, STEP
 from sonopsis.installed import installed as can_import
+from sonopsis.installed import onnx_runtime, open_vino
 from sonopsis.many import cores
 
 Arrays = dict[str, NDArray[Any]]
@@ -49,8 +50,7 @@ class OnnxRunner:
     """A graph on onnxruntime, in float32."""
 
     def __init__(self, file: Path, threads: int) -> None:
-        import onnxruntime
-
+        onnxruntime = onnx_runtime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
@@ -87,8 +87,7 @@ class OpenVinoRunner:
     """A graph on OpenVINO; with fewer threads than the machine has cores it computes several calls at once."""
 
     def __init__(self, file: Path, precision: str, threads: int) -> None:
-        import openvino
-
+        openvino = open_vino()
         hints = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[precision],
             "INFERENCE_NUM_THREADS": cores(),

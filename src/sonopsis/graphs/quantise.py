@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sonopsis.files import WEIGHTS
 from sonopsis.graphs.names import TAG, TAG_INT8
-from sonopsis.installed import needed_by
+from sonopsis.installed import needed_by, onnx_runtime
 
 
 def write_int8(folder: Path) -> Path:
@@ -19,8 +19,7 @@ def write_int8(folder: Path) -> Path:
 
     Weights have a scale per output channel, activations one per call. Raises ValueError when onnx is not installed.
     """
-    import onnxruntime
-
+    onnxruntime = onnx_runtime()
     with needed_by("an int8 graph"):
         from onnxruntime.quantization import QuantType, quantize_dynamic
     with tempfile.TemporaryDirectory() as scratch:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sonopsis.audio import SAMPLE_RATE
 from sonopsis.data.fetch import default_root
 from sonopsis.files import ModelError
+from sonopsis.installed import onnx_runtime
 from sonopsis.mel import FFT, FRAME, LOUDEST, SHIFT
 
 MODEL, WEIGHTS, CLASSES = "model.onnx", "model.data", "yamnet_class_map.csv"
@@ -74,8 +75,7 @@ class Teacher:
 
     def _open(self) -> Any:
         """A session of ONNX Runtime on one thread."""
-        import onnxruntime
-
+        onnxruntime = onnx_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # data workers share the processor
         options.log_severity_level = 3  # it would warn of the scales and zero points, which nothing uses any more
