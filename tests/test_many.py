@@ -3,13 +3,16 @@
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sonopsis import many
-from sonopsis.many import AHEAD, cores, in_order, side_by_side
+from sonopsis.audio import AudioError, load_audio
+from sonopsis.audio.source import source_name
+from sonopsis.many import AHEAD, cores, error_line, in_order, side_by_side
 
 
 @given(st.lists(st.floats(0, 0.002), max_size=20), st.integers(1, 4))
@@ -107,3 +110,14 @@ def test_streams_that_wait_end_with_their_reader(monkeypatch: pytest.MonkeyPatch
     found.close()  # type: ignore[attr-defined]  # returns, although workers wait for room
     ours = set(threading.enumerate()) - before
     assert not [thread for thread in ours if thread.name.startswith("ThreadPoolExecutor")]
+
+
+@pytest.mark.parametrize("name", ["li\nne.wav", "two  spaces.wav", " a.wav", "\u2028.wav"])
+def test_an_error_is_one_line_that_names_the_file_once(name: str, tmp_path: Path) -> None:
+    path = str(tmp_path / name)
+    with pytest.raises(AudioError) as found:
+        load_audio(path)
+    for error in (found.value, ValueError("is\n damaged"), RuntimeError("broken")):
+        line = error_line(error, path)
+        assert len(line.splitlines()) == 1 and line.count(".wav") == 1
+        assert line.startswith(f"{source_name(path)}: ")

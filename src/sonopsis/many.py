@@ -15,6 +15,7 @@ from queue import Queue
 from typing import Any, TypeVar
 
 from sonopsis.audio import SAMPLE_RATE, LiveAudio, probe
+from sonopsis.audio.source import source_name
 from sonopsis.files import ModelError
 from sonopsis.results import FileResult, Part, WindowResult
 
@@ -116,10 +117,14 @@ def counted(results: Iterator[FileResult], files: int, progress: Callable[[int, 
 
 def error_line(error: Exception, name: str) -> str:
     """An error's text as one line that names the file; an error of a kind that is not expected is called internal."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    name = source_name(name)
+    lines = [line.strip() for line in str(error).splitlines()]
+    text = " ".join(line for line in lines if line) or type(error).__name__
+    if isinstance(error, ValueError) and str(error).startswith((name, "standard input")):
+        return text
     if not isinstance(error, ValueError | OSError):
         text = f"internal error, please report it: {type(error).__name__}: {text}"
-    return text if isinstance(error, ValueError) and text.startswith((name, "standard input")) else f"{name}: {text}"
+    return f"{name}: {text}"
 
 
 def in_order(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:

@@ -141,6 +141,12 @@ def test_nothing_found_is_a_problem_that_names_the_argument(tmp_path: Path, argu
     assert item.name.rstrip("/") == given_name.rstrip("/")
 
 
+def test_a_problem_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "two\nlines").mkdir()
+    for item in collect([str(tmp_path / "two\nlines"), str(tmp_path / "a\nb*.wav")]):
+        assert item.problem is not None and len(item.problem.splitlines()) == 1 and "\n" in item.name
+
+
 def inputs(*places: str) -> list[Input]:
     return [Input(f"{i}/{place}", PurePath(place)) for i, place in enumerate(places)]
 

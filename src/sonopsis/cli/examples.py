@@ -37,6 +37,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "bench start": ("sonopsis bench start", "sonopsis bench start --clip street.wav"),
     "study pruning": ("sonopsis study pruning default recordings/ -o pruning.html",),
     "study importance": ("sonopsis study importance default recordings/ --keep-rate 0.5 -o importance.html",),
+    "study tokens": ("sonopsis study tokens default recordings/ --against MODEL -o tokens.html",),
 }
 
 

@@ -67,7 +67,9 @@ def _file(path: str) -> Input:
 
 
 def _nothing(name: str, problem: str) -> Input:
-    return Input(name, PurePath(PurePath(name).name or "input"), f"{name}: {problem}")
+    from sonopsis.audio.source import source_name
+
+    return Input(name, PurePath(PurePath(name).name or "input"), f"{source_name(name)}: {problem}")
 
 
 def targets(inputs: Sequence[Input]) -> dict[str, PurePath]:

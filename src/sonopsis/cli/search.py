@@ -60,8 +60,10 @@ def search(folder: str, left_out: LeftOut) -> list[tuple[str, str | None]]:
     links, seen = [folder], set[tuple[int, int]]()
 
     def failed(error: OSError) -> None:
+        from sonopsis.audio.source import source_name
+
         place = os.fsdecode(error.filename)
-        found.append((place, f"{place}: cannot be searched ({error.strerror}); check its permissions"))
+        found.append((place, f"{source_name(place)}: cannot be searched ({error.strerror}); check its permissions"))
 
     while links:
         top = links.pop(0)
