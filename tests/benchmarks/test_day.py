@@ -1,5 +1,7 @@
 """The recording of a day, and what is checked of its results."""
 
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +37,20 @@ def test_rows_are_in_order_and_reach_the_end(tmp_path: Path) -> None:
     (tmp_path / "day.selections.txt").write_text("header\n" + row.format("10.0", "86410.0") + row.format("0.0", "10.0"))
     with pytest.raises(ValueError, match="out of order"):
         bench.checked(tmp_path, 86_410.0)
+
+
+@pytest.mark.slow
+def test_a_short_day_is_described_from_beginning_to_end(
+    script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    hours = 0.02  # 72 s
+    done = script("day", tmp_path, "--hours", hours)
+    head, _, row = (line for line in done.stdout.splitlines() if line.startswith("|"))
+    names, values = ([cell.strip() for cell in line.strip("|").split("|")] for line in (head, row))
+    found = dict(zip(names, map(float, values), strict=True))
+    assert found["hours"] == hours and found["x real time"] > 0 and found["peak MiB"] > 0
+    whole = bench.checked(tmp_path / "out", hours * 3600)
+    assert (found["cues"], found["selections"]) == whole
+    assert soundfile.info(tmp_path / "day.flac").duration == pytest.approx(hours * 3600)
+    script("day", tmp_path, "--hours", hours)  # the recording is there; the results are written anew
+    assert bench.checked(tmp_path / "out", hours * 3600) == whole
