@@ -37,7 +37,10 @@ class LeftOut:
         if self.links:
             links = "1 link" if len(self.links) == 1 else f"{len(self.links)} links"
             groups.append(f"{links} to folders that are searched already, or around ({_some(sorted(self.links))})")
-        return f"{'files ' if files else ''}left out of the search: {'; '.join(groups)}" if groups else ""
+        what = "; ".join(groups)
+        if files:
+            return f"files left out of the search: {what}"
+        return f"left out of the search: {what}" if groups else ""
 
 
 def _suffixes(counted: Counter[str]) -> str:
