@@ -77,9 +77,9 @@ def test_what_the_service_warns_of_is_shown_once(page: Any, sounds: Path, tmp_pa
 
 
 def test_a_key_is_asked_for_and_what_was_opened_goes_on(
-    visit: Callable[[str], Any], start: Callable[..., Any], tiny_model: Path, sounds: Path
+    visit: Callable[[str], Any], start: Callable[..., Any], answering_model: Path, sounds: Path
 ) -> None:
-    page = visit(where(start("--model", tiny_model, SONOPSIS_API_KEY="secret")))
+    page = visit(where(start("--model", answering_model, SONOPSIS_API_KEY="secret")))
     page["file"].send_keys(str(sounds / "noise.wav"))
     page.wait(lambda: page["key"].is_displayed())
     assert page["error"].text.startswith("This service asks for a key.")
@@ -93,11 +93,12 @@ def test_a_key_is_asked_for_and_what_was_opened_goes_on(
     assert page["error"].text == "" and not page["key"].is_displayed() and page["heard"].is_displayed()
 
 
+@pytest.mark.slow
 def test_a_service_that_is_lost_is_named_and_what_was_heard_stays(
-    visit: Callable[[str], Any], start: Callable[..., Any], tiny_model: Path, tmp_path: Path
+    visit: Callable[[str], Any], start: Callable[..., Any], answering_model: Path, tmp_path: Path
 ) -> None:
     soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(600 * 8_000), 8_000)
-    service = start("--model", tiny_model, "--workers", 1)
+    service = start("--model", answering_model, "--workers", 1)
     page = visit(where(service))
     page["file"].send_keys(str(tmp_path / "long.wav"))
     page.wait(lambda: len(page.all("#captions li")) > 1)
