@@ -102,6 +102,20 @@ def test_an_answer_that_comes_too_late_is_not_shown(page: Any, sounds: Path, sec
     page.wait(lambda: page.all("#ask button")[0].is_enabled())
 
 
+def test_the_error_of_a_question_goes_with_the_next_one(page: Any, sounds: Path) -> None:
+    page.open(sounds / "noise.wav")
+    page.run(HOLD.replace("status: answer.status", "status: 500"), "v1/ask")
+    page["question"].send_keys("is there a dog?", Keys.ENTER)
+    until_held(page)
+    let(page)
+    page.wait(lambda: page["error"].text)
+    assert page["status"].text == "Done: 0:06.0 of sound."  # of the recording, with which all is well
+    assert page["question"].get_property("value") == "is there a dog?"
+    page["question"].send_keys(Keys.ENTER)
+    page.wait(lambda: page.all("#answers dd"))
+    assert page["error"].text == ""
+
+
 @pytest.mark.parametrize("path", ["blob:", "v1/patches", "v1/events", "v1/convert"])
 def test_what_comes_late_of_the_recording_before_is_given_up(page: Any, sounds: Path, second: Path, path: str) -> None:
     hold(page, path)

@@ -13,6 +13,7 @@ export function offerQuestions(recording, onError) {
     const button = event.target.querySelector("button");
     const { file, signal } = recording();
     button.disabled = true;
+    element("error").textContent = "";
     try {
       const answers = await send("v1/ask", file, { question }, signal);
       signal.throwIfAborted();
