@@ -2,14 +2,20 @@
 
 The start is an earlier default model of this repository: an encoder of 4 by 64 patches for 10 s (width 192, 8 blocks),
 which was trained at random keep rates, and a Mamba-2 (width 192, 4 blocks) that had learned to describe scenes.
+Arms with another ear put other encoders in front of the same language model.
 """
 
+import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from sonopsis.captioning.captioner import Captioner
 from sonopsis.captioning.config import Layout
+from sonopsis.folder import describe
+from sonopsis.mamba2 import Mamba2LM
+from sonopsis.modules import build
 from sonopsis.training.config import (
     ConnectorSettings,
     EncoderTraining,
@@ -23,7 +29,19 @@ ROOT = Path(__file__).parent.parent
 COMMIT = "cac2350"  # whose default model all arms start from
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
 STEPS, BATCH = 120, 8
-Family = Literal["trained", "fresh", "full", "scratch", "transformer", "pretrained"]  # each has its learning rate
+Family = Literal[
+    "trained", "fresh", "full", "scratch", "transformer", "pretrained", "ear"
+]  # each has its learning rate
+
+
+@dataclass(frozen=True)
+class PlainConnector:
+    """A connector of vectors alone, which allows more kinds than one that scores labels."""
+
+    scan: int = 0
+    queries: int = 0
+    expand: int = 1
+    pool_frequency: int = 1
 
 
 @dataclass(frozen=True)
@@ -40,12 +58,18 @@ class Arm:
     folder: str | None = None  # of a pretrained language model, with a connector that is all new
     encoder: Literal["all", "frozen"] | int = "frozen"
     steps: int = STEPS
+    ear: str | None = None  # the model whose encoder is heard; None: that of the start
+    blocks: tuple[int, ...] = ()  # of this ear, that the connector reads too
+    second: str | None = None  # a model whose encoder is heard beside this ear
+    plain: PlainConnector | None = None  # a connector without labels, and what it has in their place
 
     @property
     def family(self) -> Family:
         """Arms of one family share a learning rate."""
         if self.folder is not None:
             return "pretrained"
+        if self.ear is not None:
+            return "ear"
         if self.sizes is not None:
             return "scratch" if self.sizes.architecture == "mamba2" else "transformer"
         if self.rank is None:
@@ -59,13 +83,22 @@ class Arm:
 
     def config(self, start: Path, output: Path, rate: float, seed: int) -> TrainConfig:
         """The training run of this arm."""
+        own = self.ear is None
         return TrainConfig(
             stage="captioning",
             output=str(output),
-            model=str(start),
-            labels="inherit",
-            connector=ConnectorSettings(layout=self.layout, pool=self.pool, reduction=self.reduction),
-            language_model=self.folder or self.sizes,
+            model=str(start) if self.ear is None else self.ear,
+            labels="inherit" if own else describe(start).config.labels,
+            connector=ConnectorSettings(
+                self.layout,
+                labels=None if self.plain is None else 0,
+                pool=self.pool,
+                reduction=self.reduction,
+                blocks=self.blocks,
+                **({} if self.plain is None else asdict(self.plain)),
+            ),
+            language_model=self.folder or self.sizes if own else str(words_folder(start)),
+            second_encoder=self.second,
             lora=None if self.rank is None else LoRASettings(rank=self.rank, dropout=0.05),
             encoder=EncoderTraining(train=self.encoder, learning_rate=rate / 10),
             steps=self.steps,
@@ -98,6 +131,10 @@ SMOLLM2 = Arm(folder="pretrained/smollm2")  # 135 M parameters; `make smollm2` f
 TRAINED = Arm(fresh=False, reduction=2, steps=60)  # the connector as it was trained, which needs fewer steps
 SHORT = replace(TRAINED, steps=40)  # arms that train the encoder too cost ten times as much for each step
 
+PLAIN = Arm(plain=PlainConnector())
+TINY, BASE = "pretrained/whisper-tiny.en", "pretrained/whisper-base"  # `make pretrained` fetches them
+EAR = Arm(ear=TINY, pool=12)  # 4 time steps a second, as the start's encoder has
+
 # In the order in which they are trained, for one seed after the other.
 ARMS: dict[str, Arm] = {
     "keep-1.0": TRAINED,
@@ -127,6 +164,17 @@ ARMS: dict[str, Arm] = {
     "short-frozen": SHORT,
     "short-from-6": replace(SHORT, encoder=6),
     "short-joint": replace(SHORT, encoder="all"),
+    "plain": PLAIN,
+    "plain-scan": replace(PLAIN, plain=PlainConnector(scan=1)),
+    "plain-rows": replace(PLAIN, plain=PlainConnector(pool_frequency=4)),
+    "plain-resampler": replace(PLAIN, plain=PlainConnector(queries=20)),
+    "plain-expand-2": replace(PLAIN, plain=PlainConnector(expand=2)),
+    "plain-expand-8": replace(PLAIN, plain=PlainConnector(expand=8)),
+    "ear-tiny": EAR,
+    "ear-base": replace(EAR, ear=BASE),
+    "ear-default": replace(EAR, ear="default"),  # Whisper tiny.en, trained to tag
+    "ear-tiny-blocks": replace(EAR, blocks=(0, 1, 2)),
+    "ear-tiny-base": replace(EAR, second=BASE),
 }
 # On which of its arms a family's learning rate is chosen, and among which.
 CHOICE: dict[Family, tuple[str, tuple[float, float]]] = {
@@ -136,6 +184,7 @@ CHOICE: dict[Family, tuple[str, tuple[float, float]]] = {
     "scratch": ("scratch-192", (1e-3, 3e-3)),
     "transformer": ("llama-192", (1e-3, 3e-3)),
     "pretrained": ("smollm2-8", (3e-4, 1e-3)),
+    "ear": ("ear-tiny", (1e-3, 3e-3)),
 }
 
 
@@ -148,4 +197,15 @@ def start_folder(work: Path) -> Path:
             place = f"{COMMIT}:src/sonopsis/pretrained/default/{name}"
             found = subprocess.run(["git", "show", place], cwd=ROOT, check=True, capture_output=True).stdout
             (folder / name).write_bytes(found)
+    return folder
+
+
+def words_folder(start: Path) -> Path:
+    """The language model of the start alone, for arms with another ear."""
+    folder = start.with_name("words")
+    if not (folder / "tokenizer.json").is_file():
+        captioner = build(describe(start))
+        assert isinstance(captioner, Captioner) and isinstance(captioner.lm, Mamba2LM)
+        captioner.lm.save(folder)
+        shutil.copyfile(start / "tokenizer.json", folder / "tokenizer.json")
     return folder

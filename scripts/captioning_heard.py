@@ -51,14 +51,62 @@ class Heard:
 
     def alike(self) -> Iterator[list[int]]:
         """The scenes of each length."""
-        lengths = np.array(self.lengths)
-        for length in np.unique(lengths):
-            yield np.flatnonzero(lengths == length).tolist()
+        return alike(self.lengths)
 
 
 def frames_of(scene: Scene, mel: MelConfig) -> int:
     """Mel frames of a scene after padding."""
     return min(-(-round(scene.duration * FRAME_RATE) // LENGTH_STEP) * LENGTH_STEP, mel.frames)
+
+
+def grouped(lengths: Sequence[int]) -> list[list[int]]:
+    """Scenes of one length, as many together as a file has."""
+    groups: list[list[int]] = []
+    for scene in sorted(range(len(lengths)), key=lambda scene: lengths[scene]):
+        if not groups or len(groups[-1]) == TOGETHER or lengths[groups[-1][0]] != lengths[scene]:
+            groups.append([])
+        groups[-1].append(scene)
+    return groups
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What another ear made of scenes, as the connector of the layout concat reads it."""
+
+    lengths: list[int]  # of each scene: padded Mel frames
+    groups: list[list[int]]  # scenes of one length
+    steps: list[Tensor]  # of each scene (t, inputs + further) float16
+    summaries: list[Tensor]  # of each scene (D,) float16
+
+    def get(self, scenes: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Time steps (B, t, inputs + further) and one vector (B, D) of scenes of one length."""
+        steps, summaries = ([found[scene] for scene in scenes] for found in (self.steps, self.summaries))
+        return torch.stack(steps).float(), torch.stack(summaries).float()
+
+    def alike(self) -> Iterator[list[int]]:
+        """The scenes of each length."""
+        return alike(self.lengths)
+
+
+@torch.inference_mode()
+def hear_steps(captioner: Captioner, scenes: Sequence[Scene], bank: ClipBank, mel: MelConfig) -> Steps:
+    """What the encoders of a captioner, which are not trained, make of scenes."""
+    captioner.eval()
+    lengths = [frames_of(scene, mel) for scene in scenes]
+    groups = grouped(lengths)
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    for group in groups:
+        mels = stack([mel_input(render(scenes[scene], bank.read), mel)[0] for scene in group], mel, LENGTH_STEP)
+        heard = captioner.hear(mels[:, : lengths[group[0]]])  # Whisper's frames may end one step later
+        found |= dict(zip(group, zip(heard.steps.half(), heard.summary.half(), strict=True), strict=True))
+    pairs = [found[scene] for scene in range(len(scenes))]
+    return Steps(lengths, groups, [steps for steps, _ in pairs], [summary for _, summary in pairs])
+
+
+def alike(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """The scenes of each length."""
+    for length in np.unique(lengths):
+        yield np.flatnonzero(np.array(lengths) == length).tolist()
 
 
 @torch.inference_mode()
@@ -69,12 +117,7 @@ def hear(
     folder.mkdir(parents=True, exist_ok=True)
     encoder, found = captioner.tagger.eval(), {}
     lengths = [frames_of(scene, mel) for scene in scenes]
-    order = sorted(range(len(scenes)), key=lambda scene: lengths[scene])
-    groups: list[list[int]] = []
-    for scene in order:
-        if not groups or len(groups[-1]) == TOGETHER or lengths[groups[-1][0]] != lengths[scene]:
-            groups.append([])
-        groups[-1].append(scene)
+    groups = grouped(lengths)
     for number, group in enumerate(groups):
         missing = [rate for rate in rates if not _file(folder, number, rate).is_file()]
         if missing:

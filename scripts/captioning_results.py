@@ -55,6 +55,17 @@ NAMES = {
     "short-frozen": "encoder frozen",
     "short-from-6": "its last two blocks trained",
     "short-joint": "encoder trained jointly",
+    "plain": "vectors alone",
+    "plain-scan": "Mamba-2 in both directions",
+    "plain-rows": "means over frequency",
+    "plain-resampler": "resampler with 20 queries",
+    "plain-expand-2": "two vectors for a time step",
+    "plain-expand-8": "eight vectors for a time step",
+    "ear-tiny": "Whisper tiny.en",
+    "ear-base": "Whisper base",
+    "ear-default": "Whisper tiny.en, trained to tag",
+    "ear-tiny-blocks": "Whisper tiny.en, all four blocks",
+    "ear-tiny-base": "Whisper tiny.en and base",
 }
 
 
@@ -77,11 +88,20 @@ CLAIMS = {
     "rivals": Claim(("scratch-192", "llama-192", "llama-256", "smollm2-8", "smollm2-32"), ("size", "trained")),
     "prefix": Claim(("keep-1.0", "reduction-1", "reduction-4", "reduction-8"), ("prefix",)),
     "encoder": Claim(("short-frozen", "short-from-6", "short-joint"), ("trained",)),
+    "kinds": Claim(
+        ("plain", "plain-scan", "plain-rows", "plain-resampler", "plain-expand-2", "plain-expand-8"),
+        ("prefix", "trained"),
+    ),
+    "ears": Claim(("ear-tiny", "ear-base", "ear-default", "concat"), ("work", "prefix")),
+    "diversity": Claim(("ear-tiny", "ear-tiny-blocks", "ear-tiny-base", "ear-base"), ("work", "trained")),
 }
 OTHER_NAMES = {
     ("adapters", "concat"): "adapters of rank 8",
     ("prefix", "keep-1.0"): "2 time steps in one vector",
     ("rivals", "scratch-192"): "Mamba-2, width 192, 4 blocks",
+    ("ears", "concat"): "the earlier default's own encoder",
+    ("diversity", "ear-tiny"): "Whisper tiny.en, last block",
+    ("diversity", "ear-base"): "Whisper base alone",
 }
 
 
@@ -181,6 +201,7 @@ def _signed(value: float, bounds: Sequence[float]) -> str:
 
 COLUMNS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "macs": ("encoder MACs", lambda run: f"{100 * run['macs'] / run['unpruned_macs']:.0f} %"),
+    "work": ("encoder, G MACs", lambda run: f"{run['macs']:.2f}"),
     "prefix": ("prefix, vectors", lambda run: f"{run['prefix']:.0f}"),
     "trained": ("trained parameters", lambda run: f"{run['trained']:,}"),
     "share": ("of the language model", lambda run: f"{100 * run['language_model_trained'] / run['parts'][1]:.1f} %"),

@@ -7,7 +7,8 @@
 Arms are in scripts/captioning_arms.py. Before the first run of a family of arms, validation scenes choose its learning
 rate (chosen.json). WORK is a folder for what the encoder heard and for unfinished runs: the same
 command carries on there. A run whose file is in results/captioning/ is not trained again. Needs the recordings of
-`sonopsis data fetch --profile full` and `sonopsis data manifest`, and `make smollm2` for the arms smollm2-*.
+`sonopsis data fetch --profile full` and `sonopsis data manifest`, `make smollm2` for the arms smollm2-*, and `make
+pretrained` for ear-*.
 """
 
 import json
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from accelerate.utils import set_seed
 from captioning_arms import ARMS, CHOICE, ROOT, Arm, Family, start_folder
-from captioning_heard import Heard, hear
+from captioning_heard import Heard, Steps, hear, hear_steps
 from torch import Tensor, nn
 
 from sonopsis.captioning.captioner import Captioner
@@ -72,6 +73,7 @@ class Study:
             for split in ("train", "validation")
         } | {"test": test}
         self._heard: dict[tuple[Split, float], Heard] = {}
+        self._steps: dict[tuple[Split, str], Steps] = {}
 
     def heard(self, split: Split, rate: float) -> Heard:
         """What the encoder of the start made of a split's scenes."""
@@ -83,6 +85,19 @@ class Study:
             self._heard |= {(split, one): heard for one, heard in found.items()}
         return self._heard[split, rate]
 
+    def steps(self, split: Split, run: "Run") -> Steps:
+        """What the encoders of another ear made of a split's scenes, the same for all seeds."""
+        key = (split, repr(run.arm))
+        if key not in self._steps:
+            self._steps[key] = hear_steps(run.module, self.scenes[split], self.banks[split], run.start.mel)
+        return self._steps[key]
+
+    def connector(self) -> Connector:
+        """The connector of the start, whose labels the language model understands."""
+        start = open_start(ARMS["concat"].config(self.start, self.work, 0.0, 0)).captioner
+        assert start is not None
+        return start.connector
+
 
 class Run(Captioning):
     """One arm with one seed; `sonopsis.training.loop.Task`. A batch has the numbers of its scenes in place of sound."""
@@ -90,14 +105,21 @@ class Run(Captioning):
     def __init__(self, study: Study, arm: Arm, config: TrainConfig) -> None:
         set_seed(config.seed)
         super().__init__(config, open_start(config), study.banks["train"], study.banks["validation"])
-        if arm.fresh:
-            trained, self.module.connector = self.start.captioner, Connector(self.module.connector.config)
-            assert trained is not None
-            if arm.keeps_words:
-                kept = {k: v for k, v in trained.connector.state_dict().items() if not k.startswith(("norm.", "mlp."))}
-                self.module.connector.load_state_dict(kept, strict=False)
         self.study, self.arm = study, arm
-        self.alike = [np.array(scenes) for scenes in study.heard("train", arm.keep_rate).alike()]
+        if arm.fresh:
+            self.module.connector = Connector(self.module.connector.config)
+            if arm.keeps_words:
+                own = ("norm.", "mlp.") if arm.ear is None else ("norm.", "mlp.", "summary.")  # as wide as the encoder
+                known = study.connector().state_dict()
+                kept = {name: value for name, value in known.items() if not name.startswith(own)}
+                self.module.connector.load_state_dict(kept, strict=False)
+        self.alike = [np.array(scenes) for scenes in self.heard("train").alike()]
+
+    def heard(self, split: Split) -> Heard | Steps:
+        """What the encoder made of a split's scenes."""
+        if self.arm.ear is not None:
+            return self.study.steps(split, self)
+        return self.study.heard(split, self.arm.keep_rate)
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Scenes of one length in each batch; a remainder waits for another epoch."""
@@ -111,7 +133,7 @@ class Run(Captioning):
             told = [self.study.scenes["train"][number].captions for number in numbers]
             ids = encode_captions(self.tokenizer, [captions[rng.integers(len(captions))] for captions in told])
             scenes = [self.study.scenes["train"][number] for number in numbers]
-            frames = self.study.heard("train", self.arm.keep_rate).lengths[numbers[0]]
+            frames = self.heard("train").lengths[numbers[0]]
             sounding = sounding_labels(scenes, self.labels, frames, self.start.encoder, self.arm.pool)
             yield Batch(torch.tensor(numbers), sounding.amax(dim=1), ids, ids, sounding)
 
@@ -125,7 +147,9 @@ class Run(Captioning):
 
     def read(self, module: Captioner, split: Split, scenes: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         """What the language model reads of scenes of one length, (B, L, E), and the logits of the labels in it."""
-        heard = self.study.heard(split, self.arm.keep_rate)
+        heard = self.heard(split)
+        if isinstance(heard, Steps):
+            return module.connector.read_steps(*heard.get(scenes))
         if self.arm.encoder == "frozen":
             encoded = heard.encoded(scenes, filled=self.arm.layout == "concat")
         else:
@@ -136,8 +160,9 @@ class Run(Captioning):
         """Next-word cross-entropy of the caption, and the weighted losses of labels along the prefix."""
         assert isinstance(module, Captioner) and batch.ids is not None and batch.targets is not None
         prefix, recognised = self.read(module, "train", batch.mel.tolist())
-        assert recognised is not None
         caption = caption_loss(module.words(prefix, batch.ids), batch.targets, 0.0)
+        if recognised is None:
+            return caption, {"caption": caption.item()}
         whole, timing = connector_losses(recognised, batch.labels, batch.sounding, module.connector.config)
         return caption + self.config.timing_weight * (whole + timing), {"caption": caption.item()}
 
@@ -152,7 +177,7 @@ class Run(Captioning):
     def captions(self, module: Captioner, split: Split) -> tuple[list[str], list[int]]:
         """A greedy caption of each scene, and how many vectors its language model read."""
         said, lengths = [""] * SCENES[split], [0] * SCENES[split]
-        for group in self.study.heard(split, self.arm.keep_rate).groups:
+        for group in self.heard(split).groups:
             prefix, _ = self.read(module, split, group)
             found = module.lm.generate(
                 embeds=module.prompt(prefix), max_new_tokens=LONGEST_CAPTION, stop_ids=(module.end_of_text,)
@@ -182,7 +207,7 @@ def train(study: Study, name: str, seed: int, rate: float, *, test: bool) -> dic
     }
     module = merged(run.module).eval()
     if test:
-        frames = study.heard("test", arm.keep_rate).lengths
+        frames = run.heard("test").lengths
         captions, lengths = run.captions(module, "test")
         macs = {"macs": encoder_cost(run, frames), "unpruned_macs": encoder_cost(run, frames, pruned=False)}
         facts |= macs | {"prefix": round(float(np.mean(lengths)), 2), "captions": captions}
@@ -200,10 +225,16 @@ def encoder_cost(run: Run, frames: Sequence[int], *, pruned: bool = True) -> flo
     A captioner reads all tokens, where a tagger reads CLS. Where dropped cells are filled with their last states, these
     are computed too: all that the paper's count has.
     """
-    config = replace(run.module.tagger.encoder.config, pooling="mean", token_norm=True)
-    costs = [encoder_macs(config, each, run.arm.keep_rate if pruned else 1.0) for each in frames]
-    filled = run.arm.layout == "concat"
-    return round(float(np.mean([cost.reference if filled else cost.executed for cost in costs])), 4)
+    rate, filled = run.arm.keep_rate if pruned else 1.0, run.arm.layout == "concat"
+    encoders = [(run.module.tagger.encoder.config, rate)]
+    if (second := run.module.second_config) is not None:
+        encoders.append((second.encoder, 1.0))
+    total = 0.0
+    for config, share in encoders:
+        all_read = replace(config, pooling="mean", token_norm=True)
+        costs = [encoder_macs(all_read, each, share) for each in frames]
+        total += float(np.mean([cost.reference if filled else cost.executed for cost in costs]))
+    return round(total, 4)
 
 
 def chosen_rate(study: Study, family: Family) -> float:
