@@ -111,6 +111,8 @@ def test_a_browser_shows_the_report_without_scrolling_sideways(
     tradeoff: Path, browser: Any, resize: Callable[[int, int], None], width: int
 ) -> None:
     resize(width, 900)
+    browser.get("about:blank")
+    browser.get_log("browser")  # what pages of other tests have left there
     browser.get(tradeoff.as_uri())
     root = "document.documentElement"
     assert browser.execute_script("return window.innerWidth") == width
