@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sonopsis.results import FileResult, LabelScore, Part, WindowResult, gathered
@@ -245,6 +245,7 @@ def test_tracks_have_a_line_per_label(label: str) -> None:
 
 
 @given(anything.filter(str.strip))
+@example(".")
 @settings(max_examples=50, deadline=None)
 def test_a_cue_stays_one_cue(caption: str) -> None:
     result = FileResult("a.wav", 1.0, "m", [WindowResult(0.0, 1.0, None, caption, -1.0)])

@@ -49,8 +49,8 @@ class VttWriter(TimelineWriter):
 
 def sound(window: WindowResult) -> str:
     """A window's caption as `[a dog barks]`, else its labels as `[dog; walk, footsteps]`; empty if it has neither."""
-    text = "; ".join(text for text, _, _ in entries(window)).strip().lower().removesuffix(".")
-    return f"[{text}]" if text else ""
+    text = "; ".join(text for text, _, _ in entries(window)).strip().lower()
+    return f"[{text.removesuffix('.') or text}]" if text else ""
 
 
 def cue_times(offset: float, window: WindowResult, point: str) -> str:
