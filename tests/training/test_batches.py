@@ -18,7 +18,7 @@ from sonopsis.scenes.scene import Event, Scene
 from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training import tokens
 from sonopsis.training.asking import training_captions
-from sonopsis.training.batches import Batch, Mixtures, Scenes, sounding_labels, stack, stream
+from sonopsis.training.batches import Batch, Mixtures, Scenes, by_length, sounding_labels, stack, stream
 from sonopsis.training.config import DataConfig
 from sonopsis.training.start import FRONT_ENDS
 from sonopsis.training.tokens import PADDING, encode_captions
@@ -162,3 +162,14 @@ def test_labels_are_drawn_by_a_power_of_their_clips(root: Path) -> None:
     for found, factor in zip(chances, (1, 2**0.5, 2), strict=True):
         assert found.sum() == 1 or abs(found.sum() - 1) < 1e-12
         assert abs(found.max() - factor / (labels - 1 + factor)) < 1e-12
+
+
+def test_examples_of_a_batch_have_like_lengths() -> None:
+    lengths = np.random.default_rng(0).uniform(0.02, 1.0, 41)
+    epochs = [by_length(lengths, 2, np.random.default_rng(seed)) for seed in (0, 1, 1)]
+    for batches in epochs:
+        assert batches.shape == (20, 2) and len(set(batches.ravel().tolist())) == 40
+        apart = np.ptp(lengths[batches], axis=1)
+        assert apart.mean() < 0.1  # of pairs at random: 0.33
+    assert not np.array_equal(epochs[0], epochs[1]) and np.array_equal(epochs[1], epochs[2])
+    assert (np.diff(lengths[epochs[0]].mean(axis=1)) < 0).any()  # batches themselves are in no order of length

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ from sonopsis.training.tokens import encode_answers
 # Lengths of batches come in steps: a matrix product of a new shape is compiled first, which takes longer than padding.
 LENGTH_STEP = 64  # Mel frames
 LENGTH_DRAWN = 0.32  # seconds
+TOGETHER = 8  # batches whose examples are drawn together and sorted by length, so that little is padded
 
 
 @dataclass(frozen=True)
@@ -298,6 +300,19 @@ def stack(mels: list[NDArray[np.float32]], mel: MelConfig, multiple: int = 1) ->
         for one in mels
     ]
     return torch.from_numpy(np.stack(padded))
+
+
+def by_length(lengths: NDArray[Any], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Examples of these lengths (in any unit) in the order of an epoch, by their numbers (batches, size).
+
+    The order is random, but those of a batch have like lengths. A remainder that fills no batch is left out.
+    """
+    count = len(lengths) // size
+    order = rng.permutation(len(lengths))[: count * size]
+    for first in range(0, len(order), TOGETHER * size):
+        group = order[first : first + TOGETHER * size]
+        group[:] = group[np.argsort(lengths[group], kind="stable")]
+    return order.reshape(count, size)[rng.permutation(count)]
 
 
 def sounding_labels(

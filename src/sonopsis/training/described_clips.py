@@ -15,12 +15,10 @@ from sonopsis.data.clips import Clip, ClipBank
 from sonopsis.data.manifest import Question
 from sonopsis.mel import FRAME_RATE, MelConfig, mel_input
 from sonopsis.training.augment import augment_clip, augment_mel
-from sonopsis.training.batches import LENGTH_STEP, Batch, stack
+from sonopsis.training.batches import LENGTH_STEP, Batch, by_length, stack
 from sonopsis.training.channel import change_recording
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.tokens import encode_answers
-
-NEIGHBOURS = 16  # batches that are sorted by length together: clips of one batch are padded to its longest
 
 
 class DescribedClips:
@@ -48,19 +46,10 @@ class DescribedClips:
         """The clips of one step, changed as `data` says, with one of each clip's captions or questions."""
         rng = np.random.default_rng((self.seed, step))
         epoch, place = divmod(step, len(self.clips) // self.size)
-        clips = [self.clips[i] for i in self.epoch(epoch)[place]]
+        order = by_length(self._lengths, self.size, np.random.default_rng((self.seed, epoch, 1)))
+        clips = [self.clips[i] for i in order[place]]
         said = [something_said(clip.captions, clip.questions, self.data.questions, rng) for clip in clips]
         return self._heard(clips, rng, *encode_answers(self.tokenizer, said))
-
-    def epoch(self, epoch: int) -> NDArray[np.int64]:
-        """All clips in the order of one epoch, by their numbers (batches, batch size)."""
-        rng = np.random.default_rng((self.seed, epoch, 1))
-        count = len(self.clips) // self.size
-        order = rng.permutation(len(self.clips))[: count * self.size]
-        for first in range(0, len(order), NEIGHBOURS * self.size):
-            some = order[first : first + NEIGHBOURS * self.size]
-            some[:] = some[np.argsort(self._lengths[some], kind="stable")]
-        return rng.permutation(order.reshape(count, self.size))
 
     def hearings(self, number: int, size: int) -> list[Clip]:
         """The clips that are heard together as file `number`: all in order of length, then all again, and so on."""

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -28,14 +29,13 @@ from torch import Tensor
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.captioning.connector import Heard
 from sonopsis.mel import MelConfig
-from sonopsis.training.batches import Batch, stream
+from sonopsis.training.batches import Batch, by_length, stream
 from sonopsis.training.config import DataConfig, TrainConfig
 from sonopsis.training.rates import training_pruning
 from sonopsis.training.tokens import encode_answers
 
 VERSION = 4  # of the files
 IN_A_FILE = 16  # examples that the encoder hears together
-GROUP = 8  # batches whose examples are drawn together and sorted by length, so that little is padded
 REPORT = 32  # files after which one line says how many there are
 # Settings that do not decide what is heard.
 ELSEWHERE = (
@@ -171,7 +171,7 @@ class HeardExamples:
         count = min(count, len(lengths))  # the last file may hold more
         self._lengths = np.array(lengths[:count])
         self.size = min(size, count)
-        self._epoch: tuple[int, list[list[int]]] | None = None  # the epoch last ordered, and its batches
+        self._epoch: tuple[int, NDArray[np.int64]] | None = None  # the epoch last ordered, and its batches
 
     def batch(self, step: int) -> Batch:
         """One step's examples, each with something that is said of it.
@@ -181,7 +181,7 @@ class HeardExamples:
         rng = np.random.default_rng((self.seed, step))
         epoch, place = divmod(step, len(self._lengths) // self.size)
         if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = epoch, self._ordered(epoch)
+            self._epoch = epoch, by_length(self._lengths, self.size, np.random.default_rng((self.seed, epoch, 1)))
         examples = self._epoch[1][place]
         time = int(self._lengths[examples].max())
         found = [self._read(example, time) for example in examples]
@@ -190,19 +190,6 @@ class HeardExamples:
         heard = Heard(self._roughened(steps, rng), self._noisy(summary, rng), pooled)
         ids, targets = encode_answers(self.tokenizer, said)
         return Batch(torch.empty(0), labels, ids, targets, sounding[0] if sounding else None, features=heard)
-
-    def _ordered(self, epoch: int) -> list[list[int]]:
-        """The examples of an epoch in batches: at random, but those of a batch have like lengths."""
-        rng = np.random.default_rng((self.seed, epoch, 1))
-        batches: list[list[int]] = []
-        order = rng.permutation(len(self._lengths))
-        for first in range(0, len(order), GROUP * self.size):
-            group = order[first : first + GROUP * self.size]
-            whole = len(group) // self.size * self.size
-            group = group[:whole]
-            group = group[np.argsort(self._lengths[group], kind="stable")]
-            batches += group.reshape(-1, self.size).tolist()
-        return [batches[i] for i in rng.permutation(len(batches))]
 
     def _read(self, example: int, time: int) -> list[Tensor]:
         """Steps (time, inputs + further), summary (D,), pooled (D,), labels (labels,) and, of a scene, sounding
