@@ -42,6 +42,11 @@ class Running:
     process: subprocess.Popen[str]
     scratch: Path
 
+    @property
+    def address(self) -> str:
+        """Where it is, with a slash at the end."""
+        return f"{str(self.client.base_url).rstrip('/')}/"
+
     def temporary(self) -> list[Path]:
         """The uploads that it keeps at the moment."""
         return [path for path in self.scratch.rglob("*") if path.is_file()]
@@ -99,6 +104,13 @@ def service(tiny_model: Path) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
+def answering(answering_model: Path) -> Iterator[Running]:
+    """A service that answers questions, for all tests that leave it as it is."""
+    with running("--model", answering_model) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
 def model(tiny_model: Path) -> Model:
     """The model of `service`, in this process."""
     return sonopsis.load(tiny_model)
@@ -107,7 +119,7 @@ def model(tiny_model: Path) -> Model:
 @pytest.fixture
 def address(service: Running) -> str:
     """Where `service` is, with a slash at the end."""
-    return f"{str(service.client.base_url).rstrip('/')}/"
+    return service.address
 
 
 class Held:

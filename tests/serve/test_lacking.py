@@ -78,7 +78,7 @@ def test_a_model_that_captions_and_does_not_answer_says_so(service: Any, sounds:
 def test_the_page_shows_labels_events_and_patches_and_says_why_there_is_no_sentence(
     visit: Callable[[str], Any], tagging: Any, tagging_model: Path, sounds: Path
 ) -> None:
-    page = visit(f"{str(tagging.client.base_url).rstrip('/')}/")
+    page = visit(tagging.address)
     page.wait(lambda: page["lacking"].is_displayed())
     assert "only tags" in page["lacking"].text
     page.open(sounds / "noise.wav")

@@ -20,7 +20,7 @@ PHONE = (390, 844)
 @pytest.fixture(scope="module")
 def page(visit: Callable[[str], Any], service: Any, sounds: Path) -> Any:
     """The page with noise.wav, which has three windows, described."""
-    page = visit(f"{str(service.client.base_url).rstrip('/')}/")
+    page = visit(service.address)
     page.open(sounds / "noise.wav")
     return page
 

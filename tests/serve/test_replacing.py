@@ -1,6 +1,6 @@
 """A new recording on the page: nothing of the one before stays, and nothing of it comes later."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,9 @@ window.fetch = async (asked, options) => {
 SETTLED = "setTimeout(arguments[0], 300)"
 
 
-@pytest.fixture(scope="module")
-def answering(running: Callable[..., Any], answering_model: Path) -> Iterator[Any]:
-    """A service that answers questions."""
-    with running("--model", answering_model) as service:
-        yield service
-
-
 @pytest.fixture
 def page(visit: Callable[[str], Any], answering: Any) -> Any:
-    return visit(f"{str(answering.client.base_url).rstrip('/')}/")
+    return visit(answering.address)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What a visitor of the page runs into: other things than one recording, a key, a lost service, a telephone."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,9 @@ document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true,
 GONE = "The service cannot be reached. Is it still running?"
 
 
-@pytest.fixture(scope="module")
-def answering(running: Callable[..., Any], answering_model: Path) -> Iterator[Any]:
-    """A service that answers questions."""
-    with running("--model", answering_model) as service:
-        yield service
-
-
 @pytest.fixture
 def page(visit: Callable[[str], Any], answering: Any) -> Any:
-    return visit(where(answering))
-
-
-def where(service: Any) -> str:
-    return f"{str(service.client.base_url).rstrip('/')}/"
+    return visit(answering.address)
 
 
 def test_of_several_files_the_first_is_opened_and_the_page_says_so(page: Any, sounds: Path) -> None:
@@ -79,7 +68,7 @@ def test_what_the_service_warns_of_is_shown_once(page: Any, sounds: Path, tmp_pa
 def test_a_key_is_asked_for_and_what_was_opened_goes_on(
     visit: Callable[[str], Any], start: Callable[..., Any], answering_model: Path, sounds: Path
 ) -> None:
-    page = visit(where(start("--model", answering_model, SONOPSIS_API_KEY="secret")))
+    page = visit(start("--model", answering_model, SONOPSIS_API_KEY="secret").address)
     page["file"].send_keys(str(sounds / "noise.wav"))
     page.wait(lambda: page["key"].is_displayed())
     assert page["error"].text.startswith("This service asks for a key.")
@@ -99,7 +88,7 @@ def test_a_service_that_is_lost_is_named_and_what_was_heard_stays(
 ) -> None:
     soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(600 * 8_000), 8_000)
     service = start("--model", answering_model, "--workers", 1)
-    page = visit(where(service))
+    page = visit(service.address)
     page["file"].send_keys(str(tmp_path / "long.wav"))
     page.wait(lambda: len(page.all("#captions li")) > 1)
     service.process.kill()
