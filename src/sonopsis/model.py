@@ -189,18 +189,23 @@ class Model:
         A window is heard once, however many questions there are (`sonopsis.asking`); a silent one is answered
         "silence". Raises ModelError for a model that has not learned to answer, ValueError for a text without words.
         """
-        return list(self.answers(audio, questions, window, hop, keep_rate, sample_rate))
+        how: dict[str, Any] = {"window": window, "hop": hop, "keep_rate": keep_rate}
+        return list(self.answers(audio, questions, sample_rate=sample_rate, **how))
 
     def answers(
         self,
         audio: AudioSource,
         questions: str | Sequence[str],
+        *,
+        sample_rate: int | None = None,
         window: float | None = None,
         hop: float | None = None,
         keep_rate: float | None = None,
-        sample_rate: int | None = None,
     ) -> Iterator[Answer]:
-        """What `ask` returns, one answer at a time as they are found; it raises the same, at the first one."""
+        """What `ask` returns, one answer at a time as they are found.
+
+        The arguments are those of `ask`; what that raises, this raises when the first answer is asked for.
+        """
         hear = listener(self.engine, self.folder, self.tokenizer, questions, self._pruning(keep_rate))
         self._check(Request(captions=True, window=window))
         for piece in self.pieces(audio, window, hop, sample_rate):

@@ -41,7 +41,8 @@ async def ask(request: Request, query: Annotated[AskQuery, Query()], service: Se
     """Answer questions about a recording, window by window; each window is heard once."""
 
     def hear(recording: Watched) -> Iterator[Answer]:
-        return service.model.answers(recording, query.question, query.window, query.hop, query.keep_rate)
+        how: dict[str, Any] = {"window": query.window, "hop": query.hop, "keep_rate": query.keep_rate}
+        return service.model.answers(recording, query.question, **how)
 
     async with service.upload(request) as upload:
         answers = await service.awaited(request, service.heard(upload, hear))
