@@ -98,9 +98,12 @@ def void(trial: FrozenTrial) -> bool:
 
 
 def _work_on_one(study: optuna.Study, sweep: Sweep, tell: Tell) -> None:
+    """Work on the next trial; one that was given to another process meanwhile is that one's, and no error."""
+    begun: list[int] = []
     errors: list[BaseException] = []  # of the work itself
 
     def objective(trial: Trial) -> float:
+        begun.append(trial.number)
         try:
             return _objective(study, sweep, trial, tell)
         except (RunFailed, optuna.TrialPruned, UpdateFinishedTrialError):
@@ -114,9 +117,11 @@ def _work_on_one(study: optuna.Study, sweep: Sweep, tell: Tell) -> None:
     except (UpdateFinishedTrialError, ValueError, AssertionError):  # so Optuna says that another process has the trial
         if errors:
             raise errors[0] from None
+        if not begun:
+            raise
         tell(
-            "a trial was given to another process: this one gave no sign of life for longer than `patience`, "
-            f"{sweep.patience} s; what it trained is kept, and the sweep goes on"
+            f"this process lost trial {begun[0]} to another one, because it gave no sign of life for longer than "
+            f"`patience`, {sweep.patience} s; what it trained is kept, and the sweep goes on"
         )
 
 
