@@ -29,9 +29,8 @@ ROOT = Path(__file__).parent.parent
 COMMIT = "cac2350"  # whose default model all arms start from
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
 STEPS, BATCH = 120, 8
-Family = Literal[
-    "trained", "fresh", "full", "scratch", "transformer", "pretrained", "ear"
-]  # each has its learning rate
+# Each has its learning rate.
+Family = Literal["trained", "fresh", "full", "scratch", "transformer", "pretrained", "ear"]
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,11 @@ class Arm:
 
     def config(self, start: Path, output: Path, rate: float, seed: int) -> TrainConfig:
         """The training run of this arm."""
-        own = self.ear is None
+        own = self.ear is None  # whether the encoder is that of the start
         return TrainConfig(
             stage="captioning",
             output=str(output),
-            model=str(start) if self.ear is None else self.ear,
+            model=self.ear or str(start),
             labels="inherit" if own else describe(start).config.labels,
             connector=ConnectorSettings(
                 self.layout,
@@ -133,7 +132,7 @@ SHORT = replace(TRAINED, steps=40)  # arms that train the encoder too cost ten t
 
 PLAIN = Arm(plain=PlainConnector())
 TINY, BASE = "pretrained/whisper-tiny.en", "pretrained/whisper-base"  # `make pretrained` fetches them
-EAR = Arm(ear=TINY, pool=12)  # 4 time steps a second, as the start's encoder has
+EAR = Arm(ear=TINY, pool=12)  # 4 time steps a second; the start's encoder has 6
 
 # In the order in which they are trained, for one seed after the other.
 ARMS: dict[str, Arm] = {

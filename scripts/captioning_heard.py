@@ -49,10 +49,6 @@ class Heard:
         whole = torch.ones(len(tokens), count)
         return Encoded(tokens, index, whole.bool(), whole, self.get(scenes, "prefix"), (time, self.rows), [])
 
-    def alike(self) -> Iterator[list[int]]:
-        """The scenes of each length."""
-        return alike(self.lengths)
-
 
 def frames_of(scene: Scene, mel: MelConfig) -> int:
     """Mel frames of a scene after padding."""
@@ -82,10 +78,6 @@ class Steps:
         """Time steps (B, t, inputs + further) and one vector (B, D) of scenes of one length."""
         steps, summaries = ([found[scene] for scene in scenes] for found in (self.steps, self.summaries))
         return torch.stack(steps).float(), torch.stack(summaries).float()
-
-    def alike(self) -> Iterator[list[int]]:
-        """The scenes of each length."""
-        return alike(self.lengths)
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from accelerate.utils import set_seed
 from captioning_arms import ARMS, CHOICE, ROOT, Arm, Family, start_folder
-from captioning_heard import Heard, Steps, hear, hear_steps
+from captioning_heard import Heard, Steps, alike, hear, hear_steps
 from torch import Tensor, nn
 
 from sonopsis.captioning.captioner import Captioner
@@ -113,7 +113,7 @@ class Run(Captioning):
                 known = study.connector().state_dict()
                 kept = {name: value for name, value in known.items() if not name.startswith(own)}
                 self.module.connector.load_state_dict(kept, strict=False)
-        self.alike = [np.array(scenes) for scenes in self.heard("train").alike()]
+        self.alike = [np.array(scenes) for scenes in alike(self.heard("train").lengths)]
 
     def heard(self, split: Split) -> Heard | Steps:
         """What the encoder made of a split's scenes."""
