@@ -15,7 +15,7 @@ from sonopsis.audio import SAMPLE_RATE, AudioSource, Window, is_silent, iter_win
 from sonopsis.calibration import Calibration
 from sonopsis.decoding.consensus import CaptionParser
 from sonopsis.encoder.encoded import Encoded, pooled
-from sonopsis.engines.base import Engine
+from sonopsis.engines.base import Engine, Prompt
 from sonopsis.engines.choice import ENGINES, open_engine
 from sonopsis.export import export
 from sonopsis.files import ModelError
@@ -274,10 +274,13 @@ class Model:
         results = gathered(self.follow_many(paths, request, workers=workers))
         return results if progress is None else counted(results, len(paths), progress)
 
-    def describe_samples(self, samples: NDArray[np.float32], request: Request | None = None) -> WindowResult:
+    def describe_samples(
+        self, samples: NDArray[np.float32], request: Request | None = None, prompt: Prompt | None = None
+    ) -> WindowResult:
         """All that is asked about one window's samples (S,) at 16 kHz; silence is called silence.
 
-        `window` and `hop` of the request play no part.
+        `prompt` is what the engine heard in these samples, if it is known. `window` and `hop` of the request play no
+        part.
         """
         request = Request() if request is None else request
         self._check(request)
@@ -288,11 +291,13 @@ class Model:
         if silent:
             caption, score = (SILENT_CAPTION, 0.0) if request.captions else (None, None)
             return WindowResult(0.0, end, [LabelScore(SILENCE, 1.0)], caption, score, embedding, "silence")
-        if not request.captions:
+        if prompt is None and not request.captions:
             return self._window(end, self.probabilities(self.engine.logits(mel, pruning)[0]), request, embedding)
-        prompt = self.engine.prompt(mel, pruning)
+        prompt = self.engine.prompt(mel, pruning) if prompt is None else prompt
         scores = self.probabilities(prompt.logits[0])
         window = self._window(end, scores, request, embedding)
+        if not request.captions:
+            return window
         if not self._heard(scores).any():
             return replace(window, caption=UNCLEAR_CAPTION)
         return self._speaker.caption(window, prompt, scores, request.beams)

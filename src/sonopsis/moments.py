@@ -11,7 +11,8 @@ Labels and their scores are those of the whole window; a step says only when. `R
 composed validation scenes (`benchmarks/event_times.py`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.audio import Window, is_silent
+from sonopsis.engines.base import Prompt
 from sonopsis.many import Recording
 from sonopsis.mel import FRAME_RATE, mel_input
 from sonopsis.model import Model, Request
@@ -35,6 +37,13 @@ def tells_times(model: Model) -> bool:
     return model.engine.captions and connector is not None and connector.labels > 0 and connector.layout == "concat"
 
 
+@dataclass(frozen=True)
+class Timed(WindowResult):
+    """A window, and where in it which of its labels sound."""
+
+    stretches: Sequence[WindowResult] = ()  # the whole window in the order of time, each with the labels that sound
+
+
 def follow_moments(model: Model, source: Recording, request: Request, *, declared: bool = False) -> Iterator[Part]:
     """One recording in stretches of time, each with the labels that sound in it, and its end; as `Model.follow`.
 
@@ -48,35 +57,57 @@ def moments(model: Model, pieces: Iterable[Window], request: Request) -> Iterato
 
     A recording that is stopped by Ctrl-C ends with the last window that was heard.
     """
-    waiting: tuple[Window, list[WindowResult]] | None = None
-    begin = 0.0
+    along = Along()
     try:
         for piece in pieces:
-            found = stretches(model, piece, request)
-            certain = list[WindowResult]()
-            if waiting is not None:
-                before, ready = waiting
-                overlaps = piece.start < before.end
-                end = (before.end + piece.start) / 2 if overlaps else before.end
-                certain = list(_between(ready, begin, end))
-                begin = end if overlaps else piece.start
-            waiting = piece, found
-            yield from certain
+            yield from along.take(Timed(piece.start, piece.end, stretches=stretches(model, piece, request)))
     except KeyboardInterrupt:
-        if waiting is not None:
-            yield from _between(waiting[1], begin, waiting[0].end)
+        yield from along.end()
         raise
-    if waiting is not None:
-        yield from _between(waiting[1], begin, waiting[0].end)
+    yield from along.end()
 
 
-def stretches(model: Model, piece: Window, request: Request) -> list[WindowResult]:
-    """A window divided wherever one of its labels begins or ends."""
+def timed(model: Model, pieces: Iterable[Window], request: Request) -> Iterator[Timed]:
+    """Windows as the model describes them, with their stretches; each is heard once. `Along` puts these together."""
+    for piece in pieces:
+        prompt = None if is_silent(piece.samples) else _heard(model, piece, request)
+        window = model.describe_samples(piece.samples, request, prompt)
+        known = {one.name: getattr(window, one.name) for one in fields(window)}
+        place = {"start": piece.start, "end": piece.end}
+        yield Timed(**known | place, stretches=stretches(model, piece, request, prompt))
+
+
+@dataclass
+class Along:
+    """Takes windows in the order of time; one waits for the next, which says up to where it answers."""
+
+    waiting: Timed | None = None
+    begin: float = 0.0  # of what the window that waits answers for
+
+    def take(self, window: Timed) -> Iterator[WindowResult]:
+        """The stretches that are certain now that there is this window."""
+        before, first, self.waiting = self.waiting, self.begin, window
+        if before is None:
+            self.begin = window.start
+            return
+        overlaps = window.start < before.end
+        end = (before.end + window.start) / 2 if overlaps else before.end
+        self.begin = end if overlaps else window.start
+        yield from _between(before.stretches, first, end)
+
+    def end(self) -> Iterator[WindowResult]:
+        """Those of the last window."""
+        if self.waiting is not None:
+            yield from _between(self.waiting.stretches, self.begin, self.waiting.end)
+            self.waiting = None
+
+
+def stretches(model: Model, piece: Window, request: Request, prompt: Prompt | None = None) -> list[WindowResult]:
+    """A window divided wherever one of its labels begins or ends; `prompt` is what the model heard, if it did."""
     if is_silent(piece.samples):
         return [WindowResult(piece.start, piece.end, [LabelScore(SILENCE, 1.0)], status="silence")]
     connector = model.folder.config.connector
-    rate = model.keep_rate if request.keep_rate is None else request.keep_rate
-    prompt = model.engine.prompt(mel_input(piece.samples, model.folder.mel), uniform(model.engine.config.depth, rate))
+    prompt = _heard(model, piece, request) if prompt is None else prompt
     if prompt.steps is None or connector is None:
         raise ValueError(f"{model.name} does not score its labels in time")
     pairs = model.shown(model.probabilities(prompt.logits[0]), request)
@@ -91,6 +122,12 @@ def stretches(model: Model, piece: Window, request: Request) -> list[WindowResul
         end = piece.end if last == count else piece.start + last * step
         found.append(WindowResult(piece.start + first * step, end, labels, status="heard" if labels else "unclear"))
     return found
+
+
+def _heard(model: Model, piece: Window, request: Request) -> Prompt:
+    """What the model hears in a window that is not silent."""
+    rate = model.keep_rate if request.keep_rate is None else request.keep_rate
+    return model.engine.prompt(mel_input(piece.samples, model.folder.mel), uniform(model.engine.config.depth, rate))
 
 
 def sounds(track: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -27,7 +27,8 @@ def test_windows_and_events_are_those_of_the_library(service: Any, tiny_model: P
     assert [data for name, data in found if name == "window"] == [window.to_dict() for window in result.windows]
     expected = [(event.start, event.end, *(event.labels or [])[0]) for event in join_windows(result.windows)]
     assert [tuple(data[k] for k in ("start", "end", "label", "score")) for n, data in found if n == "event"] == expected
-    assert found[-1] == ("end", {"path": "noise.wav", "duration": 6.0, "model": "tiny", "windows": len(result.windows)})
+    end = {"path": "noise.wav", "duration": 6.0, "model": "tiny", "windows": len(result.windows), "times": "windows"}
+    assert found[-1] == ("end", end)
     assert service.temporary() == []
 
 

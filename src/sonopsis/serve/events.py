@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -12,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from sonopsis.events import Joiner
+from sonopsis.moments import Along, Timed, tells_times, timed
 from sonopsis.results import Part, WindowResult
 from sonopsis.serve.bodies import skimmed
 from sonopsis.serve.errors import ServiceError
@@ -27,7 +29,9 @@ router = APIRouter(prefix="/v1")
 async def events(request: Request, query: Annotated[EventQuery, Query()], service: Serving) -> StreamingResponse:
     """Hear a recording while it is computed: a `window` as soon as it is described, an `event` when a sound has ended.
 
-    The last one is `end`, or `error` if the rest of the recording cannot be described.
+    Events begin and end where the model's time axis says so (`end` has `"times": "axis"`); those of a model without one
+    are windows of one label, joined (`"windows"`). The last one is `end`, or `error` if the rest of the recording
+    cannot be described.
     """
     if query.captions and not service.model.engine.captions:
         service.authorise(request)
@@ -35,7 +39,8 @@ async def events(request: Request, query: Annotated[EventQuery, Query()], servic
         raise no_captions(service.model)
     async with AsyncExitStack() as stack:
         upload = await stack.enter_async_context(service.upload(request))
-        parts = service.parts(upload, query.question(), declared=True)
+        describe = partial(timed, service.model) if tells_times(service.model) else None
+        parts = service.parts(upload, query.question(), declared=True, describe=describe)
         first = await _next(service, parts)  # what is wrong from the start is a status, not an event
         return _Held(_stream(service, first, parts, upload.notes), stack.pop_all(), service.settings.timeout)
     raise AssertionError("an exit stack hides no error")
@@ -63,7 +68,7 @@ class _Held(StreamingResponse):
 
 
 async def _stream(service: Service, first: Part, parts: AsyncIterator[Part], notes: list[str]) -> AsyncIterator[bytes]:
-    joiner, part, windows, said = Joiner(), first, 0, 0
+    sounds, part, windows, said = _Sounds(), first, 0, 0
     try:
         while True:
             for note in notes[said:]:
@@ -73,14 +78,33 @@ async def _stream(service: Service, first: Part, parts: AsyncIterator[Part], not
                 break
             windows += 1
             yield _event("window", part.window.to_dict())
-            for found in joiner.take(part.window):
+            for found in sounds.take(part.window):
                 yield _event("event", _sound(found))
             part = await _next(service, parts)
-        for found in joiner.end():
+        for found in sounds.end():
             yield _event("event", _sound(found))
-        yield _event("end", part.result.head() | {"windows": windows})
+        times = "axis" if tells_times(service.model) else "windows"
+        yield _event("end", part.result.head() | {"windows": windows, "times": times})
     except ServiceError as error:
         yield _event("error", error.to_dict())
+
+
+class _Sounds:
+    """Takes windows in the order of time, and gives the events of their stretches, where they have any, or of them."""
+
+    def __init__(self) -> None:
+        self._along, self._joiner = Along(), Joiner()
+
+    def take(self, window: WindowResult) -> Iterator[WindowResult]:
+        """The events that are certain now that there is this window."""
+        for stretch in self._along.take(window) if isinstance(window, Timed) else [window]:
+            yield from self._joiner.take(stretch)
+
+    def end(self) -> Iterator[WindowResult]:
+        """The events that the end of the recording ends."""
+        for stretch in self._along.end():
+            yield from self._joiner.take(stretch)
+        yield from self._joiner.end()
 
 
 async def _next(service: Service, parts: AsyncIterator[Part]) -> Part:

@@ -135,7 +135,8 @@ STREAM: dict[int | str, dict[str, Any]] = {
             "text/event-stream": {
                 "schema": {"type": "string"},
                 "example": 'event: window\ndata: {"start": 0.0, "end": 10.0, "status": "heard", "labels": []}\n\n'
-                'event: end\ndata: {"path": "day.flac", "duration": 10.0, "model": "default", "windows": 1}\n\n',
+                'event: end\ndata: {"path": "day.flac", "duration": 10.0, "model": "default", "windows": 1, '
+                '"times": "axis"}\n\n',
             }
         },
     }

@@ -5,6 +5,7 @@ import hmac
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -13,6 +14,7 @@ from fastapi import Depends, Request
 from sonopsis.audio.source import Watched
 from sonopsis.model import Model
 from sonopsis.model import Request as Question
+from sonopsis.request import Describe
 from sonopsis.results import Part
 from sonopsis.serve.bodies import Upload, received, skimmed
 from sonopsis.serve.desk import Desk
@@ -67,9 +69,12 @@ class Service:
             message = "send the key of this service as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
             raise ServiceError(401, "unauthorised", message, {"WWW-Authenticate": "Bearer"})
 
-    async def parts(self, upload: Upload, question: Question, *, declared: bool = False) -> AsyncIterator[Part]:
-        """The windows of an upload as they are described, and its end; raises ServiceError."""
-        async for part in self.heard(upload, lambda source: self.model.follow(source, question, declared=declared)):
+    async def parts(
+        self, upload: Upload, question: Question, *, declared: bool = False, describe: Describe | None = None
+    ) -> AsyncIterator[Part]:
+        """The windows of an upload as they are described, and its end, as `Model.follow`; raises ServiceError."""
+        follow = partial(self.model.follow, request=question, declared=declared, describe=describe)
+        async for part in self.heard(upload, follow):
             if part.window is None:
                 self.metrics.audio.inc(part.result.duration)
             else:

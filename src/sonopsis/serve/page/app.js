@@ -10,7 +10,7 @@ import { KeyError, paths, send, sendJson, stream, useKey } from "./service.js";
 import { Timeline } from "./timeline.js";
 import { cut } from "./wav.js";
 
-const SHORT = { window: 2, hop: 1 }; // seconds: windows that events are joined from
+const SHORT = { window: 2, hop: 1 }; // seconds: windows that events are joined from, of a model without a time axis
 const LONGEST = 30; // seconds that any model hears at once
 const EVERY = 250; // milliseconds between two looks at a recording that is being made
 const ONE_OF_MANY = "Only the first of the files is opened: the page describes one recording at a time.";
@@ -92,25 +92,39 @@ async function look(file) {
   if (!file.size) throw new Error(`${file.name} is empty: it holds no sound. Choose another file.`);
 }
 
-/** Sentences (labels, where the model only tags) of the model's own windows, and events of short ones, as they come. */
+/** Sentences (labels, where the model only tags) of the model's own windows, and events, as they come. */
 async function describe(file, captions, signal) {
   say("Listening …");
+  const events = [];
   const onWindow = (window) => {
     timeline.addCaption(window);
     patches.add(window.start);
     element("heard").hidden = false;
     player.refresh();
   };
-  const heard = await hear(file, { captions }, { onWindow }, signal);
+  const onEvent = (event) => {
+    events.push(event);
+    if (player.duration) timeline.addEvent(event, player.duration);
+  };
+  const heard = await hear(file, { captions }, { onWindow, onEvent }, signal);
+  const found = heard.times === "axis" ? { ...heard, windows: events.map(windowOf) } : await shortEvents(file, signal);
+  Object.assign(state, { captions: heard, events: found });
+  timeline.showEvents(found.windows, heard.duration);
+  player.refresh();
+}
+
+/** An event as a window of one label, as results have it. */
+function windowOf({ start, end, ...label }) {
+  return { start, end, labels: [label] };
+}
+
+/** The events of short windows, for models that do not know when in a window a label sounds. */
+async function shortEvents(file, signal) {
   say("Looking for events …");
-  const { duration } = heard;
-  const onEvent = (event) => timeline.addEvent(event, duration);
-  const short = await hear(file, SHORT, { onEvent }, signal);
+  const short = await hear(file, SHORT, {}, signal);
   const [events] = JSON.parse(await sendJson("v1/convert", [short], { format: "json", events: true }, signal));
   signal.throwIfAborted();
-  Object.assign(state, { captions: heard, events });
-  timeline.showEvents(events.windows, duration);
-  player.refresh();
+  return events;
 }
 
 /** A recording as the service describes it, `{ path, duration, ..., windows }`; calls back for each part as it comes. */
