@@ -59,6 +59,21 @@ def test_a_tag_before_it_and_bytes_between_its_frames_do_not_shorten_it(
         assert (f"{gap} bytes in it are no sound" in caplog.text) == (gap > 1_000)
 
 
+def test_of_many_places_a_few_are_named_and_the_others_counted(caplog: pytest.LogCaptureFixture) -> None:
+    whole, _ = variable(16_000, 1, seconds=4.0)
+    broken, place = b"", 0
+    while place < len(whole):
+        first = place
+        for _ in range(10):
+            place += frame_length(whole[place : place + 4]) or len(whole)
+        broken += whole[first:place] + bytes(2_000)
+    gaps = broken.count(bytes(2_000)) - 1  # behind the last frame nothing is missing
+    load_audio(io.BytesIO(broken))
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("2000 bytes in it are no sound" in line for line in told) == 3
+    assert told[-1].endswith(f": {gaps - 3} more such places in it are not listed")
+
+
 @pytest.mark.parametrize("noise", [np.random.default_rng(0).bytes(300_000), b"\xff" * 300_000])
 def test_bytes_behind_its_frames_are_no_recording(noise: bytes) -> None:
     _, without = variable(44_100, 1, seconds=2.0)

@@ -17,6 +17,7 @@ from sonopsis.audio.parts import Part, open_parts
 from sonopsis.audio.source import AudioError, AudioSource, LiveAudio, nothing_decoded, reopenable, source_name
 
 SAMPLE_RATE = 16_000  # Hz, what every model here hears
+NOTED = 3  # places at which something is wrong with a recording, of which each gets a warning of its own
 SHORTEST = 0.1  # seconds; a last window with less than this of new sound joins the one before
 SILENCE = 10 ** (-70 / 20)  # peak, relative to full scale
 AHEAD = 2  # windows that are decoded before they are asked for
@@ -176,15 +177,18 @@ def _resampled(source: AudioSource, sample_rate: int | None) -> Generator[NDArra
     """A recording as 16 kHz mono chunks, round(frames * 16000 / rate) samples of each part."""
     name = source_name(source)
     seconds = 0.0
-    samples = 0
+    samples = noted = 0
     with closing(open_parts(reopenable(source), name, sample_rate, partial(_warn, name))) as parts:
         for part in parts:
             mixer = Mixer(name, part.rate, part.channels, seconds)
             for chunk in _at_16_khz(part, mixer):
                 samples += len(chunk)
                 yield chunk
-            _say(part, mixer)
+            noted += bool(part.note)
+            _say(part, mixer, noted <= NOTED)
             seconds += mixer.frames / part.rate
+    if noted > NOTED:
+        _warn(name, f"{noted - NOTED} more such places in it are not listed")
     if not seconds:
         raise nothing_decoded(name)
     if not samples:
@@ -211,10 +215,10 @@ def _warn(name: str, note: str) -> None:
     _log.warning("%s: %s", name, note)
 
 
-def _say(part: Part, mixer: Mixer) -> None:
+def _say(part: Part, mixer: Mixer, with_note: bool) -> None:
     """What the listener must be told of a part that has been read."""
     mixer.report()
-    if part.note:
+    if part.note and with_note:
         _warn(mixer.name, part.note)
     if part.frames is not None and part.frames - mixer.frames > SHORTEST * part.rate:
         has, said = mixer.frames / part.rate, part.frames / part.rate
