@@ -30,7 +30,7 @@ COMMIT = "cac2350"  # whose default model all arms start from
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
 STEPS, BATCH = 120, 8
 # Each has its learning rate.
-Family = Literal["trained", "fresh", "full", "scratch", "transformer", "pretrained", "ear"]
+Family = Literal["trained", "fresh", "full", "scratch", "transformer", "pretrained", "ear", "base", "base-full"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Arm:
     rank: int | None = 8  # of the adapters; 0: the language model stays as it is, None: all of it is trained
     sizes: LanguageModelSizes | None = None  # of a language model from scratch, with a connector that is all new
     folder: str | None = None  # of a pretrained language model, with a connector that is all new
+    base: bool = False  # the same with the language model that scripts/captioning_base.py pretrains
     encoder: Literal["all", "frozen"] | int = "frozen"
     steps: int = STEPS
     ear: str | None = None  # the model whose encoder is heard; None: that of the start
@@ -65,6 +66,8 @@ class Arm:
     @property
     def family(self) -> Family:
         """Arms of one family share a learning rate."""
+        if self.base:
+            return "base-full" if self.rank is None else "base"
         if self.folder is not None:
             return "pretrained"
         if self.ear is not None:
@@ -78,11 +81,12 @@ class Arm:
     @property
     def keeps_words(self) -> bool:
         """Whether the language model is that of the start, so that its connector's labels mean the same to it."""
-        return self.sizes is None and self.folder is None
+        return self.sizes is None and self.folder is None and not self.base
 
     def config(self, start: Path, output: Path, rate: float, seed: int) -> TrainConfig:
         """The training run of this arm."""
         own = self.ear is None  # whether the encoder is that of the start
+        words = str(start.with_name("base") / "model") if self.base else self.folder or self.sizes
         return TrainConfig(
             stage="captioning",
             output=str(output),
@@ -96,7 +100,7 @@ class Arm:
                 blocks=self.blocks,
                 **({} if self.plain is None else asdict(self.plain)),
             ),
-            language_model=self.folder or self.sizes if own else str(words_folder(start)),
+            language_model=words if own else str(words_folder(start)),
             second_encoder=self.second,
             lora=None if self.rank is None else LoRASettings(rank=self.rank, dropout=0.05),
             encoder=EncoderTraining(train=self.encoder, learning_rate=rate / 10),
@@ -127,6 +131,7 @@ def transformer(width: int, depth: int, mlp: int) -> Arm:
 
 
 SMOLLM2 = Arm(folder="pretrained/smollm2")  # 135 M parameters; `make smollm2` fetches it
+BASE_LM = Arm(base=True, steps=400)  # from the 5 M parameters that scripts/captioning_base.py pretrains on text
 TRAINED = Arm(fresh=False, reduction=2, steps=60)  # the connector as it was trained, which needs fewer steps
 SHORT = replace(TRAINED, steps=40)  # arms that train the encoder too cost ten times as much for each step
 
@@ -174,6 +179,13 @@ ARMS: dict[str, Arm] = {
     "ear-default": replace(EAR, ear="default"),  # Whisper tiny.en, trained to tag
     "ear-tiny-blocks": replace(EAR, blocks=(0, 1, 2)),
     "ear-tiny-base": replace(EAR, second=BASE),
+    "base-8": BASE_LM,
+    "base-0": replace(BASE_LM, rank=0),
+    "base-2": replace(BASE_LM, rank=2),
+    "base-32": replace(BASE_LM, rank=32),
+    "base-128": replace(BASE_LM, rank=128),
+    "base-full": replace(BASE_LM, rank=None),
+    "scratch-384": replace(from_scratch(384, 4), steps=400),  # of the size of base-full
 }
 # On which of its arms a family's learning rate is chosen, and among which.
 CHOICE: dict[Family, tuple[str, tuple[float, float]]] = {
@@ -184,6 +196,8 @@ CHOICE: dict[Family, tuple[str, tuple[float, float]]] = {
     "transformer": ("llama-192", (1e-3, 3e-3)),
     "pretrained": ("smollm2-8", (3e-4, 1e-3)),
     "ear": ("ear-tiny", (1e-3, 3e-3)),
+    "base": ("base-8", (1e-3, 3e-3)),
+    "base-full": ("base-full", (3e-4, 1e-3)),
 }
 
 

@@ -66,6 +66,13 @@ NAMES = {
     "ear-default": "Whisper tiny.en, trained to tag",
     "ear-tiny-blocks": "Whisper tiny.en, all four blocks",
     "ear-tiny-base": "Whisper tiny.en and base",
+    "base-8": "read text, adapters of rank 8",
+    "base-0": "read text, frozen",
+    "base-2": "read text, adapters of rank 2",
+    "base-32": "read text, adapters of rank 32",
+    "base-128": "read text, adapters of rank 128",
+    "base-full": "read text, trained whole",
+    "scratch-384": "from scratch, trained whole",
 }
 
 
@@ -84,6 +91,9 @@ CLAIMS = {
         ("macs", "prefix"),
     ),
     "adapters": Claim(("concat", "lora-0", "lora-2", "lora-32", "full"), ("trained", "share")),
+    "base": Claim(
+        ("base-8", "base-0", "base-2", "base-32", "base-128", "base-full", "scratch-384"), ("trained", "share")
+    ),
     "size": Claim(("scratch-192", "scratch-96", "scratch-288"), ("size",)),
     "rivals": Claim(("scratch-192", "llama-192", "llama-256", "smollm2-8", "smollm2-32"), ("size", "trained")),
     "prefix": Claim(("keep-1.0", "reduction-1", "reduction-4", "reduction-8"), ("prefix",)),
@@ -235,6 +245,22 @@ def rates() -> str:
     return "\n".join(lines)
 
 
+def pretrained() -> str:
+    """What is known of the language model that scripts/captioning_base.py pretrained."""
+    file = RESULTS / "base.json"
+    if not file.is_file():
+        return "Not pretrained yet."
+    found = json.loads(file.read_text(encoding="utf-8"))
+    texts, perplexity, read = found["texts"], found["perplexity"], found["tokens_read"]
+    told = f"{texts['definitions']:,} definitions and {texts['captions']:,} captions"
+    lines = [
+        f"It has {found['parameters']:,} parameters and read {read:,} of the {texts['tokens']:,} tokens of",
+        f"{told}. Its perplexity for definitions that it did not read is {perplexity['definitions']:.0f},",
+        f"for captions of validation scenes {perplexity['captions']:.1f}.",
+    ]
+    return "\n".join(lines)
+
+
 def picture() -> str:
     """Changes of CIDEr-D with their intervals against the first arm of each table, a row for each other arm, as SVG."""
     rows = [(arm, *changes(arm, first)[0]) for first, arm in compared()]
@@ -270,7 +296,7 @@ def compared() -> list[tuple[str, str]]:
 def filled(page: str) -> str:
     """The page with its tables made anew."""
     parts: dict[str, Callable[[], str]] = {name: lambda name=name: table(name) for name in CLAIMS}  # type: ignore[misc]
-    for name, make in (parts | {"missing": missing, "rates": rates}).items():
+    for name, make in (parts | {"missing": missing, "rates": rates, "pretrained": pretrained}).items():
         begin = f"<!-- {name} -->"
         if begin in page:
             before, rest = page.split(begin)

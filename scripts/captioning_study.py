@@ -7,8 +7,8 @@
 Arms are in scripts/captioning_arms.py. Before the first run of a family of arms, validation scenes choose its learning
 rate (chosen.json). WORK is a folder for what the encoder heard and for unfinished runs: the same
 command carries on there. A run whose file is in results/captioning/ is not trained again. Needs the recordings of
-`sonopsis data fetch --profile full` and `sonopsis data manifest`, `make smollm2` for the arms smollm2-*, and `make
-pretrained` for ear-*.
+`sonopsis data fetch --profile full` and `sonopsis data manifest`, `make smollm2` for the arms smollm2-*, `make
+pretrained` for ear-*, and scripts/captioning_base.py for base-*.
 """
 
 import json
@@ -49,6 +49,7 @@ from sonopsis.training.start import open_start
 from sonopsis.training.tokens import encode_captions
 
 RESULTS = ROOT / "results" / "captioning"
+CHOSEN = RESULTS / "chosen.json"
 SCENES: dict[Split, int] = {"train": 800, "validation": 120, "test": 240}
 RATES = (1.0, 0.7, 0.5, 0.4)
 CHOOSING = 100  # the seed of runs that choose
@@ -239,16 +240,20 @@ def encoder_cost(run: Run, frames: Sequence[int], *, pruned: bool = True) -> flo
 
 def chosen_rate(study: Study, family: Family) -> float:
     """The learning rate of a family of arms: that with the highest CIDEr-D on validation scenes."""
-    file = RESULTS / "chosen.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if family not in found:
+    if family not in chosen():
         name, rates = CHOICE[family]
         tried = {rate: train(study, name, CHOOSING, rate, test=False)["validation"] for rate in rates}
         best = max(tried, key=lambda rate: tried[rate]["cider_d"])
-        _write(file, found | {family: {"rate": best, "tried": {f"{rate:g}": said for rate, said in tried.items()}}})
-        return best
-    rate: float = found[family]["rate"]
+        said = {"rate": best, "tried": {f"{rate:g}": figures for rate, figures in tried.items()}}
+        _write(CHOSEN, chosen() | {family: said})  # which another process may have extended meanwhile
+    rate: float = chosen()[family]["rate"]
     return rate
+
+
+def chosen() -> dict[str, Any]:
+    """What validation scenes chose so far, by family."""
+    found: dict[str, Any] = json.loads(CHOSEN.read_text(encoding="utf-8")) if CHOSEN.is_file() else {}
+    return found
 
 
 def _write(file: Path, facts: dict[str, Any]) -> None:
