@@ -33,7 +33,8 @@ def test_what_was_accepted_is_answered(
             answer = upload.answer()
             assert (answer.status_code, answer.json()) == (200, expected)
         data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
-        assert data[-1] == {"path": "noise.wav", "duration": 6.0, "model": "tiny", "windows": windows(data)}
+        end = {"path": "noise.wav", "duration": 6.0, "model": "tiny", "windows": windows(data), "times": "windows"}
+        assert data[-1] == end
     assert service.process.wait(60) == 0
     assert list(service.scratch.rglob("sonopsis-serve-*")) == [] and service.temporary() == []
 

@@ -107,7 +107,7 @@ async function describe(file, captions, signal) {
     if (player.duration) timeline.addEvent(event, player.duration);
   };
   const heard = await hear(file, { captions }, { onWindow, onEvent }, signal);
-  const found = heard.times === "axis" ? { ...heard, windows: events.map(windowOf) } : await shortEvents(file, signal);
+  const found = heard.times === "axis" ? { ...heard, windows: events.map(windowOf) } : await shortEvents(file, heard.duration, signal);
   Object.assign(state, { captions: heard, events: found });
   timeline.showEvents(found.windows, heard.duration);
   player.refresh();
@@ -118,10 +118,11 @@ function windowOf({ start, end, ...label }) {
   return { start, end, labels: [label] };
 }
 
-/** The events of short windows, for models that do not know when in a window a label sounds. */
-async function shortEvents(file, signal) {
+/** The events of short windows, as they come, for models that do not know when in a window a label sounds. */
+async function shortEvents(file, duration, signal) {
   say("Looking for events …");
-  const short = await hear(file, SHORT, {}, signal);
+  timeline.clearEvents();
+  const short = await hear(file, SHORT, { onEvent: (event) => timeline.addEvent(event, duration) }, signal);
   const [events] = JSON.parse(await sendJson("v1/convert", [short], { format: "json", events: true }, signal));
   signal.throwIfAborted();
   return events;
