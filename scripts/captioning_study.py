@@ -144,6 +144,8 @@ class Run(Captioning):
         for scenes in self.alike:
             order = rng.permutation(scenes)
             batches += order[: len(order) // size * size].reshape(-1, size).tolist()
+        if not batches:
+            raise ValueError(f"no {size} scenes have the same length; compose more scenes")
         return [batches[place] for place in rng.permutation(len(batches))]
 
     def read(self, module: Captioner, split: Split, scenes: Sequence[int]) -> tuple[Tensor, Tensor | None]:
