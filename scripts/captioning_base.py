@@ -33,6 +33,7 @@ from sonopsis.data.splits import Split
 from sonopsis.files import TOKENIZER
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 from sonopsis.scenes.compose import compose
+from sonopsis.training.optimizer import schedule
 from sonopsis.training.tokens import end_of_text, train_tokenizer
 
 FACTS = Path(__file__).parent.parent / "results" / "captioning" / "base.json"
@@ -81,7 +82,7 @@ def told(split: Split) -> list[str]:
 
 
 def stream_of(texts: Sequence[str], tokenizer: Tokenizer) -> NDArray[np.int64]:
-    """Token ids of all texts, each after an end of text."""
+    """Token ids (L,) of all texts, each after an end of text."""
     end = end_of_text(tokenizer)
     encoded = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     return np.array([token for one in encoded for token in (end, *one.ids)], dtype=np.int64)
@@ -107,18 +108,10 @@ def next_token_loss(lm: Mamba2LM, rows: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def perplexity(lm: Mamba2LM, ids: NDArray[np.int64]) -> float:
-    """Of a text that was not trained on, in pieces of LENGTH tokens."""
+    """Of a text that was not trained on, ids (L,), in pieces of LENGTH tokens."""
     pieces = torch.from_numpy(ids[: (len(ids) - 1) // LENGTH * LENGTH].reshape(-1, LENGTH))
     losses = [next_token_loss(lm, rows).item() for rows in pieces.split(64)]
     return math.exp(float(np.mean(losses)))
-
-
-def rate_at(step: int) -> float:
-    """The learning rate: a warm-up, then a cosine to a hundredth."""
-    if step < WARMUP:
-        return RATE * (step + 1) / WARMUP
-    share = (step - WARMUP) / (STEPS - WARMUP)
-    return RATE * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
 def main(arguments: list[str]) -> None:
@@ -149,7 +142,7 @@ def main(arguments: list[str]) -> None:
     began = time.perf_counter() - spent
     for step, rows in enumerate(examples(ids, first), first):
         for group in optimizer.param_groups:
-            group["lr"] = rate_at(step)
+            group["lr"] = RATE * schedule(step, STEPS, WARMUP)
         loss = next_token_loss(lm, rows)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)

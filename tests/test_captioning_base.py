@@ -7,7 +7,7 @@ import captioning_base
 import numpy as np
 import pytest
 import torch
-from captioning_base import BATCH, LENGTH, RATE, STEPS, WARMUP, definitions, examples, rate_at, stream_of
+from captioning_base import BATCH, LENGTH, definitions, examples, stream_of
 
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 from sonopsis.training.tokens import end_of_text, train_tokenizer
@@ -49,12 +49,6 @@ def test_a_run_that_carries_on_reads_what_it_would_have_read() -> None:
     read = torch.cat(whole[:2])[:, 0]  # less than one pass over the text: no place comes twice
     assert len(set(read.tolist())) == 2 * BATCH
     assert all((np.diff(row) == 1).all() for row in whole[0].numpy())
-
-
-def test_the_rate_rises_and_falls() -> None:
-    rates = [rate_at(step) for step in range(STEPS)]
-    assert max(rates) == pytest.approx(RATE, rel=0.01) and rates.index(max(rates)) in (WARMUP - 1, WARMUP)
-    assert rates[-1] == pytest.approx(RATE / 100, rel=0.01)
 
 
 def test_perplexity_of_a_model_that_knows_nothing_is_the_number_of_tokens() -> None:

@@ -12,6 +12,10 @@ from sonopsis.training.config import EncoderTraining, TrainConfig
 from sonopsis.training.optimizer import adopt_rates, freeze, make_optimizer, rate_of, schedule
 
 
+def share_at(step: int, settings: TrainConfig) -> float:
+    return schedule(step, settings.steps, settings.warmup_steps)
+
+
 def config(**keys: Any) -> TrainConfig:
     return TrainConfig("tagging", "out", learning_rate=0.1, weight_decay=0.3, **keys)
 
@@ -93,7 +97,7 @@ def test_a_run_without_anything_to_train_is_refused(make_encoder: Callable[..., 
 
 def test_the_rate_rises_then_falls_to_a_hundredth() -> None:
     settings = config(steps=100, warmup_steps=10)
-    rates = [schedule(step, settings) for step in range(101)]
+    rates = [share_at(step, settings) for step in range(101)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert rates[10] == pytest.approx(1.0) and rates[55] == pytest.approx(0.505) and rates[100] == pytest.approx(0.01)
     assert bool((torch.tensor(rates[10:]).diff() < 0).all())
@@ -105,7 +109,7 @@ def test_a_resumed_optimizer_takes_the_rates_of_its_new_configuration(make_encod
     def made(rate: float) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR, TrainConfig]:
         settings = TrainConfig("tagging", "out", steps=50, warmup_steps=5, learning_rate=rate)
         optimizer = make_optimizer(module, settings)
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, settings)), settings
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share_at(step, settings)), settings
 
     before, rates, _ = made(0.1)
     for _ in range(20):
@@ -115,8 +119,8 @@ def test_a_resumed_optimizer_takes_the_rates_of_its_new_configuration(make_encod
     planned = [{key: group[key] for key in ("initial_lr", "weight_decay")} for group in after.param_groups]
     after.load_state_dict(before.state_dict())
     new_rates.load_state_dict(rates.state_dict())
-    adopt_rates(after, new_rates, planned, schedule(20, settings))
-    assert [group["lr"] for group in after.param_groups] == pytest.approx([0.001 * schedule(20, settings)] * 2)
+    adopt_rates(after, new_rates, planned, share_at(20, settings))
+    assert [group["lr"] for group in after.param_groups] == pytest.approx([0.001 * share_at(20, settings)] * 2)
     after.step()
     new_rates.step()
-    assert [group["lr"] for group in after.param_groups] == pytest.approx([0.001 * schedule(21, settings)] * 2)
+    assert [group["lr"] for group in after.param_groups] == pytest.approx([0.001 * share_at(21, settings)] * 2)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -85,7 +86,8 @@ def fit(task: Task, config: TrainConfig) -> Path:
         about = environment(task.module, accelerator.device, processes)
         (output / ENVIRONMENT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     optimizer = make_optimizer(task.module, config)
-    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step, config))
+    share_at = partial(schedule, steps=config.steps, warmup=config.warmup_steps)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, share_at)
     planned = [{key: group[key] for key in ("initial_lr", "weight_decay")} for group in optimizer.param_groups]
     module, optimizer, rates = accelerator.prepare(task.module, optimizer, rates)
     plain = accelerator.unwrap_model(module)
@@ -93,7 +95,7 @@ def fit(task: Task, config: TrainConfig) -> Path:
     accelerator.register_for_checkpointing(averaged)
     if folder is not None:
         accelerator.load_state(str(folder))
-        adopt_rates(optimizer.optimizer, rates.scheduler, planned, schedule(first, config))
+        adopt_rates(optimizer.optimizer, rates.scheduler, planned, share_at(first))
 
     def together(folder: Path) -> None:
         accelerator.wait_for_everyone()

@@ -81,9 +81,9 @@ def rate_of(name: str, last_block: int, config: TrainConfig) -> float:
     return rate * config.encoder.layer_decay**layers
 
 
-def schedule(step: int, config: TrainConfig) -> float:
-    """The share of its learning rate that a parameter has at a step: linear warm-up, then half a cosine."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+def schedule(step: int, steps: int, warmup: int) -> float:
+    """The share of its learning rate that a parameter has at a step of `steps`: linear warm-up, then half a cosine."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
     return LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
