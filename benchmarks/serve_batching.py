@@ -19,14 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from sonopsis.audio import SAMPLE_RATE, load_audio
-from sonopsis.decoding.consensus import TEMPERATURE
-from sonopsis.decoding.options import DecodingOptions
-from sonopsis.decoding.sampling import Sampling
 from sonopsis.decoding.search import decode
 from sonopsis.many import cores
 from sonopsis.mel import mel_input
 from sonopsis.model import Model, load
 from sonopsis.pruning.config import uniform
+from sonopsis.speaker import Speaker
 
 
 def windows(model: Model, recordings: list[Path], count: int) -> np.ndarray:
@@ -40,12 +38,7 @@ def windows(model: Model, recordings: list[Path], count: int) -> np.ndarray:
 
 def described(model: Model, mel: np.ndarray) -> np.ndarray:
     """Draw the sentences of windows (B, T, M), of which a caption is chosen; their tag logits (B, labels)."""
-    config = model.folder.config
-    options = DecodingOptions(
-        config.max_caption_tokens,
-        sampling=Sampling(TEMPERATURE, samples=config.caption_samples),
-        stop_ids=(config.end_of_text,),
-    )
+    options = Speaker(model.engine, model.folder, model.tokenizer, None).decoding(beams=1)
     prompt = model.engine.prompt(mel, uniform(model.engine.config.depth, model.keep_rate))
     decode(model.engine.stepper(), prompt.embeddings, options)
     return prompt.logits

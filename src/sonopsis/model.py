@@ -286,7 +286,8 @@ class Model:
         self._check(request)
         end, pruning = len(samples) / SAMPLE_RATE, self._pruning(request.keep_rate)
         silent = is_silent(samples)
-        mel = None if silent and not request.embeddings else mel_input(samples, self.folder.mel)  # (1, T, M)
+        needed = request.embeddings or (prompt is None and not silent)
+        mel = mel_input(samples, self.folder.mel) if needed else None  # (1, T, M)
         embedding = self.embed(mel, keep_rate=request.keep_rate)[0] if request.embeddings else None
         if silent:
             caption, score = (SILENT_CAPTION, 0.0) if request.captions else (None, None)

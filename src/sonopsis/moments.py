@@ -12,7 +12,7 @@ composed validation scenes (`benchmarks/event_times.py`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -72,9 +72,8 @@ def timed(model: Model, pieces: Iterable[Window], request: Request) -> Iterator[
     for piece in pieces:
         prompt = None if is_silent(piece.samples) else _heard(model, piece, request)
         window = model.describe_samples(piece.samples, request, prompt)
-        known = {one.name: getattr(window, one.name) for one in fields(window)}
         place = {"start": piece.start, "end": piece.end}
-        yield Timed(**known | place, stretches=stretches(model, piece, request, prompt))
+        yield Timed(**vars(window) | place, stretches=stretches(model, piece, request, prompt))
 
 
 @dataclass

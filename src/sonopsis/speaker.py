@@ -54,11 +54,11 @@ class Speaker:
 
         An unclear sound if the best sentence is not believed (`Calibration.belief`).
         """
-        (found,) = decode(self._engine.stepper(), prompt.embeddings, self._decoding(beams))
+        (found,) = decode(self._engine.stepper(), prompt.embeddings, self.decoding(beams))
         begins = {} if prompt.steps is None else beginnings(prompt.steps[0].tolist(), self._config.labels)
         return self._chosen(window, found, scores, begins)
 
-    def _decoding(self, beams: int) -> DecodingOptions:
+    def decoding(self, beams: int) -> DecodingOptions:
         """How this model generates captions: beams if they are asked for, else its own way."""
         config, drawn = self._config, self._config.caption_samples if beams == 1 else 0
         return DecodingOptions(
