@@ -7,6 +7,7 @@
 # make pretrained   the weights of others that training can start from or learn from (220 MB, docs/training.md)
 # make minilm   the text embedder of `sonopsis eval --embedder minilm` (90 MB, docs/metrics.md)
 # make smollm2  SmolLM2-135M, a pretrained language model for captioners that is no Mamba-2 (93 MB, docs/training.md)
+# make instruments  TinySoundFont, which plays the sound fonts of a task of docs/results-pruning.md
 # make model    the default model from nothing: recordings, training, figures; carries on where it was stopped (docs/training.md)
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo wheel-check test test-slow explore test-all lint format docs check pretrained minilm smollm2 model clean
+.PHONY: demo wheel-check test test-slow explore test-all lint format docs check pretrained minilm smollm2 instruments model clean
 .DEFAULT_GOAL := test
 
 # The stamps stand for "installed": pip runs again only when the requirements have changed.
@@ -75,6 +76,9 @@ minilm: $(VENV)/.core
 
 smollm2: $(VENV)/.dev
 	$(BIN)/python scripts/fetch_pretrained.py smollm2
+
+instruments: $(VENV)/.dev
+	$(INSTALL) --no-deps tinysoundfont==0.3.7  # without PyAudio, which it needs to be heard and which has to be compiled
 
 model: $(VENV)/.dev
 	$(BIN)/python scripts/make_model.py

@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 from sonopsis.study.bootstrap import draws, interval, means
 
 RESULTS = Path(__file__).parent.parent / "results" / "pruning"
-MODELS = {"default": "the bundled model", "whisper": "Whisper tiny.en"}
-TASKS = {"general": "general sounds", "words": "spoken phrases"}
+MODELS = {
+    "default": "the bundled model",
+    "whisper": "Whisper tiny.en",
+    "scratch": "the encoder from scratch",
+    "masked": "the encoder pretrained with masks",
+}
+TASKS = {"general": "general sounds", "words": "spoken phrases", "instruments": "instruments"}
 POINT = -1.0  # points that may be lost
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

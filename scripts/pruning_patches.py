@@ -14,6 +14,7 @@ from pruning_figures import MODELS, TASKS, Points, Weights, counts, lost, read, 
 from sonopsis.study.bootstrap import draws, interval
 from sonopsis.study.kendall import Pairs
 
+CONTRASTED = ("general", "words")  # general sounds and speech, as in the paper
 WORDS = {"mean": "intensity", "std": "variation"}
 ABLATIONS = {
     "drop low mean": "without the patches of low intensity",
@@ -26,7 +27,7 @@ ABLATIONS = {
     "rank by random": "ranked at random",
 }
 INTRODUCTION = """\
-*Intensity* is the mean of a patch, here of a column of 20 ms, and *variation* its standard deviation, both of
+*Intensity* is the mean of a patch, or of a column of 20 ms, and *variation* its standard deviation, both of
 the log-Mel that the model reads. K-means divides the patches of all clips into five clusters of each, C1 the
 lowest. TopK keeps half of the patches at each pruning block. The clips are a part of the test clips, the first
 by a hash of their names."""
@@ -162,7 +163,7 @@ def contrasts(seen: dict[tuple[str, str], Seen]) -> str:
     """The contrast of the paper's first version as one number for each model; empty without both tasks."""
     lines = []
     for model in MODELS:
-        if (model, "general") not in seen or (model, "words") not in seen:
+        if not all((model, task) in seen for task in CONTRASTED):
             continue
         for statistic, word in WORDS.items():
             contrast = contrast_of(seen, model, statistic)
@@ -178,7 +179,9 @@ def contrasts(seen: dict[tuple[str, str], Seen]) -> str:
 
 def contrast_of(seen: dict[tuple[str, str], Seen], model: str, statistic: str) -> Points:
     """Accuracy lost by dropping low patches against as many high ones, general sounds less phrases."""
-    general, words = (seen[model, task].change(f"drop high {statistic}", f"drop low {statistic}") for task in TASKS)
+    general, words = (
+        seen[model, task].change(f"drop high {statistic}", f"drop low {statistic}") for task in CONTRASTED
+    )
     return general.less(words)
 
 
@@ -205,7 +208,7 @@ def claims(seen: dict[tuple[str, str], Seen]) -> str:
     contrast = [
         (MODELS[model], *positive(contrast_of(seen, model, "mean")))
         for model in MODELS
-        if all((model, task) in seen for task in TASKS)
+        if all((model, task) in seen for task in CONTRASTED)
     ]
     said.append(("Low intensity matters more to general sounds than to speech (first version of the paper)", contrast))
     lines = [
@@ -213,11 +216,29 @@ def claims(seen: dict[tuple[str, str], Seen]) -> str:
         for text, cells in said
         if cells
     ]
-    lines.append(
-        "- **A self-supervised encoder keeps more patches of low intensity than a supervised one**: cannot be told, "
-        "because both encoders here were trained with labels or transcripts."
-    )
+    lines.extend(self_supervised(seen))
     return "\n".join(lines)
+
+
+def self_supervised(seen: dict[tuple[str, str], Seen]) -> list[str]:
+    """A sentence on what encoders of one shape keep, from scratch and after masked pretraining; none without both."""
+    cells = []
+    for task in TASKS:
+        if ("masked", task) in seen and ("scratch", task) in seen:
+            ours, theirs = seen["masked", task], seen["scratch", task]
+            assert ours.found["clips"] == theirs.found["clips"], "the same draws of sources must be the same clips"
+            kept = kept_low(ours, "mean").less(kept_low(theirs, "mean"))
+            cells.append(f"{TASKS[task]}: {positive(kept)[0]} ({positive(kept)[1]})")
+    text = "A self-supervised encoder keeps more patches of low intensity than a supervised one"
+    return [f"- **{text}**: {'; '.join(cells)}."] if cells else []
+
+
+def kept_low(one: Seen, statistic: str) -> Points:
+    """The share of low patches, of C1 and C2, that is left after the last pruning block."""
+    counts = one.sums("retained")[:, list(WORDS).index(statistic)][:, [0, -1], :2].sum(axis=-1)  # (sources, 2)
+    drawn = one.times @ counts  # (R, 2)
+    whole, left = counts.sum(axis=0)
+    return Points(float(left / whole), drawn[:, 1] / drawn[:, 0])
 
 
 def followed(one: Seen, statistic: str) -> tuple[str, str]:

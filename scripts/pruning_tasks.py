@@ -2,7 +2,8 @@
 
 A task has folds; in each, some sources are test, some validation and the others train. "general" is the manifest of
 `sonopsis data manifest` with its one fixed fold. "words" is 47 English phrases of Hedgewars in ten voices, and every
-voice is a test voice of one of five folds. Of a clip the first SECONDS are heard.
+voice is a test voice of one of five folds. "instruments" is notes of two sound fonts (pruning_instruments.py), each the
+test of one fold. Of a clip the first SECONDS are heard.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from typing import Literal
 import soundfile
 import torch
 from fit_head import Inputs, regression
+from pruning_instruments import FONTS, instruments, split_of
 from torch import Tensor
 
 from sonopsis.audio import AudioError
@@ -31,8 +33,9 @@ from sonopsis.training.building import build_tagger
 from sonopsis.training.config import EncoderTraining, TrainConfig
 from sonopsis.training.start import open_start
 
-Task = Literal["general", "words"]
-SECONDS: dict[Task, float] = {"general": 5.0, "words": 2.0}  # heard of a clip
+Task = Literal["general", "words", "instruments"]
+SECONDS: dict[Task, float] = {"general": 5.0, "words": 2.0, "instruments": 2.0}  # heard of a clip
+JOINED = ("words", "instruments")  # what is chosen is chosen, so validation clips teach too
 SHORTEST = 0.05  # seconds; of less, a token says nothing
 PER_LABEL = 120  # training clips of a label, at most
 VOICES = ("British", "Classic", "Default", "HillBilly", "Mobster", "Pirate", "Robot", "Russian", "Singer", "Surfer")
@@ -41,7 +44,12 @@ FOLDS = 5  # of "words": two voices each
 COMMON = 8  # voices that must speak a phrase
 NO_WORD = re.compile(r"(ow|ooff|jump|firepunch|poison)\w*|ouch|laugh|hmm|nooo|kamikaze", re.IGNORECASE)
 DECAYS = (5e-4, 5e-3, 5e-2)  # tried on validation sources
-STARTS = {"whisper": "pretrained/whisper-tiny.en", "default": "default"}
+STARTS = {  # WORK is the folder of the study; configs/pruning/ has how its encoders are trained
+    "whisper": "pretrained/whisper-tiny.en",
+    "default": "default",
+    "scratch": "WORK/scratch-tagger/model",
+    "masked": "WORK/masked-tagger/model",
+}
 Examples = tuple[Tensor, Tensor]  # what a head reads (C, W), and labels (C, labels)
 
 
@@ -56,6 +64,9 @@ def folds(task: Task) -> list[list[Row]]:
                 if row.end - row.start > SHORTEST
             ]
         ]
+    if task == "instruments":
+        notes = instruments()
+        return [[replace(row, split=split_of(row.source, fold)) for row in notes] for fold in range(len(FONTS))]
     spoken = phrases()
     return [[replace(row, split=_split(row.source, fold)) for row in spoken] for fold in range(FOLDS)]
 
@@ -87,15 +98,16 @@ def fit_heads(encoder: str, task: Task, work: Path) -> list[Path]:
     """A model folder for each fold of a task: the frozen encoder with a head; folders that are there are kept.
 
     The head reads mean and maximum after each block, as that of the default model does. Its penalty is the one with the
-    best accuracy on validation sources; in "words", training and validation voices then teach it together.
+    best accuracy on validation sources; in JOINED tasks, training and validation sources then teach it together.
     """
-    if encoder == "default" and task == "general":  # which has its head
-        return [Path("default")]
+    place = STARTS[encoder].replace("WORK", str(work))
+    if encoder != "whisper" and task == "general":  # which have their heads
+        return [Path(place)]
     parts = folds(task)
     made = [work / f"{encoder}-{task}-{number}" for number in range(len(parts))]
     if all((folder / "config.json").exists() for folder in made):
         return made
-    config = TrainConfig("tagging", "", STARTS[encoder], encoder=EncoderTraining(pooling="layers", window=10.0))
+    config = TrainConfig("tagging", "", place, encoder=EncoderTraining(pooling="layers", window=10.0))
     start = open_start(config)
     labels = labels_of(parts)
     heard: dict[str, Tensor] = {}
@@ -117,7 +129,7 @@ def fit_heads(encoder: str, task: Task, work: Path) -> list[Path]:
         statistics.fit(train[0][:, head.width :])
         inputs = Inputs(head, statistics)
         taught, checked = (inputs.of(train[0]), train[1]), (inputs.of(validation[0]), validation[1])
-        weight, bias = chosen(taught, checked, join=task == "words")
+        weight, bias = chosen(taught, checked, join=task in JOINED)
         with torch.no_grad():
             head.linear.weight.copy_(weight)
             head.linear.bias.copy_(bias)
@@ -141,7 +153,7 @@ def log_mel(task: Task) -> dict[str, str]:
         train, validation = (examples(rows, labels, split, heard, hear) for split in ("train", "validation"))
         centre, scale = train[0].mean(0), train[0].std(0).clamp(min=1e-4)
         scaled = [((part[0] - centre) / scale, part[1]) for part in (train, validation)]
-        weight, bias = chosen(scaled[0], scaled[1], join=task == "words")
+        weight, bias = chosen(scaled[0], scaled[1], join=task in JOINED)
         for row in rows:
             if row.split == "test" and set(row.labels) & set(labels):
                 try:

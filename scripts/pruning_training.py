@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pruning_tasks import SECONDS, Task, fit_heads, folds
+from pruning_tasks import JOINED, SECONDS, Task, fit_heads, folds
 
 import sonopsis
 from sonopsis.audio import AudioError
@@ -64,7 +64,7 @@ class Fold:
         """The manifest of its runs, written anew: no clip of a test source is in it."""
         work.mkdir(parents=True, exist_ok=True)
         path = work / f"{task}-{self.number}.jsonl"
-        joined = task == "words"  # as for the linear heads: what is chosen is chosen, so validation voices teach too
+        joined = task in JOINED  # as for the linear heads
         rows = [row for row in self.rows if row.split != "test"]
         write([replace(row, split="train") if joined else row for row in rows], path)
         return path

@@ -124,3 +124,17 @@ def test_the_contrast_is_general_less_words() -> None:
     }
     contrast = pruning_patches.contrast_of(seen, "default", "mean")
     assert (contrast.value, contrast.low, contrast.high) == (50.0, 0.0, 100.0)
+
+
+def test_what_pretraining_with_masks_keeps() -> None:
+    """Of 16 low patches in two sources 4 are left after masked pretraining and 8 from scratch, in each source alike."""
+    masked, scratch = importance(), importance()
+    for found, left in ((masked, 1), (scratch, 2)):
+        for part in found["seen"].values():
+            part["retained"] = [[[4, 4, 8], [left, left, 8]]] * 2
+    models = {("masked", "general"): masked, ("scratch", "general"): scratch}
+    seen = {key: pruning_patches.Seen(found, key[1]) for key, found in models.items()}
+    assert pruning_patches.kept_low(seen["masked", "general"], "mean").plain() == "25.0 (25.0 to 25.0)"
+    (sentence,) = pruning_patches.self_supervised(seen)
+    assert sentence.endswith("general sounds: did not hold (-25.0 (-25.0 to -25.0) points).")
+    assert pruning_patches.self_supervised({("masked", "general"): seen["masked", "general"]}) == []
