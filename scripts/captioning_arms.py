@@ -58,7 +58,7 @@ class Arm:
     base: bool = False  # the same with the language model that scripts/captioning_base.py pretrains
     encoder: Literal["all", "frozen"] | int = "frozen"
     steps: int = STEPS
-    ear: str | None = None  # the model whose encoder is heard; None: that of the start
+    ear: str | None = None  # the model whose encoder is heard, WORK is the study's folder; None: that of the start
     blocks: tuple[int, ...] = ()  # of this ear, that the connector reads too
     second: str | None = None  # a model whose encoder is heard beside this ear
     plain: PlainConnector | None = None  # a connector without labels, and what it has in their place
@@ -90,7 +90,7 @@ class Arm:
         return TrainConfig(
             stage="captioning",
             output=str(output),
-            model=self.ear or str(start),
+            model=self.ear.replace("WORK", str(start.parent)) if self.ear else str(start),
             labels="inherit" if own else describe(start).config.labels,
             connector=ConnectorSettings(
                 self.layout,
@@ -138,6 +138,7 @@ SHORT = replace(TRAINED, steps=40)  # arms that train the encoder too cost ten t
 PLAIN = Arm(plain=PlainConnector())
 TINY, BASE = "pretrained/whisper-tiny.en", "pretrained/whisper-base"  # `make pretrained` fetches them
 EAR = Arm(ear=TINY, pool=12)  # 4 time steps a second; the start's encoder has 6
+MASKED = Arm(ear="WORK/masked/model")  # of the start's grid; docs/results-captioning.md has the command that trains it
 
 # In the order in which they are trained, for one seed after the other.
 ARMS: dict[str, Arm] = {
@@ -178,7 +179,10 @@ ARMS: dict[str, Arm] = {
     "ear-base": replace(EAR, ear=BASE),
     "ear-default": replace(EAR, ear="default"),  # Whisper tiny.en, trained to tag
     "ear-tiny-blocks": replace(EAR, blocks=(0, 1, 2)),
+    "ear-default-blocks": replace(EAR, ear="default", blocks=(0, 1, 2)),
     "ear-tiny-base": replace(EAR, second=BASE),
+    "ear-masked": MASKED,
+    "ear-masked-blocks": replace(MASKED, blocks=(1, 3, 5)),
     "base-8": BASE_LM,
     "base-0": replace(BASE_LM, rank=0),
     "base-2": replace(BASE_LM, rank=2),

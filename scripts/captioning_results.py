@@ -66,6 +66,9 @@ NAMES = {
     "ear-default": "Whisper tiny.en, trained to tag",
     "ear-tiny-blocks": "Whisper tiny.en, all four blocks",
     "ear-tiny-base": "Whisper tiny.en and base",
+    "ear-default-blocks": "Whisper tiny.en, trained to tag, all four blocks",
+    "ear-masked": "pretrained with masks, last block",
+    "ear-masked-blocks": "pretrained with masks, four of eight blocks",
     "base-8": "read text, adapters of rank 8",
     "base-0": "read text, frozen",
     "base-2": "read text, adapters of rank 2",
@@ -103,13 +106,17 @@ CLAIMS = {
         ("prefix", "trained"),
     ),
     "ears": Claim(("ear-tiny", "ear-base", "ear-default", "concat"), ("work", "prefix")),
+    "masked": Claim(("concat", "ear-masked", "ear-masked-blocks"), ("work", "prefix")),
     "diversity": Claim(("ear-tiny", "ear-tiny-blocks", "ear-tiny-base", "ear-base"), ("work", "trained")),
+    "tagger-blocks": Claim(("ear-default", "ear-default-blocks"), ("work", "trained")),
 }
 OTHER_NAMES = {
     ("adapters", "concat"): "adapters of rank 8",
     ("prefix", "keep-1.0"): "2 time steps in one vector",
     ("rivals", "scratch-192"): "Mamba-2, width 192, 4 blocks",
     ("ears", "concat"): "the earlier default's own encoder",
+    ("masked", "concat"): "the earlier default's own encoder",
+    ("tagger-blocks", "ear-default"): "Whisper tiny.en, trained to tag, last block",
     ("diversity", "ear-tiny"): "Whisper tiny.en, last block",
     ("diversity", "ear-base"): "Whisper base alone",
 }
