@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sonopsis import many
 from sonopsis.audio import AudioError, load_audio
 from sonopsis.audio.source import source_name
-from sonopsis.many import AHEAD, cores, error_line, in_order, side_by_side
+from sonopsis.many import cores, error_line, in_order, side_by_side
 
 
 @given(st.lists(st.floats(0, 0.002), max_size=20), st.integers(1, 4))
@@ -50,8 +50,20 @@ def test_little_is_begun_before_results_are_taken() -> None:
     results = in_order(begun.append, range(100), 2)
     next(results)
     time.sleep(0.05)
-    assert len(begun) <= 2 * AHEAD + 1
+    assert len(begun) <= 3
     results.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_an_error_of_the_items_comes_after_the_results_before_it(workers: int) -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise AudioError("the rest is damaged")
+
+    results = in_order(lambda item: item, items(), workers)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(AudioError, match="damaged"):
+        next(results)
 
 
 def test_there_is_a_core() -> None:

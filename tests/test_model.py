@@ -3,7 +3,8 @@
 import io
 import json
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from numpy.typing import NDArray
 
 import sonopsis
 from sonopsis import lora
+from sonopsis.audio import LiveAudio
 from sonopsis.captioning.captioner import Captioner
 from sonopsis.decoding import Sampling
 from sonopsis.decoding.consensus import TEMPERATURE, consensus, tag_support
@@ -21,6 +24,7 @@ from sonopsis.files import ModelError
 from sonopsis.mel import mel_input
 from sonopsis.model import Model, Request
 from sonopsis.modules import save
+from sonopsis.results import WindowResult
 from sonopsis.scenes.words import parse
 from sonopsis.unfilled import unfilled
 
@@ -267,6 +271,42 @@ def test_many_recordings_are_described_in_order_with_their_errors(tiny_model: Pa
     assert "not a recording" in (found[1].error or "") and "no such file" in (found[3].error or "")
     assert calls == [(done, 4) for done in (1, 2, 3, 4)]
     assert torch.get_num_threads() == before  # the caller's own setting is back
+
+
+def test_windows_of_a_file_are_described_side_by_side(
+    tiny_model: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two meet for each window but the last, so that neither can be described alone; the results are the same."""
+    model, meeting = sonopsis.load(tiny_model, engine="torch"), threading.Barrier(2)
+    alone = model.describe(sounds / "noise.wav", Request(captions=True, window=1.5))
+    describe = model.describe_samples
+
+    def met(*arguments: Any) -> WindowResult:
+        meeting.wait(timeout=30)
+        return describe(*arguments)
+
+    monkeypatch.setattr(model, "describe_samples", met)
+    (found,) = model.describe_many([sounds / "noise.wav"], window=1.5, workers=2)
+    assert len(found.windows) == 4 and found.error is None
+    assert [(w.start, w.end, w.caption) for w in found.windows] == [(w.start, w.end, w.caption) for w in alone.windows]
+
+
+def test_windows_of_a_stream_do_not_wait_for_the_next(tiny_model: Path) -> None:
+    """What comes after three seconds comes when their window of 2.56 seconds has been described, and not before."""
+    model, described = sonopsis.load(tiny_model, engine="torch"), threading.Event()
+    noise = 0.1 * np.random.default_rng(0).standard_normal((5 * RATE, 1)).astype(np.float32)
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        yield noise[: 3 * RATE]
+        assert described.wait(timeout=30)
+        yield noise[3 * RATE :]
+
+    stream = LiveAudio("-", "standard input", RATE, 1, 0, blocks())
+    parts = model.follow_many([stream], Request(captions=False), workers=2)
+    ends = [(next(parts).window or WindowResult(0.0, 0.0)).end]
+    described.set()
+    ends += [part.window.end for part in parts if part.window is not None]
+    assert ends == [2.56, 5.0]
 
 
 def test_what_is_wrong_with_every_recording_is_raised_before_the_first(tiny_model: Path, sounds: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import Queue
 from typing import Any, TypeVar
@@ -77,16 +77,14 @@ def follow_many(
     follow: Callable[[Recording], Iterator[Part]],
     sources: Sequence[Recording],
     model: str,
-    use_threads: Callable[[int], int],
+    divide: Callable[[int], Callable[[], None]],
     *,
     workers: int | None = None,
-    share: int | None = None,
 ) -> Iterator[Part]:
     """The parts of each source in turn, as they come; of one that fails, the last part has its error.
 
-    `use_threads` sets the threads that one call of `follow` computes with, and returns their number before. The cores
-    are divided among as many sources as `share` says (None: these); results can depend on the division in the last
-    digits. ModelError, which would be the same for every source, is raised.
+    `workers` recordings are described at once (None: one for each core). `divide` gives each call of `follow` so many
+    cores from now on, and returns what undoes this. ModelError, which would be the same for every source, is raised.
     """
 
     def work(source: Recording) -> Iterator[Part]:
@@ -101,11 +99,41 @@ def follow_many(
     if not sources:
         return
     wanted = cores() if workers is None else workers
-    threads = use_threads(max(1, wanted // min(wanted, share or len(sources))))
+    undo = divide(max(1, wanted // min(wanted, len(sources))))
     try:
         yield from side_by_side(work, sources, min(wanted, len(sources)))
     finally:
-        use_threads(threads)
+        undo()
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """`work` of each item, `workers` at a time, in the order of the items; errors, also those of `items`, are raised at
+    their place.
+
+    At most one item more than there are workers is taken before the first result of these is.
+    """
+    if workers < 2:
+        yield from map(work, items)
+        return
+    pool, waiting, source = ThreadPoolExecutor(workers), deque[Future[Result]](), iter(items)
+    failed: Exception | None = None
+    try:
+        while True:
+            try:
+                waiting.append(pool.submit(work, next(source)))
+            except StopIteration:
+                break
+            except Exception as error:
+                failed = error
+                break
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    if failed is not None:
+        raise failed
 
 
 def counted(results: Iterator[FileResult], files: int, progress: Callable[[int, int], object]) -> Iterator[FileResult]:
@@ -125,18 +153,6 @@ def error_line(error: Exception, name: str) -> str:
     if not isinstance(error, ValueError | OSError):
         text = f"internal error, please report it: {type(error).__name__}: {text}"
     return f"{name}: {text}"
-
-
-def in_order(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    """`work` of each item, `workers` at a time, in the order of the items; its errors are raised at their place.
-
-    Only a few items ahead of the last result that was taken are begun.
-    """
-
-    def once(item: Item) -> Iterator[Result]:
-        yield work(item)
-
-    return side_by_side(once, items, workers)
 
 
 def side_by_side(stream: Callable[[Item], Iterable[Result]], items: Sequence[Item], workers: int) -> Iterator[Result]:

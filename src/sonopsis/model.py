@@ -1,7 +1,7 @@
 """`sonopsis.load()`: a model with everything needed to go from a recording to labels and a sentence."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.asking import listener
-from sonopsis.audio import SAMPLE_RATE, AudioSource, Window, is_silent, iter_windows
+from sonopsis.audio import SAMPLE_RATE, AudioSource, LiveAudio, Window, is_silent, iter_windows
 from sonopsis.calibration import Calibration
 from sonopsis.decoding.consensus import CaptionParser
 from sonopsis.encoder.encoded import Encoded, pooled
@@ -21,7 +21,7 @@ from sonopsis.export import export
 from sonopsis.files import ModelError
 from sonopsis.folder import ModelFolder, describe
 from sonopsis.hub import locate
-from sonopsis.many import Recording, counted, follow_many, parts_of
+from sonopsis.many import Recording, Result, counted, follow_many, in_order, parts_of
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
 from sonopsis.request import Describe
@@ -58,6 +58,8 @@ def load(
 
 class Model:
     """A loaded model: recordings in, tags and captions out."""
+
+    _abreast = 1  # windows of a recording that are described at once
 
     def __init__(
         self,
@@ -240,14 +242,28 @@ class Model:
         *,
         follow: Callable[..., Iterator[Part]] | None = None,
         declared: bool = False,
-        **how: int | None,
+        workers: int | None = None,
     ) -> Iterator[Part]:
         """`follow` (None: the model's own) of each source in turn; the last part of one that fails has the error.
-        `workers` and `share` are those of `sonopsis.many.follow_many`. Raises ModelError and ValueError at once."""
+        `workers` of them are described at once (None: one for each core). Raises ModelError and ValueError at once."""
         request = Request() if request is None else request
         self._check(request)
         one = partial(follow or self.follow, request=request, declared=declared)
-        return follow_many(one, sources, self.name, self.engine.use_threads, **how)
+        return follow_many(one, sources, self.name, partial(self._divide, sources), workers=workers)
+
+    def _divide(self, sources: Sequence[Recording], count: int) -> Callable[[], None]:
+        """Use so many cores for each recording from now on: for as many windows at once, with a thread each, where all
+        are files; of a stream, whose next window comes later, for one window. Returns what undoes this."""
+        streams = any(isinstance(source, LiveAudio) or not os.path.isfile(source) for source in sources)
+        threads, windows = (count, 1) if streams else (1, count)
+        before, self._abreast = self._abreast, windows
+        engine = self.engine.use_threads(threads)
+
+        def undo() -> None:
+            self._abreast = before
+            self.engine.use_threads(engine)
+
+        return undo
 
     def describe_many(
         self,
@@ -322,8 +338,14 @@ class Model:
         yield from (describe or self._each)(pieces, request)
 
     def _each(self, pieces: Iterator[Window], request: Request) -> Iterator[WindowResult]:
-        for piece in pieces:
-            yield replace(self.describe_samples(piece.samples, request), start=piece.start, end=piece.end)
+        def work(piece: Window) -> WindowResult:
+            return replace(self.describe_samples(piece.samples, request), start=piece.start, end=piece.end)
+
+        return self.over(work, pieces)
+
+    def over(self, work: Callable[[Window], Result], pieces: Iterable[Window]) -> Iterator[Result]:
+        """`work` of each window in the order of time; of files that `follow_many` describes, of several at once."""
+        return in_order(work, pieces, self._abreast)
 
     def shown(self, scores: NDArray[np.float32], request: Request) -> list[LabelScore]:
         """The labels whose scores (labels,) reach their threshold, best first, at most `top_k`."""

@@ -57,10 +57,14 @@ def moments(model: Model, pieces: Iterable[Window], request: Request) -> Iterato
 
     A recording that is stopped by Ctrl-C ends with the last window that was heard.
     """
+
+    def work(piece: Window) -> Timed:
+        return Timed(piece.start, piece.end, stretches=stretches(model, piece, request))
+
     along = Along()
     try:
-        for piece in pieces:
-            yield from along.take(Timed(piece.start, piece.end, stretches=stretches(model, piece, request)))
+        for window in model.over(work, pieces):
+            yield from along.take(window)
     except KeyboardInterrupt:
         yield from along.end()
         raise

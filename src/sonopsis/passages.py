@@ -43,17 +43,21 @@ def follow_scenes(model: Model, source: Recording, request: Request, *, declared
 def scenes(model: Model, pieces: Iterator[Window], request: Request) -> Iterator[WindowResult]:
     """The scenes of a recording's windows as they end; one that is stopped by Ctrl-C ends there."""
     asked = replace(request, captions=False, embeddings=False)
+
+    def work(piece: Window) -> tuple[WindowResult, NDArray[np.float32]]:
+        found = model.describe_samples(piece.samples, asked)
+        return replace(found, start=piece.start, end=piece.end), piece.samples
+
     scene: _Scene | None = None
     try:
-        for piece in pieces:
-            found = replace(model.describe_samples(piece.samples, asked), start=piece.start, end=piece.end)
+        for found, samples in model.over(work, pieces):
             if scene is not None and not scene.goes_on(found):
                 touches = found.start <= scene.end + TOUCH
                 middle = (scene.end + found.start) / 2 if touches else found.start
                 yield scene.result(model, request, middle if touches else scene.end)
                 scene = _Scene(middle)
             scene = _Scene(found.start) if scene is None else scene
-            scene.take(found, piece.samples)
+            scene.take(found, samples)
         if scene is not None:
             yield scene.result(model, request, scene.end)
     except KeyboardInterrupt:

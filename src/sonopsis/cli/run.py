@@ -146,7 +146,7 @@ class Run:
             return Combined(folder, formats, journal, clock=clock)
         return Folder(folder, formats, journal, targets(self.inputs), clock=clock)
 
-    def _follow(self, sources: Sequence["Recording"], declared: bool, **how: int | None) -> Iterator["Part"]:
+    def _follow(self, sources: Sequence["Recording"], declared: bool) -> Iterator["Part"]:
         """The windows of all recordings that can be read, or their scenes, or for events what the time axis tells."""
         from sonopsis.moments import follow_moments, tells_times
         from sonopsis.passages import follow_scenes
@@ -163,7 +163,7 @@ class Run:
             follow = partial(follow_scenes, self.model)
         elif moments:
             follow = partial(follow_moments, self.model)
-        return self.model.follow_many(sources, self.request, follow=follow, declared=declared, **how)
+        return self.model.follow_many(sources, self.request, follow=follow, declared=declared, workers=self.workers)
 
     @contextmanager
     def _parts(self, inputs: Sequence[Input], errors: ErrorList) -> Iterator[Iterator["Part"]]:
@@ -177,7 +177,6 @@ class Run:
 
         on_terminal = self.destination.output is None and sys.stdout.isatty()
         declared = any(WRITERS[name].needs_duration for name in self.destination.formats)
-        readable = sum(item.problem is None for item in self.inputs)
         with (
             progress(len(inputs), self.quiet, results_on_terminal=on_terminal) as watch,
             standard_input(any(item.name == STDIN for item in inputs)) as stdin,
@@ -187,9 +186,7 @@ class Run:
             ]
 
             def parts() -> Iterator[Part]:
-                # The cores are divided as if no input had been finished before: the last digits of scores may depend
-                # on the number of threads.
-                found = self._follow(sources, declared, workers=self.workers, share=readable)
+                found = self._follow(sources, declared)
                 for item in inputs:
                     if item.problem is not None:
                         failed = Part(FileResult(item.name, 0.0, self.model.name, error=item.problem), None)
