@@ -2,8 +2,10 @@
 
 import io
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +52,20 @@ def test_a_size_that_nobody_knew_is_read_to_the_end(size: int) -> None:
     audio = opened(with_size(recorded(), size))
     assert audio.frames == 0
     assert sum(len(block) for block in audio.read()) == len(SAMPLES)
+
+
+def test_nothing_is_decoded_where_ctrl_c_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes to the main thread, and would be lost in what libsndfile calls."""
+    decode, threads = soundfile.read, set[threading.Thread]()
+
+    def read(*arguments: Any, **options: Any) -> Any:
+        threads.add(threading.current_thread())
+        return decode(*arguments, **options)
+
+    audio = opened(recorded())
+    monkeypatch.setattr(soundfile, "read", read)
+    assert sum(len(block) for block in audio.read()) == len(SAMPLES)
+    assert threads and threading.main_thread() not in threads
 
 
 def test_windows_are_those_of_the_file(tmp_path: Path) -> None:

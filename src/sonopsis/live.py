@@ -9,6 +9,7 @@ decodes. Other containers have to be there as a whole.
 import io
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 import numpy as np
@@ -73,12 +74,14 @@ def _blocks(
     stream: BinaryIO, header: bytes, length: int, left: int | None, width: int
 ) -> Iterator[NDArray[np.float32]]:
     """Frames (n, channels) of the next `left` bytes (None: all), `length` bytes at a time; a frame has `width`."""
-    while left is None or left > 0:
-        data = stream.read(length if left is None else min(length, left))
-        data = data[: len(data) // width * width]  # a last frame that was cut off
-        if not data:
-            return
-        left = None if left is None else left - length
-        body = b"WAVE" + header + b"data" + struct.pack("<I", len(data)) + data
-        wav = io.BytesIO(b"RIFF" + struct.pack("<I", len(body)) + body)
-        yield soundfile.read(wav, dtype="float32", always_2d=True)[0]
+    # Decoding has a thread of its own: libsndfile calls Python to read, and a Ctrl-C during such a call would be lost.
+    with ThreadPoolExecutor(1) as decoder:
+        while left is None or left > 0:
+            data = stream.read(length if left is None else min(length, left))
+            data = data[: len(data) // width * width]  # a last frame that was cut off
+            if not data:
+                return
+            left = None if left is None else left - length
+            body = b"WAVE" + header + b"data" + struct.pack("<I", len(data)) + data
+            wav = io.BytesIO(b"RIFF" + struct.pack("<I", len(body)) + body)
+            yield decoder.submit(soundfile.read, wav, dtype="float32", always_2d=True).result()[0]
