@@ -1,5 +1,6 @@
 """Work side by side: order kept, errors at their place, nothing begun for nobody."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonopsis import many
-from sonopsis.audio import AudioError, load_audio
+from sonopsis.audio import AudioError, LiveAudio, load_audio
 from sonopsis.audio.source import source_name
-from sonopsis.many import cores, error_line, in_order, side_by_side
+from sonopsis.many import cores, error_line, in_order, is_stream, side_by_side
 
 
 @given(st.lists(st.floats(0, 0.002), max_size=20), st.integers(1, 4))
@@ -64,6 +65,14 @@ def test_an_error_of_the_items_comes_after_the_results_before_it(workers: int) -
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(AudioError, match="damaged"):
         next(results)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_what_a_stream_is(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    os.mkfifo(tmp_path / "pipe")
+    assert [is_stream(tmp_path / name) for name in ("a.wav", "pipe", "lost.wav")] == [False, True, False]
+    assert is_stream(LiveAudio("-", "standard input", 16_000, 1, 0, iter(())))
 
 
 def test_there_is_a_core() -> None:

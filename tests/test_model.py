@@ -276,7 +276,8 @@ def test_many_recordings_are_described_in_order_with_their_errors(tiny_model: Pa
 def test_windows_of_a_file_are_described_side_by_side(
     tiny_model: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two meet for each window but the last, so that neither can be described alone; the results are the same."""
+    """Two meet for every window, so that none can be described alone; the results are the same. A recording that is not
+    there, which is no stream, changes nothing."""
     model, meeting = sonopsis.load(tiny_model, engine="torch"), threading.Barrier(2)
     alone = model.describe(sounds / "noise.wav", Request(captions=True, window=1.5))
     describe = model.describe_samples
@@ -286,8 +287,8 @@ def test_windows_of_a_file_are_described_side_by_side(
         return describe(*arguments)
 
     monkeypatch.setattr(model, "describe_samples", met)
-    (found,) = model.describe_many([sounds / "noise.wav"], window=1.5, workers=2)
-    assert len(found.windows) == 4 and found.error is None
+    found, lost = model.describe_many([sounds / "noise.wav", sounds / "lost.wav"], window=1.5, workers=4)
+    assert len(found.windows) == 4 and found.error is None and lost.error is not None
     assert [(w.start, w.end, w.caption) for w in found.windows] == [(w.start, w.end, w.caption) for w in alone.windows]
 
 

@@ -57,6 +57,11 @@ def parts_of(
     yield Part(result, None)
 
 
+def is_stream(source: Recording) -> bool:
+    """Whether a recording can be read once, as it comes: standard input, or a pipe that is given by its path."""
+    return isinstance(source, LiveAudio) or (os.path.exists(source) and not os.path.isfile(source))
+
+
 def _path(source: Recording) -> str:
     return source.path if isinstance(source, LiveAudio) else os.fspath(source)
 

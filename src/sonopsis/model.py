@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonopsis.asking import listener
-from sonopsis.audio import SAMPLE_RATE, AudioSource, LiveAudio, Window, is_silent, iter_windows
+from sonopsis.audio import SAMPLE_RATE, AudioSource, Window, is_silent, iter_windows
 from sonopsis.calibration import Calibration
 from sonopsis.decoding.consensus import CaptionParser
 from sonopsis.encoder.encoded import Encoded, pooled
@@ -21,7 +21,7 @@ from sonopsis.export import export
 from sonopsis.files import ModelError
 from sonopsis.folder import ModelFolder, describe
 from sonopsis.hub import locate
-from sonopsis.many import Recording, Result, counted, follow_many, in_order, parts_of
+from sonopsis.many import Recording, Result, counted, follow_many, in_order, is_stream, parts_of
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
 from sonopsis.request import Describe
@@ -252,10 +252,9 @@ class Model:
         return follow_many(one, sources, self.name, partial(self._divide, sources), workers=workers)
 
     def _divide(self, sources: Sequence[Recording], count: int) -> Callable[[], None]:
-        """Use so many cores for each recording from now on: for as many windows at once, with a thread each, where all
-        are files; of a stream, whose next window comes later, for one window. Returns what undoes this."""
-        streams = any(isinstance(source, LiveAudio) or not os.path.isfile(source) for source in sources)
-        threads, windows = (count, 1) if streams else (1, count)
+        """Use so many cores for each recording from now on: for as many windows at once, with a thread each, except
+        where one is a stream, whose next window comes later. Returns what undoes this."""
+        threads, windows = (count, 1) if count > 1 and any(map(is_stream, sources)) else (1, count)
         before, self._abreast = self._abreast, windows
         engine = self.engine.use_threads(threads)
 
@@ -341,9 +340,9 @@ class Model:
         def work(piece: Window) -> WindowResult:
             return replace(self.describe_samples(piece.samples, request), start=piece.start, end=piece.end)
 
-        return self.over(work, pieces)
+        return self.map_windows(work, pieces)
 
-    def over(self, work: Callable[[Window], Result], pieces: Iterable[Window]) -> Iterator[Result]:
+    def map_windows(self, work: Callable[[Window], Result], pieces: Iterable[Window]) -> Iterator[Result]:
         """`work` of each window in the order of time; of files that `follow_many` describes, of several at once."""
         return in_order(work, pieces, self._abreast)
 

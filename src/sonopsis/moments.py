@@ -63,7 +63,7 @@ def moments(model: Model, pieces: Iterable[Window], request: Request) -> Iterato
 
     along = Along()
     try:
-        for window in model.over(work, pieces):
+        for window in model.map_windows(work, pieces):
             yield from along.take(window)
     except KeyboardInterrupt:
         yield from along.end()

@@ -50,7 +50,7 @@ def scenes(model: Model, pieces: Iterator[Window], request: Request) -> Iterator
 
     scene: _Scene | None = None
     try:
-        for found, samples in model.over(work, pieces):
+        for found, samples in model.map_windows(work, pieces):
             if scene is not None and not scene.goes_on(found):
                 touches = found.start <= scene.end + TOUCH
                 middle = (scene.end + found.start) / 2 if touches else found.start
