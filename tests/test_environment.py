@@ -129,7 +129,7 @@ def test_every_package_that_the_code_imports_is_required() -> None:
     extras = [requirement for name, needed in EXTRAS.items() if name not in NOT_IMPORTED for requirement in needed]
     in_wheel = PROJECT["dependencies"] + extras
     assert imported_by("src") - modules_of(in_wheel) == ELSEWHERE
-    scripts = {file.stem for folder in ("benchmarks", "scripts") for file in (ROOT / folder).glob("*.py")}
+    scripts = {file.stem for file in (ROOT / "benchmarks").glob("*.py")}
     beside = modules_of(in_wheel + requirements_of_benchmarks()) | scripts
     assert imported_by("benchmarks") - beside == set()
     scripts = {file.stem for file in (ROOT / "scripts").glob("*.py")}

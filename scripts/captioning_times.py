@@ -1,13 +1,12 @@
 """Time of the language models that docs/results-captioning.md compares: Mamba-2, and Transformers of several sizes.
 
-    python benchmarks/rivals.py --pretrained
+    python scripts/captioning_times.py --pretrained
 
 Each reads the prefix of a recording and writes a caption, greedily, as `Captioner` has them do, and each learns from a
 batch of captions, forward and backward. Weights are drawn, except with --pretrained those of SmolLM2 (`make smollm2`),
 of which adapters of rank 8 learn.
 """
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated
 
 import torch
 import typer
+from captioning_arms import ARMS
 from torch.nn import functional as F
 
 from sonopsis.bench.timing import Variant
@@ -24,27 +24,24 @@ from sonopsis.training.building import attach, of_sizes, read_language_model
 from sonopsis.training.config import LoRASettings
 from sonopsis.training.published import place_of
 
-SCRIPTS = Path(__file__).parent.parent / "scripts"
 MODELS = ("scratch-192", "llama-192", "llama-256")
-SMOLLM2 = "smollm2-8"
+PRETRAINED = "smollm2-8"
 PREFIX, CAPTION, BATCH = 40, 24, 8  # vectors of a recording, tokens of its caption, captions in a step
 
 
 def variants(pretrained: bool) -> dict[str, list[Variant]]:
     """Ways to write a caption, and to learn from some: the smallest Mamba-2 first, which is the baseline."""
-    models = (*MODELS, SMOLLM2) if pretrained else MODELS
+    models = (*MODELS, PRETRAINED) if pretrained else MODELS
     found: dict[str, list[Variant]] = {"caption": [], "step": []}
     for name in models:
-        found["caption"].append(Variant(f"{name}, a caption", "torch", "float32", None, partial(writing, name)))
-        found["step"].append(Variant(f"{name}, a training step", "torch", "float32", None, partial(learning, name)))
+        engine = "torch" if name == MODELS[0] else "transformers"
+        found["caption"].append(Variant(f"{name}, a caption", engine, "float32", None, partial(writing, name)))
+        found["step"].append(Variant(f"{name}, a training step", engine, "float32", None, partial(learning, name)))
     return found
 
 
 def language_model(name: str) -> LanguageModel:
     """The language model of an arm of the study; the same weights in every process."""
-    sys.path.append(str(SCRIPTS))
-    from captioning_arms import ARMS
-
     torch.manual_seed(0)
     arm = ARMS[name]
     if arm.folder is not None:
@@ -69,10 +66,10 @@ def writing(name: str) -> Callable[[], int]:
 def learning(name: str) -> Callable[[], float]:
     """The loss of a batch of captions behind their prefixes, and its gradient; it returns the loss."""
     lm = language_model(name).train()
-    if name == SMOLLM2:
-        attach(lm, LoRASettings(rank=8))
+    if (rank := ARMS[name].rank) is not None:
+        attach(lm, LoRASettings(rank=rank))
     prefix = torch.randn(BATCH, PREFIX, lm.config.width) * 0.02
-    ids = torch.randint(1024, (BATCH, CAPTION))
+    ids = torch.randint(1000, (BATCH, CAPTION))  # tokens that every vocabulary has
 
     def step() -> float:
         read = torch.cat([prefix, lm.embed(ids)], dim=1)  # (B, L, E)
@@ -99,6 +96,6 @@ def main(
 
 
 if __name__ == "__main__":
-    import rivals  # by name, so that the processes of the variants find its functions
+    import captioning_times  # by name, so that the processes of the variants find its functions
 
-    typer.run(rivals.main)
+    typer.run(captioning_times.main)
