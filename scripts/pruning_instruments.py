@@ -151,7 +151,10 @@ def font_file(font: str, root: Path) -> bytes:
     (fetched,) = fetch_sources([source], root)
     if fetched.error is not None:
         raise DataError(fetched.error)
-    with (root / "downloads" / source.filename).open("rb") as file:
+    archive = root / "downloads" / source.filename
+    if not archive.is_file():
+        raise DataError(f"{archive} is missing; delete {root / 'audio' / font}, so that the package is fetched again")
+    with archive.open("rb") as file:
         for member, stream in read_ar(file):
             if member.startswith("data.tar"):
                 for name, content in read_tar(stream, member):
