@@ -29,6 +29,7 @@ ROOT = Path(__file__).parent.parent
 COMMIT = "cac2350"  # whose default model all arms start from
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json")
 STEPS, BATCH = 120, 8
+FROM_SCRATCH = 1000  # steps of language models with drawn weights: after 120 they repeat one sentence
 # Each has its learning rate.
 Family = Literal["trained", "fresh", "full", "scratch", "transformer", "pretrained", "ear", "base", "base-full"]
 
@@ -121,13 +122,14 @@ class Arm:
 
 def from_scratch(width: int, depth: int) -> Arm:
     """A language model whose weights are drawn, with a tokenizer of the training captions."""
-    return Arm(rank=None, sizes=LanguageModelSizes(width=width, depth=depth, state=64, vocabulary=1024))
+    sizes = LanguageModelSizes(width=width, depth=depth, state=64, vocabulary=1024)
+    return Arm(rank=None, sizes=sizes, steps=FROM_SCRATCH)
 
 
 def transformer(width: int, depth: int, mlp: int) -> Arm:
     """A Llama in its place, with heads of width 64 and an MLP of width `mlp`."""
-    fields = {"intermediate_size": mlp}
-    return Arm(rank=None, sizes=LanguageModelSizes("llama", width, depth, fields=fields, vocabulary=1024))
+    sizes = LanguageModelSizes("llama", width, depth, fields={"intermediate_size": mlp}, vocabulary=1024)
+    return Arm(rank=None, sizes=sizes, steps=FROM_SCRATCH)
 
 
 SMOLLM2 = Arm(folder="pretrained/smollm2")  # 135 M parameters; `make smollm2` fetches it
@@ -189,15 +191,15 @@ ARMS: dict[str, Arm] = {
     "base-32": replace(BASE_LM, rank=32),
     "base-128": replace(BASE_LM, rank=128),
     "base-full": replace(BASE_LM, rank=None),
-    "scratch-384": replace(from_scratch(384, 4), steps=400),  # of the size of base-full
+    "scratch-384": replace(from_scratch(384, 4), steps=400),  # of the size of base-full, and trained as long
 }
 # On which of its arms a family's learning rate is chosen, and among which.
-CHOICE: dict[Family, tuple[str, tuple[float, float]]] = {
+CHOICE: dict[Family, tuple[str, tuple[float, ...]]] = {
     "trained": ("keep-1.0", (3e-4, 1e-3)),
     "fresh": ("concat", (1e-3, 3e-3)),
     "full": ("full", (3e-4, 1e-3)),
-    "scratch": ("scratch-192", (1e-3, 3e-3)),
-    "transformer": ("llama-192", (1e-3, 3e-3)),
+    "scratch": ("scratch-192", (1e-3, 3e-3, 1e-2)),
+    "transformer": ("llama-192", (1e-4, 3e-4, 1e-3, 3e-3)),
     "pretrained": ("smollm2-8", (3e-4, 1e-3)),
     "ear": ("ear-tiny", (1e-3, 3e-3)),
     "base": ("base-8", (1e-3, 3e-3)),

@@ -98,7 +98,7 @@ CLAIMS = {
         ("base-8", "base-0", "base-2", "base-32", "base-128", "base-full", "scratch-384"), ("trained", "share")
     ),
     "size": Claim(("scratch-192", "scratch-96", "scratch-288"), ("size",)),
-    "rivals": Claim(("scratch-192", "llama-192", "llama-256", "smollm2-8", "smollm2-32"), ("size", "trained")),
+    "rivals": Claim(("scratch-192", "llama-192", "llama-256", "smollm2-8", "smollm2-32"), ("size", "trained", "steps")),
     "prefix": Claim(("keep-1.0", "reduction-1", "reduction-4", "reduction-8"), ("prefix",)),
     "encoder": Claim(("short-frozen", "short-from-6", "short-joint"), ("trained",)),
     "kinds": Claim(
@@ -222,6 +222,7 @@ COLUMNS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "prefix": ("prefix, vectors", lambda run: f"{run['prefix']:.0f}"),
     "trained": ("trained parameters", lambda run: f"{run['trained']:,}"),
     "share": ("of the language model", lambda run: f"{100 * run['language_model_trained'] / run['parts'][1]:.1f} %"),
+    "steps": ("steps", lambda run: f"{run['configuration']['steps']:,}"),
     "size": ("language model, parameters", lambda run: f"{run['parts'][1]:,}"),
 }
 
@@ -245,9 +246,8 @@ def rates() -> str:
     found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     lines = ["| arm | learning rate: CIDEr-D on validation scenes |", "| --- | --- |"]
     for family, one in found.items():
-        tried = [f"{float(rate):g}: {said['cider_d']:.2f}" for rate, said in one["tried"].items()]
-        chosen = list(map(float, one["tried"])).index(one["rate"])
-        tried[chosen] = f"**{tried[chosen]}**"
+        said = {float(rate): f"{float(rate):g}: {figures['cider_d']:.2f}" for rate, figures in one["tried"].items()}
+        tried = [f"**{said[rate]}**" if rate == one["rate"] else said[rate] for rate in sorted(said)]
         lines.append(f"| {CHOICE[family][0]} | {', '.join(tried)} |")
     return "\n".join(lines)
 
