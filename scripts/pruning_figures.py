@@ -94,10 +94,10 @@ def lost(change: Points) -> str:
 
 
 class Results:
-    """One model on one task: what is right, and what it costs."""
+    """One model on one task: what is right, what it costs, and how long it took where that was measured."""
 
-    def __init__(self, found: dict[str, Any], task: str) -> None:
-        self.found, self.task = found, task
+    def __init__(self, found: dict[str, Any], task: str, times: dict[str, Any] | None = None) -> None:
+        self.found, self.task, self.times = found, task, times
         self.weights: Weights = weights_of(found, task)
         self.hits: Table = {(v["arm"], v["keep_rate"]): right(found, v["top"]) for v in found["variants"]}
         whole = found["variants"][0]["macs"]
@@ -112,6 +112,11 @@ class Results:
         if own not in self.hits or other not in self.hits:
             return None
         return Points.difference(self.hits[own], self.hits[other], self.weights)
+
+    def faster(self, key: tuple[str, float]) -> str:
+        """How many times as fast this way to prune was as no pruning, as 1.23; empty when it was not measured."""
+        taken = {(v["arm"], v["keep_rate"]): v["ms"] for v in self.times["variants"]} if self.times else {}
+        return f"{taken['unpruned', 1.0] / taken[key]:.2f}" if key in taken else ""
 
     def saving(self, share: float) -> float | None:
         """The highest rate of TopK that saves this share of the executed MACs."""

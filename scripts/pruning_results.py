@@ -33,9 +33,9 @@ SHOWN = 0.5  # the rate at which reducers are compared with TopK, whose saving i
 def tradeoff(results: Results) -> str:
     """The table of TopK at every rate; differences are in points, and paired."""
     lines = [
-        "| keep rate of TopK | executed MACs | reference MACs | accuracy (95 %) | change, points (95 %) "
-        "| against random, points (95 %) |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| keep rate of TopK | executed MACs | reference MACs | times as fast | accuracy (95 %) "
+        "| change, points (95 %) | against random, points (95 %) |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for key in [("unpruned", 1.0), *(("topk", rate) for rate in results.rates)]:
         reference, executed = (f"{100 * share:.0f} %" for share in results.macs[key])
@@ -44,7 +44,8 @@ def tradeoff(results: Results) -> str:
             "" if key[0] == "unpruned" or found is None else found.signed()
             for found in (results.against(key), results.against(key, ("random", key[1])))
         )
-        lines.append(f"| {key[1]:g} | {executed} | {reference} | {accuracy} | {change} | {random} |")
+        cells = f"{key[1]:g}", executed, reference, results.faster(key), accuracy, change, random
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -53,8 +54,8 @@ def reducers(results: Results) -> str:
     rates = results.rates
     head = [f"at {rate:g}" for rate in rates]
     lines = [
-        f"| change, points | {' | '.join(head)} | against TopK at {SHOWN:g} (95 %) |",
-        f"| --- |{' ---: |' * (len(rates) + 1)}",
+        f"| change, points | {' | '.join(head)} | against TopK at {SHOWN:g} (95 %) | times as fast there |",
+        f"| --- |{' ---: |' * (len(rates) + 2)}",
     ]
     for arm in NAMES:
         changes = [results.against((arm, rate)) for rate in rates]
@@ -62,7 +63,8 @@ def reducers(results: Results) -> str:
             continue
         cells = ["" if change is None else f"{change.value:+.1f}" for change in changes]
         other = None if arm == "topk" else results.against((arm, SHOWN), ("topk", SHOWN))
-        lines.append(f"| {NAMES[arm]} | {' | '.join(cells)} | {'' if other is None else other.signed()} |")
+        cells += ["" if other is None else other.signed(), results.faster((arm, SHOWN))]
+        lines.append(f"| {NAMES[arm]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -146,7 +148,10 @@ def tables() -> str:
             if found is None:
                 missing.append(f"pruning_study.py {model} {task} WORK")
             else:
-                measured[f"{MODELS[model]}, {TASKS[task]}"] = Results(found, task)
+                times = read(f"times-{model}-{task}")
+                if times is None:
+                    missing.append(f"pruning_times.py {model} {task} WORK")
+                measured[f"{MODELS[model]}, {TASKS[task]}"] = Results(found, task, times)
             if read(f"importance-{model}-{task}") is None:
                 missing.append(f"pruning_importance.py {model} {task} WORK")
     studies = pruning_trained.measured()
@@ -174,9 +179,14 @@ def title(name: str) -> str:
 
 
 def about(results: Results) -> str:
-    """What the test clips are, and what log-Mel statistics say of them."""
-    said = read(f"baseline-{results.task}")
-    return " ".join([counts(results.found), *([] if said is None else [baseline(results, said)])])
+    """What the test clips are, what log-Mel statistics say of them, and on what times were measured."""
+    said, parts = read(f"baseline-{results.task}"), [counts(results.found)]
+    if said is not None:
+        parts.append(baseline(results, said))
+    if results.times is not None:
+        machine, length = results.times["machine"], results.times["frames"] / 100
+        parts.append(f"Times are of a clip of {length:.1f} s on {machine['cores']} cores of {machine['cpu']}.")
+    return " ".join(parts)
 
 
 def filled(page: str) -> str:

@@ -25,14 +25,15 @@ def test_the_page_is_what_the_predictions_say() -> None:
 def test_rows_by_hand() -> None:
     """Four clips, of which pruning loses one: 75 % becomes 50 %; all of one source, so nothing can be drawn anew."""
     found = {"clips": CLIPS, "labels": ["a", "b"], "of": 4, "variants": VARIANTS}
-    results = pruning_results.Results(found, "general")
+    times = [{"arm": "unpruned", "keep_rate": 1.0, "ms": 30.0}, {"arm": "topk", "keep_rate": 0.5, "ms": 20.0}]
+    results = pruning_results.Results(found, "general", {"variants": times})
     rows = pruning_results.tradeoff(results).splitlines()[2:]
     assert rows == [
-        "| 1 | 100 % | 100 % | 75.0 (75.0 to 75.0) |  |  |",
-        "| 0.5 | 50 % | 75 % | 50.0 (50.0 to 50.0) | -25.0 (-25.0 to -25.0) | +25.0 (+25.0 to +25.0) |",
+        "| 1 | 100 % | 100 % | 1.00 | 75.0 (75.0 to 75.0) |  |  |",
+        "| 0.5 | 50 % | 75 % | 1.50 | 50.0 (50.0 to 50.0) | -25.0 (-25.0 to -25.0) | +25.0 (+25.0 to +25.0) |",
     ]
     rows = pruning_results.reducers(results).splitlines()[2:]
-    assert rows == ["| TopK | -25.0 |  |", "| random | -50.0 | -25.0 (-25.0 to -25.0) |"]
+    assert rows == ["| TopK | -25.0 |  | 1.50 |", "| random | -50.0 | -25.0 (-25.0 to -25.0) |  |"]
     assert results.saving(0.5) == 0.5 and results.saving(0.6) is None
     chosen = pruning_results.choices({"one model": results}).splitlines()
     assert chosen[2] == "| one model | no rate | no rate |"
