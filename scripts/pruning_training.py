@@ -29,7 +29,7 @@ from sonopsis.study.variants import NO_PRUNING, Costs, Variant, rate_for
 from sonopsis.training.config import DataConfig, EncoderTraining, PruningConfig, TrainConfig
 from sonopsis.training.run import run
 
-STEPS = 120  # of the parent
+STEPS: dict[Task, int] = {"general": 240, "words": 120, "instruments": 120}  # of the parent
 QUARTER = 4  # an arm has so many times fewer steps
 EQUAL = 0.55  # the rate of TopK, in twentieths, that is the first to save 40 %: all ways to prune cost as much
 # In the order of training, so that a study which is stopped has what the headline needs.
@@ -140,7 +140,7 @@ def configuration(
     variant: Variant | None, start: Path, task: Task, manifest: Path, output: Path, seed: int
 ) -> TrainConfig:
     """The run of a parent (None) or of an arm."""
-    steps = STEPS if variant is None else STEPS // QUARTER
+    steps = STEPS[task] if variant is None else STEPS[task] // QUARTER
     pruning = PruningConfig("none")
     if variant is not None and variant != NO_PRUNING:
         pruning = PruningConfig("cosine", variant.rate, *SHRINK, score=variant.score, reduce=variant.reduce)

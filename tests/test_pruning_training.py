@@ -36,7 +36,7 @@ def test_an_arm_differs_from_the_longer_parent_in_its_pruning_alone(tmp_path: Pa
     parent, longer = made(None), made(NO_PRUNING)
     arms = [made(Variant("topk", 0.5, 0.5, None, "topk")), made(Variant("random", 0.5, 0.51, "random", "topk"))]
     assert parent.pruning.schedule == longer.pruning.schedule == "none"
-    assert (parent.steps, longer.steps) == (STEPS, STEPS // QUARTER) and parent.seed != longer.seed
+    assert (parent.steps, longer.steps) == (STEPS["words"], STEPS["words"] // QUARTER) and parent.seed != longer.seed
     for arm, rate in zip(arms, (0.5, 0.51), strict=True):
         assert replace(arm, pruning=longer.pruning) == longer
         assert (arm.pruning.schedule, arm.pruning.keep_rate) == ("cosine", rate)
@@ -53,7 +53,7 @@ def test_each_run_is_done_once(tiny_model: Path, root: Path, tmp_path: Path, mon
     monkeypatch.setenv("SONOPSIS_DATA", str(root))
     monkeypatch.setattr(pruning_training, "fit_heads", lambda *_: [tiny_model, tiny_model])
     monkeypatch.setattr(pruning_training, "folds", lambda _: parts)
-    monkeypatch.setattr(pruning_training, "STEPS", 4)
+    monkeypatch.setattr(pruning_training, "STEPS", {"general": 4})
     monkeypatch.setattr(pruning_training, "ARMS", (("unpruned", 1.0), ("topk", 0.5), ("random", 0.5)))
     monkeypatch.setattr(pruning_training, "RATES", (0.5,))
     trained = []
