@@ -1,5 +1,6 @@
 """A service in a process of its own, started by the command, at a free port; and its page, as a visitor uses it."""
 
+import json
 import os
 import re
 import signal
@@ -46,6 +47,13 @@ class Running:
     def address(self) -> str:
         """Where it is, with a slash at the end."""
         return f"{str(self.client.base_url).rstrip('/')}/"
+
+    def events(self, content: bytes, **query: Any) -> list[tuple[str, Any]]:
+        """What `/v1/events` sends of a recording: the name and the data of each event of the stream."""
+        answer = self.client.post("/v1/events", content=content, params=query)
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        blocks = [block.split("\n") for block in answer.text.removesuffix("\n\n").split("\n\n")]
+        return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
 
     def temporary(self) -> list[Path]:
         """The uploads that it keeps at the moment."""

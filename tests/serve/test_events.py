@@ -1,6 +1,5 @@
 """The stream of a recording: the windows of the library, the joined events, one end."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +8,11 @@ from sonopsis.events import join_windows
 from sonopsis.model import Request
 
 QUESTION = {"window": 1.0, "hop": 0.5}
-
-
-def stream(service: Any, content: bytes, **query: Any) -> list[tuple[str, Any]]:
-    answer = service.client.post("/v1/events", content=content, params={"name": "noise.wav", **QUESTION, **query})
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    found = []
-    for block in answer.text.removesuffix("\n\n").split("\n\n"):
-        event, data = block.split("\n")
-        found.append((event.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
-    return found
+NAMED = {"name": "noise.wav", **QUESTION}
 
 
 def test_windows_and_events_are_those_of_the_library(service: Any, tiny_model: Path, sounds: Path) -> None:
-    found = stream(service, (sounds / "noise.wav").read_bytes(), top_k=2)
+    found = service.events((sounds / "noise.wav").read_bytes(), top_k=2, **NAMED)
     result = sonopsis.load(tiny_model).describe(sounds / "noise.wav", Request(top_k=2, **QUESTION))
     assert [data for name, data in found if name == "window"] == [window.to_dict() for window in result.windows]
     expected = [(event.start, event.end, *(event.labels or [])[0]) for event in join_windows(result.windows)]
@@ -33,7 +23,7 @@ def test_windows_and_events_are_those_of_the_library(service: Any, tiny_model: P
 
 
 def test_what_was_cut_off_is_said(service: Any, sounds: Path) -> None:
-    found = stream(service, (sounds / "noise.wav").read_bytes()[:100_000])
+    found = service.events((sounds / "noise.wav").read_bytes()[:100_000], **NAMED)
     assert any(name == "warning" and str(service.scratch) not in data["message"] for name, data in found)
     answer = service.client.post("/v1/tag", content=(sounds / "noise.wav").read_bytes()[:100_000])
     assert answer.headers["sonopsis-warning"]

@@ -1,6 +1,5 @@
 """Events of a model that knows when in a window a label sounds: by the stream, on the page, and by the command line."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,17 +50,11 @@ def rows_of(model: Model, recording: Path, request: Request) -> list[tuple[float
     return [(row.start, row.end, *(row.labels or [])[0]) for row in parts]
 
 
-def stream(service: Any, recording: Path, **query: Any) -> list[tuple[str, Any]]:
-    answer = service.client.post("/v1/events", content=recording.read_bytes(), params={"name": "farm.wav", **query})
-    blocks = [block.split("\n") for block in answer.text.removesuffix("\n\n").split("\n\n")]
-    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in blocks]
-
-
 @pytest.mark.parametrize("query", [{"captions": True}, {"hop": 5.0, "top_k": 2}, {"keep_rate": 0.5, "threshold": 0.2}])
 def test_the_stream_has_the_events_of_the_command_line_and_the_windows_of_the_library(
     bundled: Any, library: Model, recording: Path, query: dict[str, Any]
 ) -> None:
-    found = stream(bundled, recording, **query)
+    found = bundled.events(recording.read_bytes(), name="farm.wav", **query)
     request = Request(**query)
     events = [tuple(data[key] for key in ("start", "end", "label", "score")) for name, data in found if name == "event"]
     assert events == rows_of(library, recording, request)
