@@ -9,7 +9,7 @@ described.py    captioning of clips that people described; described_clips.py: t
 masked.py       the stage without labels: hidden patches; masks.py, crops.py: its examples; autoencoder.py: its decoder
 batches.py      examples composed on the fly; augment.py, spectra.py and channel.py change them, loudness.py mixes them
 heard.py        what a frozen encoder heard once, for all epochs: scene_features.py, clip_features.py
-losses.py       every loss; rates.py: keep rates; optimizer.py: what is trained how fast
+losses.py       every loss; rates.py: keep rates; optimizer.py: what is trained how fast; precision.py: and in what
 loop.py         the one loop; parts.py: pieces of its batches; log.py, environment.py: what it says of itself
 resume.py       its checkpoints; kept.py: the best validation's model; stops.py: why it stops before its end
 run.py          `sonopsis train CONFIG`

@@ -264,7 +264,7 @@ class TrainConfig:
     timing_weight: float = 1.0  # of the losses of labels that the connector scores, in time and of the whole clip
     keep: Literal["last", "best"] = "last"  # whose weights the saved model has: of the last step or best validation
     label_smoothing: float = 0.0
-    precision: Literal["no", "bf16"] = "bf16"
+    precision: Literal["auto", "no", "bf16"] = "auto"  # auto: training/precision.py
     seed: int = 0
     log_every: int = 50
     save_every: int = 500

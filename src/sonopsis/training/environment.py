@@ -15,8 +15,8 @@ ENVIRONMENT = "environment.json"  # in a run's output
 PACKAGES = ("torch", "accelerate", "numpy", "tokenizers", "soundfile", "soxr", "safetensors", "transformers")
 
 
-def environment(module: nn.Module, device: torch.device, processes: int) -> dict[str, Any]:
-    """Versions, machine, threads and command, and the numbers of all and of trained parameters, as JSON values."""
+def environment(module: nn.Module, device: torch.device, processes: int, precision: str) -> dict[str, Any]:
+    """Versions, machine, threads, precision and command, and the numbers of all and of trained parameters, as JSON."""
     parameters = list(module.parameters())
     return {
         "sonopsis": sonopsis.__version__,
@@ -27,6 +27,7 @@ def environment(module: nn.Module, device: torch.device, processes: int) -> dict
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "processes": processes,
+        "precision": precision,
         "command": sys.argv,
         "parameters": sum(one.numel() for one in parameters),
         "trainable": sum(one.numel() for one in parameters if one.requires_grad),

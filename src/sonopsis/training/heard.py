@@ -31,6 +31,7 @@ from sonopsis.captioning.connector import Heard
 from sonopsis.mel import MelConfig
 from sonopsis.training.batches import Batch, by_length, stream
 from sonopsis.training.config import DataConfig, TrainConfig
+from sonopsis.training.precision import precision_of
 from sonopsis.training.rates import training_pruning
 from sonopsis.training.tokens import encode_answers
 
@@ -79,7 +80,7 @@ def place(kind: str, captioner: Captioner, source: Source, config: TrainConfig, 
         "connector": [reads.pool, reads.pool_frequency, reads.blocks, reads.fills],
         "data": {name: value for name, value in asdict(config.data).items() if name not in ELSEWHERE},
         "pruning": asdict(config.pruning),
-        "precision": config.precision,
+        "precision": precision_of(config),
     }
     encoders = {"": captioner.tagger.encoder}
     if captioner.second is not None and captioner.second_config is not None:
@@ -114,7 +115,7 @@ def hear(
     folder.mkdir(parents=True, exist_ok=True)
     encoder = captioner.tagger.encoder.eval()
     device = next(encoder.parameters()).device
-    half = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+    half = torch.autocast(device.type, torch.bfloat16, enabled=precision_of(config) == "bf16")
     began, last = time.perf_counter(), missing[-1]
     for number, examples in enumerate(stream(batch, missing[0], last + 1, config.data.workers), missing[0]):
         draw = random.Random(f"{seed} {number}").uniform

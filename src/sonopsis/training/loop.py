@@ -31,6 +31,7 @@ from sonopsis.training.kept import MODEL, RECORD, find_kept, keep_if_better
 from sonopsis.training.log import Log
 from sonopsis.training.optimizer import adopt_rates, make_optimizer, schedule
 from sonopsis.training.parts import pieces
+from sonopsis.training.precision import precision_of
 from sonopsis.training.resume import SCRATCH, check_same_run, find_checkpoint, write_checkpoint
 from sonopsis.training.stops import diverged, naming_the_key
 
@@ -83,7 +84,7 @@ def fit(task: Task, config: TrainConfig) -> Path:
         if folder is None:
             (output / RECORD).unlink(missing_ok=True)
         dump_config(config, output / "config.yaml")
-        about = environment(task.module, accelerator.device, processes)
+        about = environment(task.module, accelerator.device, processes, accelerator.mixed_precision)
         (output / ENVIRONMENT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     optimizer = make_optimizer(task.module, config)
     share_at = partial(schedule, steps=config.steps, warmup=config.warmup_steps)
@@ -179,7 +180,7 @@ def _accelerator(config: TrainConfig) -> Accelerator:
     AcceleratorState._reset_state()  # an earlier run of this program may have computed with another precision
     return Accelerator(
         cpu=not torch.cuda.is_available(),
-        mixed_precision=config.precision,
+        mixed_precision=precision_of(config),
         dataloader_config=DataLoaderConfiguration(split_batches=True),
         kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=True),
