@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pruning_tasks import JOINED, SECONDS, Task, fit_heads, folds
+from pruning_tasks import JOINED, SECONDS, Task, fit_heads, folds, labels_of
 
 import sonopsis
 from sonopsis.audio import AudioError
@@ -61,11 +61,12 @@ class Fold:
     rows: list[Row]
 
     def manifest(self, task: Task, work: Path) -> Path:
-        """The manifest of its runs, written anew: no clip of a test source is in it."""
+        """The manifest of its runs, written anew: without test sources, and without labels that nothing teaches."""
         work.mkdir(parents=True, exist_ok=True)
         path = work / f"{task}-{self.number}.jsonl"
         joined = task in JOINED  # as for the linear heads
-        rows = [row for row in self.rows if row.split != "test"]
+        taught = set(labels_of([self.rows]))
+        rows = [row for row in self.rows if row.split != "test" and taught.issuperset(row.labels)]
         write([replace(row, split="train") if joined else row for row in rows], path)
         return path
 

@@ -14,9 +14,9 @@ from sonopsis.data.manifest import Row, read
 from sonopsis.training.config import TrainConfig
 
 
-def row(voice: str, fold: int) -> Row:
+def row(voice: str, fold: int, word: str = "hello") -> Row:
     split = pruning_tasks._split(voice, fold)
-    return Row(f"{voice}.ogg", 0.0, 1.0, ("hello",), (), voice, voice, "CC0", split, voice)
+    return Row(f"{voice}.ogg", 0.0, 1.0, (word,), (), voice, voice, "CC0", split, voice)
 
 
 def test_all_voices_but_those_of_the_test_teach(tmp_path: Path) -> None:
@@ -27,6 +27,9 @@ def test_all_voices_but_those_of_the_test_teach(tmp_path: Path) -> None:
         assert len(taught) == 8 and len(tested) == 2 and not tested & {one.source for one in taught}
         others = read(fold.manifest("general", tmp_path), None)
         assert [one.split for one in others].count("validation") == 2 and len(others) == 8
+        rare = [row(one.source, number, "rare") for one in others if one.split == "validation"]
+        known = read(Fold(number, tmp_path, [*fold.rows, *rare]).manifest("general", tmp_path), None)
+        assert known == others, "a label that no training clip has cannot be learned"
 
 
 def test_an_arm_differs_from_the_longer_parent_in_its_pruning_alone(tmp_path: Path) -> None:
