@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sonopsis import many
 from sonopsis.audio import AudioError, LiveAudio, load_audio
 from sonopsis.audio.source import source_name
-from sonopsis.many import cores, error_line, in_order, is_stream, side_by_side
+from sonopsis.handover import in_order
+from sonopsis.many import cores, error_line, is_stream, side_by_side
 
 
 @given(st.lists(st.floats(0, 0.002), max_size=20), st.integers(1, 4))

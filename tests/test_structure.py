@@ -20,7 +20,7 @@ LONGEST = 400  # lines of a file
 # From the lowest floor to the highest, as data flows in docs/design.md. A room imports rooms of lower floors alone, so
 # there are no circles, and rooms of one floor do not know each other.
 FLOORS = (
-    ("installed", "ontology"),
+    ("handover", "installed", "ontology"),
     (
         "audio",
         "calibration",
@@ -79,6 +79,7 @@ TORCH_FREE = (
     "scenes",
     "metrics",
     "many",
+    "handover",
     "installed",
     "processor",
     "folder",

@@ -9,7 +9,6 @@ decodes. Other containers have to be there as a whole.
 import io
 import struct
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sonopsis.audio import LiveAudio
+from sonopsis.handover import in_a_thread
 
 BLOCK_SECONDS = 0.25  # of sound that is decoded at once
 LONGEST_CHUNK = 1 << 20  # bytes of a chunk before the data; a longer one is no header
@@ -75,13 +75,21 @@ def _blocks(
 ) -> Iterator[NDArray[np.float32]]:
     """Frames (n, channels) of the next `left` bytes (None: all), `length` bytes at a time; a frame has `width`."""
     # Decoding has a thread of its own: libsndfile calls Python to read, and a Ctrl-C during such a call would be lost.
-    with ThreadPoolExecutor(1) as decoder:
-        while left is None or left > 0:
-            data = stream.read(length if left is None else min(length, left))
-            data = data[: len(data) // width * width]  # a last frame that was cut off
-            if not data:
-                return
-            left = None if left is None else left - length
-            body = b"WAVE" + header + b"data" + struct.pack("<I", len(data)) + data
-            wav = io.BytesIO(b"RIFF" + struct.pack("<I", len(body)) + body)
-            yield decoder.submit(soundfile.read, wav, dtype="float32", always_2d=True).result()[0]
+    return in_a_thread(_decoded, _recordings(stream, header, length, left, width))
+
+
+def _recordings(stream: BinaryIO, header: bytes, length: int, left: int | None, width: int) -> Iterator[io.BytesIO]:
+    """The same as small WAV files."""
+    while left is None or left > 0:
+        data = stream.read(length if left is None else min(length, left))
+        data = data[: len(data) // width * width]  # a last frame that was cut off
+        if not data:
+            return
+        left = None if left is None else left - length
+        body = b"WAVE" + header + b"data" + struct.pack("<I", len(data)) + data
+        yield io.BytesIO(b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
+def _decoded(wav: io.BytesIO) -> NDArray[np.float32]:
+    frames: NDArray[np.float32] = soundfile.read(wav, dtype="float32", always_2d=True)[0]
+    return frames

@@ -6,17 +6,16 @@ compute, and the model is in memory once.
 
 import math
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from queue import Queue
 from typing import Any, TypeVar
 
 from sonopsis.audio import SAMPLE_RATE, LiveAudio, probe
 from sonopsis.audio.source import source_name
 from sonopsis.files import ModelError
+from sonopsis.handover import Handover
 from sonopsis.results import FileResult, Part, WindowResult
 
 Recording = str | os.PathLike[str] | LiveAudio
@@ -111,36 +110,6 @@ def follow_many(
         undo()
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """`work` of each item, `workers` at a time, in the order of the items; errors, also those of `items`, are raised at
-    their place.
-
-    At most one item more than there are workers is taken before the first result of these is.
-    """
-    if workers < 2:
-        yield from map(work, items)
-        return
-    pool, waiting, source = ThreadPoolExecutor(workers), deque[Future[Result]](), iter(items)
-    failed: Exception | None = None
-    try:
-        while True:
-            try:
-                waiting.append(pool.submit(work, next(source)))
-            except StopIteration:
-                break
-            except Exception as error:
-                failed = error
-                break
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    if failed is not None:
-        raise failed
-
-
 def counted(results: Iterator[FileResult], files: int, progress: Callable[[int, int], object]) -> Iterator[FileResult]:
     """The results; `progress(done, files)` is called after each of them has been taken."""
     for done, result in enumerate(results, 1):
@@ -170,23 +139,21 @@ def side_by_side(stream: Callable[[Item], Iterable[Result]], items: Sequence[Ite
         for item in items:
             yield from stream(item)
         return
-    stopped = threading.Event()
 
-    def fill(item: Item, queue: Queue[Any]) -> None:
+    def fill(item: Item, queue: Handover[Any]) -> None:
         try:
             for result in stream(item):
-                queue.put(result)
-                if stopped.is_set():
+                if not queue.put(result):
                     return
             queue.put(_End())
         except BaseException as error:
             queue.put(_End(error))
 
-    waiting: deque[Queue[Any]] = deque()
+    waiting: deque[Handover[Any]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for item in items:
-                waiting.append(Queue(HELD))
+                waiting.append(Handover(HELD))
                 pool.submit(fill, item, waiting[-1])
                 if len(waiting) >= AHEAD * workers:
                     yield from _drained(waiting[0])
@@ -195,11 +162,9 @@ def side_by_side(stream: Callable[[Item], Iterable[Result]], items: Sequence[Ite
                 yield from _drained(waiting[0])
                 waiting.popleft()
         finally:
-            stopped.set()
+            for queue in waiting:
+                queue.close()
             pool.shutdown(wait=False, cancel_futures=True)
-            for queue in waiting:  # a worker may wait for room in its queue
-                while not queue.empty():
-                    queue.get_nowait()
 
 
 @dataclass(frozen=True)
@@ -209,7 +174,7 @@ class _End:
     error: BaseException | None = None
 
 
-def _drained(queue: Queue[Any]) -> Iterator[Any]:
+def _drained(queue: Handover[Any]) -> Iterator[Any]:
     """What a worker puts into its queue, until its end."""
     while not isinstance(found := queue.get(), _End):
         yield found

@@ -20,8 +20,9 @@ from sonopsis.engines.choice import ENGINES, open_engine
 from sonopsis.export import export
 from sonopsis.files import ModelError
 from sonopsis.folder import ModelFolder, describe
+from sonopsis.handover import in_order
 from sonopsis.hub import locate
-from sonopsis.many import Recording, Result, counted, follow_many, in_order, is_stream, parts_of
+from sonopsis.many import Recording, Result, counted, follow_many, is_stream, parts_of
 from sonopsis.mel import mel_input
 from sonopsis.pruning.config import Pruning, uniform
 from sonopsis.request import Describe

@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Generator
-from queue import Queue
 from typing import Any, TypeVar
+
+from sonopsis.handover import Handover
 
 Item = TypeVar("Item")
 
@@ -20,15 +21,13 @@ def read_ahead(items: Generator[Item, None, None], count: int) -> Generator[Item
 
     Its errors are raised at their place. When this generator is closed, the other one is closed before that returns.
     """
-    queue: Queue[Any] = Queue(count)
-    stopped = threading.Event()
+    queue: Handover[Any] = Handover(count)
 
     def fill() -> None:
         end = _End()
         try:
             for item in items:
-                queue.put(item)
-                if stopped.is_set():
+                if not queue.put(item):
                     break
         except BaseException as error:
             end = _End(error)
@@ -44,8 +43,5 @@ def read_ahead(items: Generator[Item, None, None], count: int) -> Generator[Item
         if found.error is not None:
             raise found.error
     finally:
-        stopped.set()
-        while thread.is_alive():  # it may wait for room in the queue
-            while not queue.empty():
-                queue.get_nowait()
-            thread.join(0.01)
+        queue.close()
+        thread.join()
