@@ -29,6 +29,7 @@ def test_take_gathers_rows_of_sequences_and_of_heads() -> None:
     for clip in range(2):
         assert torch.equal(take(x, rows)[clip], x[clip][:, rows[clip]])
         assert torch.equal(take(x[:, 0], rows)[clip], x[clip, 0][rows[clip]])
+        assert torch.equal(take(x[clip : clip + 1, 0], rows[clip : clip + 1]), x[clip : clip + 1, 0, rows[clip]])
 
 
 @settings(max_examples=40, deadline=None)

@@ -27,10 +27,7 @@ class Attention(HasFastForm):
 
     def forward(self, y: Tensor, bias: Tensor | None = None) -> Tensor:
         """Every token attends to every token: (B, T, D) -> (B, T, D); `bias` (B, 1, 1, T) is added to the logits."""
-        if self.fast is not None:
-            return self.attend(self.queries(y), *self.keys_values(y), bias)
-        q, k, v = self._split(self.qkv(y), 3)  # (B, H, T, D/H) each
-        return self.attend(q, k, v, bias)
+        return self.attend(*self.queries_keys_values(y), bias)
 
     def make_fast(self) -> None:
         """Lay the weights out for oneDNN."""
@@ -44,6 +41,13 @@ class Attention(HasFastForm):
     def drop_fast_form(self) -> None:
         """Compute from the parameters again."""
         self.fast = None
+
+    def queries_keys_values(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, H, T, D/H) of the given rows (B, T, D), in one product where there is one."""
+        if self.fast is not None:
+            return self.queries(y), *self.keys_values(y)
+        q, k, v = self._split(self.qkv(y), 3)
+        return q, k, v
 
     def queries(self, y: Tensor) -> Tensor:
         """Queries (B, H, T, D/H) of the given rows (B, T, D)."""
@@ -163,13 +167,14 @@ class Block(HasFastForm):
         `keep_seen` asks for them or they live on in other tokens.
         """
         y = self._attention_input(x)
-        k, v = self.attn.keys_values(y)
         every = keep_seen or selector.mixes
         if selector.reads == "matrix":
-            weights = attention_weights(self.attn.queries(y), k, bias)  # (B, H, P + N, P + N)
+            q, k, v = self.attn.queries_keys_values(y)
+            weights = attention_weights(q, k, bias)  # (B, H, P + N, P + N)
             choice = selector.choose(weights, k, v, y, prefix)
             out = self.attn.mix(weights if every else choice.survivors(weights, prefix), v)
         else:  # one row of attention, or none, decides: it comes first and the rest follows for survivors only
+            k, v = self.attn.keys_values(y)
             row = attention_weights(self.attn.queries(y[:, :1]), k, bias) if selector.reads == "row" else None
             choice = selector.choose(row, k, v, y, prefix)
             out = self.attn.attend(self.attn.queries(y if every else choice.survivors(y, prefix)), k, v, bias)

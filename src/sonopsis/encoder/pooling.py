@@ -60,8 +60,11 @@ class LayerStatistics(nn.Module):
         return (torch.cat(list(blocks), dim=1) - self.centre) / self.deviation
 
 
-def mean_and_maximum(tokens: Tensor, size: Tensor) -> Tensor:
-    """Mean and maximum (B, 2 * D) of tokens (B, K, D), each standing for `size` (B, K) patches, 0 for padding."""
+def mean_and_maximum(tokens: Tensor, size: Tensor | None) -> Tensor:
+    """Mean and maximum (B, 2 * D) of tokens (B, K, D), each standing for `size` (B, K) patches, 0 for padding, or,
+    with None, for one."""
+    if size is None:
+        return torch.cat([tokens.mean(dim=1), tokens.amax(dim=1)], dim=1)
     weight = size.to(tokens.dtype).unsqueeze(-1)  # (B, K, 1)
     mean = (tokens * weight).sum(dim=1) / weight.sum(dim=1)
     maximum = tokens.masked_fill(weight == 0, -torch.inf).amax(dim=1)

@@ -250,6 +250,8 @@ class Encoder(nn.Module):
             nn.init.trunc_normal_(self.positions, std=0.02)
 
 
-def _patches_in(left: Survivors) -> Tensor:
-    """How many patches each token stands for (B, K), 0 for padding."""
-    return left.sizes() if left.mask is None else left.sizes() * left.mask
+def _patches_in(left: Survivors) -> Tensor | None:
+    """How many patches each token stands for (B, K), 0 for padding; None: each for itself."""
+    if left.mask is None:
+        return left.size
+    return left.sizes() * left.mask
