@@ -14,6 +14,7 @@ RESULTS = Path(__file__).parent.parent / "results" / "pruning"
 MODELS = {
     "default": "the bundled model",
     "whisper": "Whisper tiny.en",
+    "base": "Whisper base",
     "scratch": "the encoder from scratch",
     "masked": "the encoder pretrained with masks",
 }

@@ -5,12 +5,12 @@
     python scripts/pruning_study.py baseline general         # -> results/pruning/baseline-general.json
     python scripts/pruning_study.py finetune whisper words WORK   # -> results/pruning/finetuned-whisper-words-0.json
 
-Models are "whisper" (tiny.en, frozen, with a linear head), "default", and "scratch" and "masked", which are trained as
-docs/results-pruning.md says; tasks are "general", "words" and "instruments" (scripts/pruning_tasks.py). WORK is a
-folder for models, heads and unfinished predictions; the same command carries on there. With "short" behind WORK, ways
-to prune other than TopK are measured at the costs of SHORT alone, in half the time. With a number there, so many clips
-are heard, the first ones by a hash of their names. "finetune" trains an encoder for each way to prune
-(scripts/pruning_training.py); a number behind its WORK is the seed.
+Models are "whisper" and "base" (tiny.en and base, frozen, with a linear head), "default", and "scratch" and "masked",
+which are trained as docs/results-pruning.md says; tasks are "general", "words" and "instruments"
+(scripts/pruning_tasks.py). WORK is a folder for models, heads and unfinished predictions; the same command carries on
+there. With "short" behind WORK, ways to prune other than TopK are measured at the costs of SHORT alone, in half the
+time. With a number there, so many clips are heard, the first ones by a hash of their names. "finetune" trains an
+encoder for each way to prune (scripts/pruning_training.py); a number behind its WORK is the seed.
 """
 
 import hashlib

@@ -46,10 +46,12 @@ NO_WORD = re.compile(r"(ow|ooff|jump|firepunch|poison)\w*|ouch|laugh|hmm|nooo|ka
 DECAYS = (5e-4, 5e-3, 5e-2)  # tried on validation sources
 STARTS = {  # WORK is the folder of the study; configs/pruning/ has how its encoders are trained
     "whisper": "pretrained/whisper-tiny.en",
+    "base": "pretrained/whisper-base",
     "default": "default",
     "scratch": "WORK/scratch-tagger/model",
     "masked": "WORK/masked-tagger/model",
 }
+FROZEN = ("whisper", "base")  # which have no head of their own
 Examples = tuple[Tensor, Tensor]  # what a head reads (C, W), and labels (C, labels)
 
 
@@ -101,7 +103,7 @@ def fit_heads(encoder: str, task: Task, work: Path) -> list[Path]:
     best accuracy on validation sources; in JOINED tasks, training and validation sources then teach it together.
     """
     place = STARTS[encoder].replace("WORK", str(work))
-    if encoder != "whisper" and task == "general":  # which have their heads
+    if encoder not in FROZEN and task == "general":  # the others have their heads
         return [Path(place)]
     parts = folds(task)
     made = [work / f"{encoder}-{task}-{number}" for number in range(len(parts))]
