@@ -95,12 +95,25 @@ def lost(change: Points) -> str:
 
 
 class Results:
-    """One model on one task: what is right, what it costs, and how long it took where that was measured."""
+    """One model on one task: what is right, what it costs, and how long it took where that was measured.
 
-    def __init__(self, found: dict[str, Any], task: str, times: dict[str, Any] | None = None) -> None:
-        self.found, self.task, self.times = found, task, times
+    Where random patches were `redrawn`, a clip counts as right in the share of the draws in which it was.
+    """
+
+    def __init__(
+        self,
+        found: dict[str, Any],
+        task: str,
+        times: dict[str, Any] | None = None,
+        redrawn: dict[str, Any] | None = None,
+    ) -> None:
+        self.found, self.task, self.times, self.redrawn = found, task, times, redrawn
         self.weights: Weights = weights_of(found, task)
         self.hits: Table = {(v["arm"], v["keep_rate"]): right(found, v["top"]) for v in found["variants"]}
+        for again in redrawn["variants"] if redrawn else ():
+            more = [right(found, top) for top in zip(*again["top"], strict=True)]
+            key = again["arm"], again["keep_rate"]
+            self.hits[key] = np.mean([self.hits[key], *more], axis=0)
         whole = found["variants"][0]["macs"]
         self.macs = {
             (v["arm"], v["keep_rate"]): [mine / all_ for mine, all_ in zip(v["macs"], whole, strict=True)]

@@ -148,10 +148,12 @@ def tables() -> str:
             if found is None:
                 missing.append(f"pruning_study.py {model} {task} WORK")
             else:
-                times = read(f"times-{model}-{task}")
+                times, redrawn = read(f"times-{model}-{task}"), read(f"random-{model}-{task}")
                 if times is None:
                     missing.append(f"pruning_times.py {model} {task} WORK")
-                measured[f"{MODELS[model]}, {TASKS[task]}"] = Results(found, task, times)
+                if redrawn is None:
+                    missing.append(f"pruning_random.py {model} {task} WORK")
+                measured[f"{MODELS[model]}, {TASKS[task]}"] = Results(found, task, times, redrawn)
             if read(f"importance-{model}-{task}") is None:
                 missing.append(f"pruning_importance.py {model} {task} WORK")
     studies = pruning_trained.measured()
@@ -186,6 +188,8 @@ def about(results: Results) -> str:
     if results.times is not None:
         machine, length = results.times["machine"], results.times["frames"] / 100
         parts.append(f"Times are of a clip of {length:.1f} s on {machine['cores']} cores of {machine['cpu']}.")
+    if results.redrawn is not None:
+        parts.append(f"Random patches were drawn {results.redrawn['draws'] + 1} times for each clip.")
     return " ".join(parts)
 
 

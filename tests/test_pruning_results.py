@@ -46,6 +46,14 @@ def test_rows_by_hand() -> None:
     assert (round(theirs.value, 1), round(ahead.value, 1), count) == (33.3, 66.7, 3)
 
 
+def test_random_patches_drawn_again_count_by_their_share() -> None:
+    """Of two draws the first is right in one of four clips, the second in three."""
+    found = {"clips": CLIPS, "labels": ["a", "b"], "of": 4, "variants": VARIANTS}
+    again = {"draws": 1, "variants": [{"arm": "random", "keep_rate": 0.5, "top": [[0], [1], [0], [0]]}]}
+    results = pruning_results.Results(found, "general", None, again)
+    assert results.hits["random", 0.5].tolist() == [0.5, 1.0, 0.5, 0.0]
+
+
 @pytest.mark.parametrize(
     ("change", "ahead", "random", "said"),
     [

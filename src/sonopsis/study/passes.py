@@ -51,14 +51,15 @@ class Passes:
         return self.tagger.logits(encoded)[0].float().cpu().numpy(), counts
 
     def clip(
-        self, clip: Clip, mels: Sequence[Mel], variants: Iterable[Variant], present: Sequence[int]
+        self, clip: Clip, mels: Sequence[Mel], variants: Iterable[Variant], present: Sequence[int], draw: int = 0
     ) -> dict[str, Any]:
         """The line of a clip in the file of predictions: scores are means over its windows, as in `sonopsis eval`.
 
-        Scores are those of the labels in `present`, the best label that of all. Random patches differ between clips.
+        Scores are those of the labels in `present`, the best label that of all. Random patches differ between clips,
+        and between draws.
         """
         said = {}
-        seed = zlib.crc32(clip.name.encode())
+        seed = zlib.crc32(clip.name.encode(), draw)
         for variant in variants:
             pruning = variant.pruning(self.config.depth, seed)
             logits, reference, executed = [], 0.0, 0.0
