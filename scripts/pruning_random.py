@@ -30,9 +30,8 @@ def measure(encoder: str, task: Task, work: Path) -> dict[str, Any]:
     passes = Passes(model)
     table = json.loads((RESULTS / f"tradeoff-{encoder}-{task}.json").read_text(encoding="utf-8"))
     heard = {path for path, _, _ in table["clips"]}
-    variants = [
-        Variant(**{name: fields[name] for name in FIELDS}) for fields in table["variants"] if fields["arm"] == "random"
-    ]
+    every = [Variant(**{name: fields[name] for name in FIELDS}) for fields in table["variants"]]
+    variants = [variant for variant in every if variant.score == "random"]
     identity = {"study": "random", "weights": passes.fingerprint(), "clips": clips.digest}
     lines = Lines(work / f"random-{encoder}-{task}.jsonl", identity, lambda: {"draws": DRAWS})
 

@@ -18,7 +18,7 @@ from sonopsis.scenes.scene import Event, Scene
 from sonopsis.scenes.vocabulary import LEAVES
 from sonopsis.training import tokens
 from sonopsis.training.asking import training_captions
-from sonopsis.training.batches import Batch, Mixtures, Scenes, by_length, sounding_labels, stack, stream
+from sonopsis.training.batches import Batch, Mixtures, Scenes, by_length, excerpt, sounding_labels, stack, stream
 from sonopsis.training.config import DataConfig
 from sonopsis.training.start import FRONT_ENDS
 from sonopsis.training.tokens import PADDING, encode_captions
@@ -73,6 +73,17 @@ def test_a_stream_gives_the_same_batches_with_and_without_processes(root: Path) 
     for workers in (0, 2):
         found = list(stream(source.batch, 3, 7, workers))
         assert [torch.equal(batch.mel, source.batch(3 + i).mel) for i, batch in enumerate(found)] == [True] * 4
+
+
+def test_an_excerpt_is_never_empty_where_rounding_leads_beyond_the_clip() -> None:
+    """The clip ends at 1.2345 s, its last stretch at 1.23 or, rounded up, at 1.24 s."""
+    samples = np.arange(19752, dtype=np.float32)
+    for end in (1.23, 1.24):
+        for length in (1, 50, 16000, 30000):
+            for seed in range(20):
+                piece = excerpt(samples, [(0.2, 0.5), (1.0, end)], length, np.random.default_rng(seed))
+                assert 0 < len(piece) <= length
+                assert np.array_equal(piece, samples[int(piece[0]) : int(piece[-1]) + 1]) and piece[0] >= 3200
 
 
 def test_shorter_clips_are_padded_as_the_front_end_pads() -> None:

@@ -267,7 +267,8 @@ def excerpt(
     samples: NDArray[np.float32], active: Sequence[tuple[float, float]], length: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """At most `length` samples of a clip, beginning in one of its active stretches (seconds)."""
-    first, last = round(active[0][0] * SAMPLE_RATE), round(active[-1][1] * SAMPLE_RATE)
+    first = round(active[0][0] * SAMPLE_RATE)
+    last = min(round(active[-1][1] * SAMPLE_RATE), len(samples))  # stretches are rounded to 10 ms, perhaps up
     if last - first > length:
         start, end = active[int(rng.integers(len(active)))]
         first = min(round(rng.uniform(start, end) * SAMPLE_RATE), last - length)
