@@ -33,6 +33,8 @@ def _older(output: Path) -> list[Path]:
 
 def check_same_run(config: TrainConfig, saved: Path) -> None:
     """Raise ValueError when the run that left a checkpoint trained another model than this one."""
+    if not saved.exists():
+        raise ValueError(f"output: {saved.parent} holds a checkpoint without its {saved.name}; delete that folder")
     before = load_config(saved)
     parts = ("stage", "model", "labels", "connector", "language_model", "lora", "encoder", "teacher", "masked")
     if changed := [part for part in parts if getattr(before, part) != getattr(config, part)]:
