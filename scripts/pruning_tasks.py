@@ -51,7 +51,7 @@ STARTS = {  # WORK is the folder of the study; configs/pruning/ has how its enco
     "scratch": "WORK/scratch-tagger/model",
     "masked": "WORK/masked-tagger/model",
 }
-FROZEN = ("whisper", "base")  # which have no head of their own
+OWN_WINDOW = ("scratch", "masked")  # which were trained for about 10 s; Whisper's is 30 s long
 Examples = tuple[Tensor, Tensor]  # what a head reads (C, W), and labels (C, labels)
 
 
@@ -103,13 +103,14 @@ def fit_heads(encoder: str, task: Task, work: Path) -> list[Path]:
     best accuracy on validation sources; in JOINED tasks, training and validation sources then teach it together.
     """
     place = STARTS[encoder].replace("WORK", str(work))
-    if encoder not in FROZEN and task == "general":  # the others have their heads
+    if encoder == "default" and task == "general":  # the model has its own head
         return [Path(place)]
     parts = folds(task)
     made = [work / f"{encoder}-{task}-{number}" for number in range(len(parts))]
     if all((folder / "config.json").exists() for folder in made):
         return made
-    config = TrainConfig("tagging", "", place, encoder=EncoderTraining(pooling="layers", window=10.0))
+    window = None if encoder in OWN_WINDOW else 10.0
+    config = TrainConfig("tagging", "", place, encoder=EncoderTraining(pooling="layers", window=window))
     start = open_start(config)
     labels = labels_of(parts)
     heard: dict[str, Tensor] = {}
