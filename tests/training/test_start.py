@@ -38,6 +38,18 @@ def test_a_shorter_window_cuts_learned_positions(
         open_start(make_config("tagging", model=str(tmp_path / "model"), encoder={"window": 2.56}))
 
 
+def test_an_encoder_that_was_read_by_its_mean_may_be_read_block_by_block(
+    make_config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """Such an encoder, as that of AudioMAE, has no norm at its end; a fresh one comes with the new way to read it."""
+    encoder = replace(PRESETS["audiomae"], **SIZES, frames=128, pooling="mean")
+    save(Tagger(encoder, 2), tmp_path / "model", ModelConfig(["Dog", "Cat"], encoder), MelConfig(128))
+    start = open_start(make_config("tagging", model=str(tmp_path / "model"), encoder={"pooling": "layers"}))
+    built = build_tagger(start, ["Dog", "Cat"])
+    assert built.encoder.norm.weight.tolist() == [1.0] * encoder.width
+    assert built(torch.zeros(1, 128, 128)).isfinite().all()
+
+
 def test_a_preset_with_learned_positions_is_drawn_for_its_window(make_config: Callable[..., TrainConfig]) -> None:
     start = open_start(make_config("tagging", model="ast", encoder={**SIZES, "window": 20.48}))
     assert build_tagger(start, ["Dog"]).encoder.positions.shape == (1, 2 + 128 * 8, 16)

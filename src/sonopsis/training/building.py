@@ -34,8 +34,8 @@ def build_tagger(start: Start, labels: list[str]) -> Tagger:
     if (trained := start.tagger) is None:
         return tagger
     missing, _ = tagger.encoder.load_state_dict(trained.encoder.state_dict(), strict=False)
-    # A run may begin to pool by attention, or to read all blocks.
-    assert all(name.startswith(("pooling.", "statistics.")) for name in missing)
+    # A run may begin to pool by attention, or to read all blocks, with a norm that an encoder read by its mean has not.
+    assert all(name.startswith(("pooling.", "statistics.", "norm.")) for name in missing)
     if trained.head is not None and tagger.head is not None:
         pairs = [(new, start.labels.index(label)) for new, label in enumerate(labels) if label in start.labels]
         if pairs:
