@@ -12,16 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from pruning_study import RESULTS, open_task, tell, write
+from pruning_study import RESULTS, open_task, tell, variants_of, write
 from pruning_tasks import STARTS, Task
 
 from sonopsis.study.clips import Clip
 from sonopsis.study.passes import Mel, Passes, each_clip
 from sonopsis.study.predictions import Lines
-from sonopsis.study.variants import Variant
 
 DRAWS = 4  # of each clip, beside that in the table
-FIELDS = ("arm", "keep_rate", "rate", "score", "reduce")
 
 
 def measure(encoder: str, task: Task, work: Path) -> dict[str, Any]:
@@ -30,10 +28,9 @@ def measure(encoder: str, task: Task, work: Path) -> dict[str, Any]:
     passes = Passes(model)
     table = json.loads((RESULTS / f"tradeoff-{encoder}-{task}.json").read_text(encoding="utf-8"))
     heard = {path for path, _, _ in table["clips"]}
-    every = [Variant(**{name: fields[name] for name in FIELDS}) for fields in table["variants"]]
-    variants = [variant for variant in every if variant.score == "random"]
-    identity = {"study": "random", "weights": passes.fingerprint(), "clips": clips.digest}
-    lines = Lines(work / f"random-{encoder}-{task}.jsonl", identity, lambda: {"draws": DRAWS})
+    variants = [variant for variant in variants_of(table) if variant.score == "random"]
+    identity = {"study": "random", "weights": passes.fingerprint(), "clips": clips.digest, "draws": DRAWS}
+    lines = Lines(work / f"random-{encoder}-{task}.jsonl", identity, dict)
 
     def again(clip: Clip, mels: list[Mel]) -> dict[str, Any]:
         drawn = [passes.clip(clip, mels, variants, [], draw)["variants"] for draw in range(1, DRAWS + 1)]

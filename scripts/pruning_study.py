@@ -16,7 +16,7 @@ encoder for each way to prune (scripts/pruning_training.py); a number behind its
 import hashlib
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -69,6 +69,12 @@ def open_task(encoder: str, task: Task, work: Path) -> tuple[Model, Folded]:
     return models[0], Folded(clips, [default_root()], "test", 0, [], heads)
 
 
+def variants_of(table: dict[str, Any]) -> list[Variant]:
+    """The ways to prune of a file of results, in its order, without what was measured of them."""
+    names = [field.name for field in fields(Variant)]
+    return [Variant(**{name: row[name] for name in names}) for row in table["variants"]]
+
+
 def limit_of(arguments: list[str]) -> int | None:
     """The number of clips that a command line asks for, None for all."""
     return next((int(argument) for argument in arguments if argument.isdigit()), None)
@@ -96,7 +102,7 @@ def tradeoff(encoder: str, task: Task, work: Path, *, short: bool, limit: int | 
     known = {"labels": list(model.labels), "of": len(clips.clips)}
     identity = {"study": "tradeoff", "weights": passes.fingerprint(), "clips": clips.digest}
     lines = Lines(work / f"tradeoff-{encoder}-{task}.jsonl", identity, lambda: settings() | known)
-    variants = [Variant(**fields) for fields in lines.header["variants"]]
+    variants = variants_of(lines.header)
     heard = replace(clips, clips=clips.clips[:limit])
     each_clip(model, heard, lines, lambda clip, mels: passes.clip(clip, mels, variants, clips.present), tell)
     return collect(lines.path)
@@ -107,8 +113,8 @@ def collect(path: Path) -> dict[str, Any]:
     header, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     heard = [line for line in lines if "error" not in line]
     said = {}
-    for fields in header["variants"]:
-        name = Variant(**fields).name
+    names = [variant.name for variant in variants_of(header)]
+    for name in names:
         macs = np.mean([line["variants"][name]["macs"] for line in heard], axis=0).round(6).tolist()
         said[name] = {"macs": macs, "top": [line["variants"][name]["top"] for line in heard]}
     return {
@@ -116,7 +122,7 @@ def collect(path: Path) -> dict[str, Any]:
         "of": header["of"],
         "notes": header["notes"],
         "clips": [[line["clip"].rsplit(" ", 1)[0], line["source"], line["labels"]] for line in heard],
-        "variants": [fields | said[Variant(**fields).name] for fields in header["variants"]],
+        "variants": [row | said[name] for row, name in zip(header["variants"], names, strict=True)],
     }
 
 

@@ -12,16 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from pruning_study import RESULTS, SAMPLE, limit_of, open_task, write
+from pruning_study import RESULTS, SAMPLE, limit_of, open_task, variants_of, write
 from pruning_tasks import STARTS, Task
 
 from sonopsis.cli.measuring import this_machine
 from sonopsis.study.passes import Passes, sample_windows
 from sonopsis.study.tradeoff import speed
-from sonopsis.study.variants import Variant
 
 ROUNDS = 41
-FIELDS = ("arm", "keep_rate", "rate", "score", "reduce")
 
 
 def measure(encoder: str, task: Task, work: Path, rounds: int = ROUNDS) -> dict[str, Any]:
@@ -29,7 +27,7 @@ def measure(encoder: str, task: Task, work: Path, rounds: int = ROUNDS) -> dict[
     machine = this_machine()
     model, clips = open_task(encoder, task, work)
     table = json.loads((RESULTS / f"tradeoff-{encoder}-{task}.json").read_text(encoding="utf-8"))
-    variants = [Variant(**{name: fields[name] for name in FIELDS}) for fields in table["variants"]]
+    variants = variants_of(table)
     longest = max(sample_windows(model, clips, SAMPLE), key=lambda mel: mel.shape[1])
     found = speed(Passes(model), variants, longest, rounds)
     times = [{"arm": v.arm, "keep_rate": v.keep_rate, "ms": round(found["median_ms"][v.name], 3)} for v in variants]

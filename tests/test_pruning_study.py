@@ -13,7 +13,6 @@ import pytest
 
 from sonopsis.data.manifest import read
 from sonopsis.study.passes import Passes
-from sonopsis.study.variants import Variant
 
 
 def test_a_table_from_predictions_to_its_rows(
@@ -44,7 +43,7 @@ def test_a_table_from_predictions_to_its_rows(
     for variant in again["variants"]:
         assert [len(drawn) for drawn in variant["top"]] == [pruning_random.DRAWS] * len(tested)
     model, clips = pruning_study.open_task("default", "general", work)
-    random = Variant(**{name: table["variants"][-1][name] for name in pruning_random.FIELDS})
+    random = pruning_study.variants_of(table)[-1]
     mels = clips.mels(model, clips.clips[0])
     first, other, same = (Passes(model).clip(clips.clips[0], mels, [random], range(6), draw) for draw in (1, 2, 1))
     assert first == same != other, "draws differ from each other, and repeat"

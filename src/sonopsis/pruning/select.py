@@ -88,8 +88,6 @@ def with_prefix(index: Tensor, prefix: int) -> Tensor:
 def take(x: Tensor, rows: Tensor) -> Tensor:
     """The given rows (B, R) of x (B, T, D), or of every head of x (B, H, T, D)."""
     # Whole rows are copied, which is several times as fast as torch.gather with an index for each number.
-    if x.shape[0] == 1 and x.ndim == 3:
-        return x.index_select(1, rows[0])
     groups, length = x.shape[1:-2].numel(), x.shape[-2]
     first = torch.arange(x.shape[0] * groups, device=x.device).view(-1, groups, 1) * length
     taken = x.flatten(0, -2).index_select(0, (rows[:, None] + first).flatten())

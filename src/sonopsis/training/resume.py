@@ -32,7 +32,8 @@ def _older(output: Path) -> list[Path]:
 
 
 def check_same_run(config: TrainConfig, saved: Path) -> None:
-    """Raise ValueError when the run that left a checkpoint trained another model than this one."""
+    """Raise ValueError when the run that left a checkpoint trained another model than this one, or left no `saved`
+    configuration."""
     if not saved.exists():
         raise ValueError(f"output: {saved.parent} holds a checkpoint without its {saved.name}; delete that folder")
     before = load_config(saved)
