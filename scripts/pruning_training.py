@@ -7,11 +7,11 @@ the same examples at the same learning rates, and in "words" all voices but the 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pruning_tasks import JOINED, SECONDS, Task, fit_heads, folds, labels_of
@@ -29,29 +29,49 @@ from sonopsis.study.variants import NO_PRUNING, Costs, Variant, rate_for
 from sonopsis.training.config import DataConfig, EncoderTraining, PruningConfig, TrainConfig
 from sonopsis.training.run import run
 
-STEPS: dict[Task, int] = {"general": 240, "words": 120, "instruments": 240}  # of the parent
-# Of the encoder's last block and of the head, chosen on validation clips (docs/log.md).
-LEARNING_RATES: dict[Task, tuple[float, float]] = {
-    "general": (3e-5, 3e-5),
-    "words": (3e-4, 7.5e-4),
-    "instruments": (3e-5, 3e-5),
-}
-QUARTER = 4  # an arm has so many times fewer steps
-EQUAL = 0.55  # the rate of TopK, in twentieths, that is the first to save 40 %: all ways to prune cost as much
-# In the order of training, so that a study which is stopped has what the headline needs.
-ARMS = (
-    ("unpruned", 1.0),
-    ("topk", EQUAL),
-    ("random", EQUAL),
-    ("topk", 0.7),
-    ("topk", 0.5),
-    ("topk", 0.6),
-    ("merge", EQUAL),
-    ("fuse", EQUAL),
-    ("topk", 0.8),
-)
+QUARTER = 4  # an arm has so many times fewer steps than its parent
+SMALL = ("scratch", "masked")  # encoders that were trained here: all of their blocks learn
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a parent is trained for a task, and its arms after it."""
+
+    task: Task
+    steps: int  # of the parent
+    train: Literal["all"] | int  # the encoder's blocks from this one on
+    encoder_rate: float  # the peak of the encoder's last block
+    head_rate: float
+    arms: tuple[tuple[str, float], ...]  # ways to prune, each with the rate at which TopK costs as much
+
+
+def recipe(encoder: str, task: Task) -> Recipe:
+    """How an encoder is trained for a task; learning rates were chosen on validation clips (docs/log.md)."""
+    if encoder in SMALL:
+        return Recipe(task, steps=800, train="all", encoder_rate=3e-4, head_rate=3e-4, arms=arms(0.6))
+    made = arms(0.6 if encoder == "base" else 0.55)
+    if task == "words":
+        return Recipe(task, steps=120, train=1, encoder_rate=3e-4, head_rate=7.5e-4, arms=made)
+    return Recipe(task, steps=240, train=1, encoder_rate=3e-5, head_rate=3e-5, arms=made)
+
+
+def arms(equal: float) -> tuple[tuple[str, float], ...]:
+    """The ways to prune that are trained, in the order of training, so that a study which is stopped has what the
+    headline needs. `equal` is the rate of TopK, in twentieths, that is the first to save 40 %: all ways cost as much.
+    """
+    others = [("topk", rate) for rate in (0.7, 0.5, 0.6) if rate != equal]
+    return (
+        ("unpruned", 1.0),
+        ("topk", equal),
+        ("random", equal),
+        *others,
+        ("merge", equal),
+        ("fuse", equal),
+        ("topk", 0.8),
+    )
+
+
 UNTRAINED = ("topk", "random")  # ways to prune of these that are also tried on the parent as it is
-RATES = tuple(sorted({rate for _, rate in ARMS if rate < 1}, reverse=True))
 SHRINK = (1 / 6, 2 / 3)  # shares of a run between which the rate shrinks: epochs 5 and 20 of the paper's 30
 SAMPLE = 12  # windows on which rates of equal cost are found
 PARENT = "parent"
@@ -87,31 +107,36 @@ class Fold:
         return Clips(found, [default_root()], "test", 0, [])
 
 
-def finetune(encoder: str, task: Task, work: Path, seed: int, results: Path) -> None:
+def finetune(
+    encoder: str, task: Task, work: Path, seed: int, results: Path, only: Collection[str] | None = None
+) -> None:
     """Train what is missing in a file of results, arm by arm, and write the file after each run.
 
-    A run that is in the file is skipped, and one that was stopped goes on from its last checkpoint in `work`.
+    With `only`, other runs than those of these names are left out. A run that is in the file is skipped, and one that
+    was stopped goes on from its last checkpoint in `work`.
     """
     parts = [
         Fold(number, start, rows)
         for number, (start, rows) in enumerate(zip(fit_heads(encoder, task, work), folds(task), strict=True))
     ]
-    found = read(results, parts)
-    for name, variant in runs():
+    found, how = read(results, parts), recipe(encoder, task)
+    for name, variant in runs(how):
+        if only is not None and name not in only:
+            continue
         for fold, kept in zip(parts, found["folds"], strict=True):
             folder = work / f"{encoder}-{task}-{seed}" / str(fold.number)
             if name in kept["runs"]:
                 continue
             print(f"{name}, fold {fold.number}", flush=True)
-            parent = trained(PARENT, None, fold, fold.start, task, folder, seed)
+            parent = trained(PARENT, None, fold, fold.start, how, folder, seed)
             if not kept["variants"]:
-                kept["variants"] = [one.to_dict() for one in planned(parent, fold)]
+                kept["variants"] = [one.to_dict() for one in planned(parent, fold, how.arms)]
             variants = {(one["arm"], one["keep_rate"]): Variant(**one) for one in kept["variants"]}
             if variant is None:
                 model, measured = parent, [v for v in variants.values() if v.arm in (NO_PRUNING.arm, *UNTRAINED)]
             else:
                 wanted = variants[variant]
-                model = trained(name, wanted, fold, folder / PARENT / "model", task, folder, seed)
+                model = trained(name, wanted, fold, folder / PARENT / "model", how, folder, seed)
                 measured = [wanted]
             said, clips = hear(model, fold, measured)
             kept["clips"] = kept["clips"] or clips
@@ -121,10 +146,10 @@ def finetune(encoder: str, task: Task, work: Path, seed: int, results: Path) -> 
             results.write_text(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
-def runs() -> Iterator[tuple[str, tuple[str, float] | None]]:
+def runs(how: Recipe) -> Iterator[tuple[str, tuple[str, float] | None]]:
     """The name of each run of a fold, with its arm and rate; None for the parent."""
     yield PARENT, None
-    for arm, rate in ARMS:
+    for arm, rate in how.arms:
         yield (arm if arm == NO_PRUNING.arm else f"{arm}@{rate:g}"), (arm, rate)
 
 
@@ -135,20 +160,19 @@ def read(results: Path, parts: Sequence[Fold]) -> dict[str, Any]:
     return {"labels": [], "folds": [{"clips": [], "variants": [], "runs": {}} for _ in parts]}
 
 
-def trained(name: str, variant: Variant | None, fold: Fold, start: Path, task: Task, folder: Path, seed: int) -> Model:
+def trained(name: str, variant: Variant | None, fold: Fold, start: Path, how: Recipe, folder: Path, seed: int) -> Model:
     """The model of one run in `folder`, which begins with the model in `start`; what is there is not trained again."""
     output = folder / name
     if not (output / "model" / "config.json").exists():
-        run(configuration(variant, start, task, fold.manifest(task, folder.parent), output, seed))
+        run(configuration(variant, start, how, fold.manifest(how.task, folder.parent), output, seed))
     return sonopsis.load(str(output / "model"), engine="torch")
 
 
 def configuration(
-    variant: Variant | None, start: Path, task: Task, manifest: Path, output: Path, seed: int
+    variant: Variant | None, start: Path, how: Recipe, manifest: Path, output: Path, seed: int
 ) -> TrainConfig:
     """The run of a parent (None) or of an arm."""
-    steps = STEPS[task] if variant is None else STEPS[task] // QUARTER
-    rate, of_head = LEARNING_RATES[task]
+    steps = how.steps if variant is None else how.steps // QUARTER
     pruning = PruningConfig("none")
     if variant is not None and variant != NO_PRUNING:
         pruning = PruningConfig("cosine", variant.rate, *SHRINK, score=variant.score, reduce=variant.reduce)
@@ -157,10 +181,10 @@ def configuration(
         str(output),
         str(start),
         labels="inherit",
-        encoder=EncoderTraining(train=1, learning_rate=rate, layer_decay=0.8, drop_path=0.05),
+        encoder=EncoderTraining(train=how.train, learning_rate=how.encoder_rate, layer_decay=0.8, drop_path=0.05),
         steps=steps,
         batch_size=8,
-        learning_rate=of_head,
+        learning_rate=how.head_rate,
         warmup_steps=steps // 10,
         ema=0.9,
         precision="no",
@@ -170,8 +194,8 @@ def configuration(
         validate_every=steps,
         data=DataConfig(
             manifest=str(manifest),
-            seconds=SECONDS[task],
-            shortest=SECONDS[task] / 2,
+            seconds=SECONDS[how.task],
+            shortest=SECONDS[how.task] / 2,
             workers=0,
             speed=0.15,
             reverb=0.2,
@@ -189,14 +213,14 @@ def configuration(
     )
 
 
-def planned(parent: Model, fold: Fold) -> list[Variant]:
+def planned(parent: Model, fold: Fold, arms: Collection[tuple[str, float]]) -> list[Variant]:
     """No pruning, and every way to prune that is trained or tried, at the rate of its cost on test windows."""
     costs = Passes(parent).costs
     frames = [mel.shape[1] for mel in sample_windows(parent, fold.clips(parent), SAMPLE)]
     found = [NO_PRUNING]
     for way in WAYS:
-        for keep_rate in RATES:
-            if (way.name, keep_rate) in ARMS:
+        for keep_rate in sorted({rate for _, rate in arms}, reverse=True):
+            if (way.name, keep_rate) in arms and keep_rate < 1:
                 target = executed(costs, frames, None, "topk", keep_rate)
                 rate = rate_for(partial(executed, costs, frames, way.score, way.reduce), target)
                 assert rate is not None, "every way to prune can be as cheap as these rates of TopK"

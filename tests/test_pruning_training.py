@@ -4,11 +4,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pruning_check
 import pruning_tasks
 import pruning_trained
 import pruning_training
 import pytest
-from pruning_training import NO_PRUNING, QUARTER, STEPS, Fold, Variant, configuration, finetune
+from pruning_training import NO_PRUNING, QUARTER, Fold, Recipe, Variant, configuration, finetune, recipe
 
 from sonopsis.data.manifest import Row, read
 from sonopsis.training.config import TrainConfig
@@ -33,17 +34,36 @@ def test_all_voices_but_those_of_the_test_teach(tmp_path: Path) -> None:
 
 
 def test_an_arm_differs_from_the_longer_parent_in_its_pruning_alone(tmp_path: Path) -> None:
+    how = recipe("whisper", "words")
+
     def made(variant: Variant | None) -> TrainConfig:
-        return configuration(variant, tmp_path, "words", tmp_path / "m.jsonl", tmp_path / "out", 2)
+        return configuration(variant, tmp_path, how, tmp_path / "m.jsonl", tmp_path / "out", 2)
 
     parent, longer = made(None), made(NO_PRUNING)
     arms = [made(Variant("topk", 0.5, 0.5, None, "topk")), made(Variant("random", 0.5, 0.51, "random", "topk"))]
     assert parent.pruning.schedule == longer.pruning.schedule == "none"
-    assert (parent.steps, longer.steps) == (STEPS["words"], STEPS["words"] // QUARTER) and parent.seed != longer.seed
+    assert (parent.steps, longer.steps) == (how.steps, how.steps // QUARTER) and parent.seed != longer.seed
     for arm, rate in zip(arms, (0.5, 0.51), strict=True):
         assert replace(arm, pruning=longer.pruning) == longer
         assert (arm.pruning.schedule, arm.pruning.keep_rate) == ("cosine", rate)
     assert [arm.pruning.score for arm in arms] == [None, "random"]
+
+
+def test_a_row_trained_anew_is_held_against_the_old_one() -> None:
+    said = {"macs": [2.0, 2.0], "top": [0, 1, 1]}
+    runs = {"parent": {"unpruned": said}, "unpruned": {"unpruned": said}, "topk@0.6": {"topk@0.6": said}}
+    fold = {"clips": [["a", "A", [0]], ["b", "B", [0, 1]], ["c", "B", [0]]], "runs": runs}
+    old = {"labels": ["Dog", "Cat"], "folds": [fold]}
+    again = {name: said for name, said in runs.items() if name != "unpruned"}  # which is not compared
+    again["topk@0.6"] = {"topk@0.6": said | {"top": [0, 1, 0]}}
+    new = old | {"folds": [fold | {"runs": again}]}
+    same = "the same best label for 3 of 3 clips; accuracy 66.7 % anew, 66.7 % in the repository"
+    assert pruning_check.compare(new, old, parent=True) == [f"the parent under unpruned@1: {same}"]
+    assert pruning_check.compare(new, old, parent=False) == [
+        "topk@0.6: the same best label for 2 of 3 clips; accuracy 100.0 % anew, 66.7 % in the repository"
+    ]
+    with pytest.raises(ValueError, match="fetch the recordings"):
+        pruning_check.compare(new, old | {"folds": [fold | {"clips": fold["clips"][:2]}]}, parent=True)
 
 
 @pytest.mark.slow
@@ -56,9 +76,8 @@ def test_each_run_is_done_once(tiny_model: Path, root: Path, tmp_path: Path, mon
     monkeypatch.setenv("SONOPSIS_DATA", str(root))
     monkeypatch.setattr(pruning_training, "fit_heads", lambda *_: [tiny_model, tiny_model])
     monkeypatch.setattr(pruning_training, "folds", lambda _: parts)
-    monkeypatch.setattr(pruning_training, "STEPS", {"general": 4})
-    monkeypatch.setattr(pruning_training, "ARMS", (("unpruned", 1.0), ("topk", 0.5), ("random", 0.5)))
-    monkeypatch.setattr(pruning_training, "RATES", (0.5,))
+    short = Recipe("general", 4, "all", 1e-4, 1e-4, (("unpruned", 1.0), ("topk", 0.5), ("random", 0.5)))
+    monkeypatch.setattr(pruning_training, "recipe", lambda *_: short)
     trained = []
     monkeypatch.setattr(pruning_training, "run", lambda config, run=pruning_training.run: trained.append(run(config)))
     results = tmp_path / "results.json"
