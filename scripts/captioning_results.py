@@ -18,9 +18,10 @@ import numpy as np
 from captioning_arms import ARMS, CHOICE
 from numpy.typing import NDArray
 
-from sonopsis.metrics.captioning import cider_d
+from sonopsis.metrics.captioning import CiderD
 from sonopsis.metrics.events import event_counts, event_f1_of
 from sonopsis.scenes.benchmark import load_benchmark
+from sonopsis.scenes.scene import Scene
 from sonopsis.study.bootstrap import Floats, draws, interval
 
 ROOT = Path(__file__).parent.parent
@@ -156,10 +157,16 @@ def measured(arm: str) -> Measured | None:
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     if not runs:
         return None
-    scenes = load_benchmark()[: runs[0]["scenes"]["test"]]
-    references = [scene.captions for scene in scenes]
-    cider = np.array([cider_d(run["captions"], references) for run in runs])
+    scenes, judge = _heard(runs[0]["scenes"]["test"])
+    cider = np.array([judge.scores(run["captions"]) for run in runs])
     return Measured(runs, cider, np.stack([event_counts(scenes, run["captions"]) for run in runs]))
+
+
+@cache
+def _heard(count: int) -> tuple[list[Scene], CiderD]:
+    """The first test scenes, and what rates captions of them."""
+    scenes = load_benchmark()[:count]
+    return scenes, CiderD([scene.captions for scene in scenes])
 
 
 def table(name: str) -> str:

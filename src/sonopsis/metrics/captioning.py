@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 Words = list[str]
 Grams = Counter[tuple[str, ...]]
+Weighted = tuple[dict[tuple[str, ...], float], float]  # the weight of each n-gram of a text, and their norm
 
 TINY, SMALL = 1e-15, 1e-9  # what pycocoevalcap adds to counts of matches and of n-grams
 
@@ -81,31 +82,52 @@ def cider_d(captions: Sequence[str], references: Sequence[Sequence[str]], sigma:
     """CIDEr-D of each caption, 0-10 (Vedantam et al. 2015): tf-idf of 1- to 4-grams, clipped, with a length penalty.
 
     How rare an n-gram is comes from these references: from the number of clips that have it in any reference. A corpus
-    of one clip therefore scores 0.
+    of one clip therefore scores 0. ValueError when captions and references are not as many.
     """
-    _check(captions, references)
-    reference_words = [[tokenize(other) for other in others] for others in references]
-    clips_with: Grams = Counter()
-    for others in reference_words:
-        clips_with.update({gram for other in others for n in range(1, 5) for gram in _grams(other, n)})
-    log_clips = math.log(len(captions))
+    return CiderD(references, sigma).scores(captions)
 
-    def weights(words: Words, n: int) -> dict[tuple[str, ...], float]:
-        return {gram: k * (log_clips - math.log(max(clips_with[gram], 1))) for gram, k in _grams(words, n).items()}
 
-    scores = []
-    for caption, others in zip(captions, reference_words, strict=True):
-        words, total = tokenize(caption), 0.0
-        for n in range(1, 5):
-            ours = weights(words, n)
-            for other in others:
-                theirs = weights(other, n)
+class CiderD:
+    """CIDEr-D (`cider_d`) of several sets of captions of the same clips, whose references are counted once."""
+
+    def __init__(self, references: Sequence[Sequence[str]], sigma: float = 6.0) -> None:
+        self.references, self.sigma = references, sigma
+        words = [[tokenize(other) for other in others] for others in references]
+        self.clips_with: Grams = Counter()
+        for others in words:
+            self.clips_with.update({gram for other in others for n in range(1, 5) for gram in _grams(other, n)})
+        self.lengths = [[len(other) for other in others] for others in words]
+        self.known = [[self._weights(other) for other in others] for others in words]
+
+    def scores(self, captions: Sequence[str]) -> list[float]:
+        """The score of each caption; ValueError when there are not as many as references."""
+        _check(captions, self.references)
+        return [
+            self._score(tokenize(caption), lengths, known)
+            for caption, lengths, known in zip(captions, self.lengths, self.known, strict=True)
+        ]
+
+    def _score(self, words: Words, lengths: Sequence[int], known: Sequence[Sequence[Weighted]]) -> float:
+        total = 0.0
+        for n, (ours, our_norm) in enumerate(self._weights(words)):
+            for length, reference in zip(lengths, known, strict=True):
+                theirs, norm = reference[n]
                 dot = sum(min(weight, theirs[gram]) * theirs[gram] for gram, weight in ours.items() if gram in theirs)
-                norm = _norm(ours) * _norm(theirs)
-                if norm > 0:
-                    total += dot / norm * math.exp(-((len(words) - len(other)) ** 2) / (2 * sigma**2))
-        scores.append(10.0 * total / (4 * len(others)))
-    return scores
+                if our_norm * norm > 0:
+                    penalty = math.exp(-((len(words) - length) ** 2) / (2 * self.sigma**2))
+                    total += dot / (our_norm * norm) * penalty
+        return 10.0 * total / (4 * len(lengths))
+
+    def _weights(self, words: Words) -> list[Weighted]:
+        """The weight of each 1-, 2-, 3- and 4-gram, and their norm."""
+        log_clips = math.log(len(self.references))
+        found = []
+        for n in range(1, 5):
+            weights = {
+                gram: k * (log_clips - math.log(max(self.clips_with[gram], 1))) for gram, k in _grams(words, n).items()
+            }
+            found.append((weights, math.sqrt(sum(weight * weight for weight in weights.values()))))
+        return found
 
 
 def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
@@ -118,10 +140,6 @@ def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None
 
 def _grams(words: Words, n: int) -> Grams:
     return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
-
-
-def _norm(weights: dict[tuple[str, ...], float]) -> float:
-    return math.sqrt(sum(weight * weight for weight in weights.values()))
 
 
 def _common_subsequence(a: Words, b: Words) -> int:
