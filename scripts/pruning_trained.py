@@ -11,7 +11,7 @@ from pruning_figures import MODELS, TASKS, Points, Results, read
 from sonopsis.study.variants import Variant
 
 WAYS = {"topk": "TopK", "random": "random", "merge": "merge", "fuse": "fuse"}
-TRAINED = (("whisper", "words"), ("whisper", "general"))  # encoders and tasks
+TRAINED = (("whisper", "words"), ("whisper", "general"), ("scratch", "general"), ("masked", "general"))
 SEEDS = range(3)
 PARENT = "parent"  # the run of each fold that the others start from
 

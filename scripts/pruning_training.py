@@ -42,17 +42,18 @@ class Recipe:
     train: Literal["all"] | int  # the encoder's blocks from this one on
     encoder_rate: float  # the peak of the encoder's last block
     head_rate: float
+    label_power: float  # 0: labels are drawn evenly; 1: as often as their clips, which is how they come in the test
     arms: tuple[tuple[str, float], ...]  # ways to prune, each with the rate at which TopK costs as much
 
 
 def recipe(encoder: str, task: Task) -> Recipe:
     """How an encoder is trained for a task; learning rates were chosen on validation clips (docs/log.md)."""
     if encoder in SMALL:
-        return Recipe(task, steps=800, train="all", encoder_rate=3e-4, head_rate=3e-4, arms=arms(0.6))
+        return Recipe(task, 800, "all", encoder_rate=1e-4, head_rate=1e-4, label_power=1.0, arms=arms(0.6))
     made = arms(0.6 if encoder == "base" else 0.55)
     if task == "words":
-        return Recipe(task, steps=120, train=1, encoder_rate=3e-4, head_rate=7.5e-4, arms=made)
-    return Recipe(task, steps=240, train=1, encoder_rate=3e-5, head_rate=3e-5, arms=made)
+        return Recipe(task, 120, 1, encoder_rate=3e-4, head_rate=7.5e-4, label_power=0.0, arms=made)
+    return Recipe(task, 240, 1, encoder_rate=3e-5, head_rate=3e-5, label_power=0.0, arms=made)
 
 
 def arms(equal: float) -> tuple[tuple[str, float], ...]:
@@ -202,6 +203,7 @@ def configuration(
             equaliser_db=0.0,
             filter_db=4.0,
             band_limit=0.1,
+            label_power=how.label_power,
             device=0.1,
             mixing=0.0,
             time_masks=1,

@@ -76,7 +76,7 @@ def test_each_run_is_done_once(tiny_model: Path, root: Path, tmp_path: Path, mon
     monkeypatch.setenv("SONOPSIS_DATA", str(root))
     monkeypatch.setattr(pruning_training, "fit_heads", lambda *_: [tiny_model, tiny_model])
     monkeypatch.setattr(pruning_training, "folds", lambda _: parts)
-    short = Recipe("general", 4, "all", 1e-4, 1e-4, (("unpruned", 1.0), ("topk", 0.5), ("random", 0.5)))
+    short = Recipe("general", 4, "all", 1e-4, 1e-4, 0.0, (("unpruned", 1.0), ("topk", 0.5), ("random", 0.5)))
     monkeypatch.setattr(pruning_training, "recipe", lambda *_: short)
     trained = []
     monkeypatch.setattr(pruning_training, "run", lambda config, run=pruning_training.run: trained.append(run(config)))
