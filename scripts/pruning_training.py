@@ -31,6 +31,11 @@ from sonopsis.training.run import run
 
 QUARTER = 4  # an arm has so many times fewer steps than its parent
 SMALL = ("scratch", "masked")  # encoders that were trained here: all of their blocks learn
+UNTRAINED = ("topk", "random")  # ways to prune of these that are also tried on the parent as it is
+SHRINK = (1 / 6, 2 / 3)  # shares of a run between which the rate shrinks: epochs 5 and 20 of the paper's 30
+SAMPLE = 12  # windows on which rates of equal cost are found
+PARENT = "parent"
+SAVE_EVERY = 60  # steps; a run that was stopped goes on from there
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,6 @@ def arms(equal: float) -> tuple[tuple[str, float], ...]:
         ("fuse", equal),
         ("topk", 0.8),
     )
-
-
-UNTRAINED = ("topk", "random")  # ways to prune of these that are also tried on the parent as it is
-SHRINK = (1 / 6, 2 / 3)  # shares of a run between which the rate shrinks: epochs 5 and 20 of the paper's 30
-SAMPLE = 12  # windows on which rates of equal cost are found
-PARENT = "parent"
-SAVE_EVERY = 60  # steps; a run that was stopped goes on from there
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def finetune(
             print(f"{name}, fold {fold.number}", flush=True)
             parent = trained(PARENT, None, fold, fold.start, how, folder, seed)
             if not kept["variants"]:
-                kept["variants"] = [one.to_dict() for one in planned(parent, fold, how.arms)]
+                kept["variants"] = [one.to_dict() for one in planned(parent, fold, how)]
             variants = {(one["arm"], one["keep_rate"]): Variant(**one) for one in kept["variants"]}
             if variant is None:
                 model, measured = parent, [v for v in variants.values() if v.arm in (NO_PRUNING.arm, *UNTRAINED)]
@@ -215,14 +213,14 @@ def configuration(
     )
 
 
-def planned(parent: Model, fold: Fold, arms: Collection[tuple[str, float]]) -> list[Variant]:
+def planned(parent: Model, fold: Fold, how: Recipe) -> list[Variant]:
     """No pruning, and every way to prune that is trained or tried, at the rate of its cost on test windows."""
     costs = Passes(parent).costs
     frames = [mel.shape[1] for mel in sample_windows(parent, fold.clips(parent), SAMPLE)]
     found = [NO_PRUNING]
     for way in WAYS:
-        for keep_rate in sorted({rate for _, rate in arms}, reverse=True):
-            if (way.name, keep_rate) in arms and keep_rate < 1:
+        for keep_rate in sorted({rate for _, rate in how.arms}, reverse=True):
+            if (way.name, keep_rate) in how.arms and keep_rate < 1:
                 target = executed(costs, frames, None, "topk", keep_rate)
                 rate = rate_for(partial(executed, costs, frames, way.score, way.reduce), target)
                 assert rate is not None, "every way to prune can be as cheap as these rates of TopK"

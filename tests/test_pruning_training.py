@@ -92,6 +92,13 @@ def test_each_run_is_done_once(tiny_model: Path, root: Path, tmp_path: Path, mon
     found = json.loads(results.read_text())
     assert len(trained) == 2 * 4 and list(found["folds"][0]["runs"]) == ["parent", "unpruned", "topk@0.5", "random@0.5"]
 
+    part = tmp_path / "part.json"
+    finetune("tiny", "general", tmp_path, 3, part, only=("parent", "topk@0.5"))
+    assert [list(fold["runs"]) for fold in json.loads(part.read_text())["folds"]] == [["parent", "topk@0.5"]] * 2
+    assert pruning_check.compare(json.loads(part.read_text()), found, parent=False)[0].startswith(
+        "topk@0.5: the same best"
+    )
+
     trained, parent = (pruning_trained.joined(found, parent=which) for which in (False, True))
     assert [clip[0] for clip in trained["clips"]] == [one.path for one in tests[0::2] + tests[1::2]]
     for table in trained, parent:
