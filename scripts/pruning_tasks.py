@@ -51,7 +51,7 @@ STARTS = {  # WORK is the folder of the study; configs/pruning/ has how its enco
     "scratch": "WORK/scratch-tagger/model",
     "masked": "WORK/masked-tagger/model",
 }
-OWN_WINDOW = ("scratch", "masked")  # which were trained for about 10 s; Whisper's is 30 s long
+TRAINED_HERE = ("scratch", "masked")  # with a window of about 5 s and a pooling of their own: CLS, and the mean
 Examples = tuple[Tensor, Tensor]  # what a head reads (C, W), and labels (C, labels)
 
 
@@ -99,8 +99,9 @@ def _split(voice: str, fold: int) -> Split:
 def fit_heads(encoder: str, task: Task, work: Path) -> list[Path]:
     """A model folder for each fold of a task: the frozen encoder with a head; folders that are there are kept.
 
-    The head reads mean and maximum after each block, as that of the default model does. Its penalty is the one with the
-    best accuracy on validation sources; in JOINED tasks, training and validation sources then teach it together.
+    The head of a pretrained encoder reads mean and maximum after each block, as that of the default model does; one
+    that was TRAINED_HERE is read as in its training, and pruned by the scores that go with that. The penalty is the one
+    with the best accuracy on validation sources; in JOINED tasks, training and validation sources then teach together.
     """
     place = STARTS[encoder].replace("WORK", str(work))
     if encoder == "default" and task == "general":  # the model has its own head
@@ -109,17 +110,18 @@ def fit_heads(encoder: str, task: Task, work: Path) -> list[Path]:
     made = [work / f"{encoder}-{task}-{number}" for number in range(len(parts))]
     if all((folder / "config.json").exists() for folder in made):
         return made
-    window = None if encoder in OWN_WINDOW else 10.0
-    config = TrainConfig("tagging", "", place, encoder=EncoderTraining(pooling="layers", window=window))
-    start = open_start(config)
+    pretrained = EncoderTraining(pooling="layers", window=10.0)  # Whisper's window is 30 s long
+    own = EncoderTraining() if encoder in TRAINED_HERE else pretrained
+    start = open_start(TrainConfig("tagging", "", place, encoder=own))
     labels = labels_of(parts)
     heard: dict[str, Tensor] = {}
     for folder, rows in zip(made, parts, strict=True):
         tagger = build_tagger(replace(start, labels=[]), labels).eval()
         statistics, head = tagger.encoder.statistics, tagger.head
-        assert statistics is not None and head is not None
-        statistics.centre.zero_()
-        statistics.deviation.fill_(1.0)
+        assert head is not None
+        if statistics is not None:
+            statistics.centre.zero_()
+            statistics.deviation.fill_(1.0)
 
         def hear(row: Row, tagger: Tagger = tagger) -> Tensor:
             samples = read_samples([default_root()], row.path, row.start, row.end)
@@ -129,9 +131,11 @@ def fit_heads(encoder: str, task: Task, work: Path) -> list[Path]:
 
         train, validation = (examples(rows, labels, split, heard, hear) for split in ("train", "validation"))
         head.norm.load_state_dict(torch.nn.LayerNorm(head.width).state_dict())
-        statistics.fit(train[0][:, head.width :])
-        inputs = Inputs(head, statistics)
-        taught, checked = (inputs.of(train[0]), train[1]), (inputs.of(validation[0]), validation[1])
+        if statistics is not None:
+            statistics.fit(train[0][:, head.width :])
+        inputs = head.norm if statistics is None else Inputs(head, statistics).of
+        with torch.no_grad():
+            taught, checked = (inputs(train[0]), train[1]), (inputs(validation[0]), validation[1])
         weight, bias = chosen(taught, checked, join=task in JOINED)
         with torch.no_grad():
             head.linear.weight.copy_(weight)

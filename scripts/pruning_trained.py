@@ -10,7 +10,16 @@ from pruning_figures import MODELS, TASKS, Points, Results, read
 
 from sonopsis.study.variants import Variant
 
-WAYS = {"topk": "TopK", "random": "random", "merge": "merge", "fuse": "fuse"}
+WAYS = {
+    "topk": "TopK",
+    "value": "by value",
+    "fuse": "fuse",
+    "merge": "merge",
+    "segment": "per segment",
+    "adaptive": "adaptive",
+    "random": "random",
+    "random columns": "random columns",
+}
 TRAINED = (("whisper", "words"), ("whisper", "general"), ("scratch", "general"), ("masked", "general"))
 SEEDS = range(3)
 PARENT = "parent"  # the run of each fold that the others start from

@@ -9,7 +9,6 @@ the same examples at the same learning rates, and in "words" all voices but the 
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,17 +20,14 @@ from sonopsis.audio import AudioError
 from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import Row, write
 from sonopsis.model import Model
-from sonopsis.pruning.config import ReducerName, ScoreName
 from sonopsis.study.clips import Clip, Clips
 from sonopsis.study.passes import Passes, sample_windows
-from sonopsis.study.variants import ARMS as WAYS
-from sonopsis.study.variants import NO_PRUNING, Costs, Variant, rate_for
+from sonopsis.study.variants import NO_PRUNING, Variant, plan
 from sonopsis.training.config import DataConfig, EncoderTraining, PruningConfig, TrainConfig
 from sonopsis.training.run import run
 
 QUARTER = 4  # an arm has so many times fewer steps than its parent
 SMALL = ("scratch", "masked")  # encoders that were trained here: all of their blocks learn
-UNTRAINED = ("topk", "random")  # ways to prune of these that are also tried on the parent as it is
 SHRINK = (1 / 6, 2 / 3)  # shares of a run between which the rate shrinks: epochs 5 and 20 of the paper's 30
 SAMPLE = 12  # windows on which rates of equal cost are found
 PARENT = "parent"
@@ -54,7 +50,7 @@ class Recipe:
 def recipe(encoder: str, task: Task) -> Recipe:
     """How an encoder is trained for a task; learning rates were chosen on validation clips (docs/log.md)."""
     if encoder in SMALL:
-        return Recipe(task, 800, "all", encoder_rate=1e-4, head_rate=1e-4, label_power=1.0, arms=arms(0.6))
+        return Recipe(task, 800, "all", encoder_rate=3e-4, head_rate=3e-4, label_power=1.0, arms=arms(0.6))
     made = arms(0.6 if encoder == "base" else 0.55)
     if task == "words":
         return Recipe(task, 120, 1, encoder_rate=3e-4, head_rate=7.5e-4, label_power=0.0, arms=made)
@@ -64,6 +60,7 @@ def recipe(encoder: str, task: Task) -> Recipe:
 def arms(equal: float) -> tuple[tuple[str, float], ...]:
     """The ways to prune that are trained, in the order of training, so that a study which is stopped has what the
     headline needs. `equal` is the rate of TopK, in twentieths, that is the first to save 40 %: all ways cost as much.
+    An encoder has no run of a way to prune that it does not have.
     """
     others = [("topk", rate) for rate in (0.7, 0.5, 0.6) if rate != equal]
     return (
@@ -73,6 +70,10 @@ def arms(equal: float) -> tuple[tuple[str, float], ...]:
         *others,
         ("merge", equal),
         ("fuse", equal),
+        ("segment", equal),
+        ("adaptive", equal),
+        ("value", equal),
+        ("random columns", equal),
         ("topk", 0.8),
     )
 
@@ -128,12 +129,13 @@ def finetune(
                 continue
             print(f"{name}, fold {fold.number}", flush=True)
             parent = trained(PARENT, None, fold, fold.start, how, folder, seed)
-            if not kept["variants"]:
-                kept["variants"] = [one.to_dict() for one in planned(parent, fold, how)]
-            variants = {(one["arm"], one["keep_rate"]): Variant(**one) for one in kept["variants"]}
             if variant is None:
-                model, measured = parent, [v for v in variants.values() if v.arm in (NO_PRUNING.arm, *UNTRAINED)]
-            else:
+                model, measured = parent, planned(parent, fold, how)
+                kept["variants"] = [one.to_dict() for one in measured if (one.arm, one.keep_rate) in how.arms]
+            variants = {(one["arm"], one["keep_rate"]): Variant(**one) for one in kept["variants"]}
+            if variant is not None:
+                if variant not in variants:
+                    continue
                 wanted = variants[variant]
                 model = trained(name, wanted, fold, folder / PARENT / "model", how, folder, seed)
                 measured = [wanted]
@@ -214,24 +216,17 @@ def configuration(
 
 
 def planned(parent: Model, fold: Fold, how: Recipe) -> list[Variant]:
-    """No pruning, and every way to prune that is trained or tried, at the rate of its cost on test windows."""
-    costs = Passes(parent).costs
-    frames = [mel.shape[1] for mel in sample_windows(parent, fold.clips(parent), SAMPLE)]
-    found = [NO_PRUNING]
-    for way in WAYS:
-        for keep_rate in sorted({rate for _, rate in how.arms}, reverse=True):
-            if (way.name, keep_rate) in how.arms and keep_rate < 1:
-                target = executed(costs, frames, None, "topk", keep_rate)
-                rate = rate_for(partial(executed, costs, frames, way.score, way.reduce), target)
-                assert rate is not None, "every way to prune can be as cheap as these rates of TopK"
-                rate = keep_rate if way.name == "topk" else rate
-                found.append(Variant(way.name, keep_rate, rate, way.score, way.reduce))
-    return found
+    """What a parent is tried with as it is: the ways to prune of the recipe that its encoder has, and random patches at
+    every rate of TopK, all at rates of their cost on test windows."""
+    passes = Passes(parent)
+    windows = sample_windows(parent, fold.clips(parent), SAMPLE)
 
+    def survivors(variant: Variant) -> list[list[int]]:
+        return [passes.run(mel, variant.pruning(passes.config.depth, 0))[1] for mel in windows]
 
-def executed(costs: Costs, frames: Sequence[int], score: ScoreName | None, reduce: ReducerName, rate: float) -> float:
-    """Mean executed MACs in G of windows of so many frames."""
-    return float(np.mean([costs.macs(count, rate, score, reduce).executed for count in frames]))
+    rates = sorted({rate for _, rate in how.arms if rate < 1}, reverse=True)
+    found, _ = plan(passes.costs, [mel.shape[1] for mel in windows], survivors, rates)
+    return [variant for variant in found if variant.arm == "random" or (variant.arm, variant.keep_rate) in how.arms]
 
 
 def hear(model: Model, fold: Fold, variants: Sequence[Variant]) -> tuple[dict[str, Any], list[list[Any]]]:
