@@ -1,9 +1,13 @@
 """The tasks of the pruning study hold whole voices out, and their heads are chosen on validation alone."""
 
+from pathlib import Path
+
 import pruning_tasks
 import pytest
 import torch
 from pruning_tasks import FOLDS, NO_WORD, VOICES
+
+import sonopsis
 
 
 def test_every_voice_is_tested_once_and_never_teaches_then() -> None:
@@ -38,3 +42,20 @@ def test_the_penalty_is_the_one_of_validation() -> None:
     expected = pruning_tasks.regression(inputs, target, max(right, key=lambda decay: right[decay]))
     assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
     assert len(set(right.values())) > 1
+
+
+def test_an_encoder_that_was_trained_here_is_read_as_it_was_trained(
+    tiny_model: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiny model is trained by its CLS token; of the clips that taught it, a new head tells most apart."""
+    monkeypatch.setenv("SONOPSIS_DATA", str(root))
+    monkeypatch.setitem(pruning_tasks.STARTS, "scratch", str(tiny_model))
+    (folder,) = pruning_tasks.fit_heads("scratch", "general", tmp_path)
+    model = sonopsis.load(str(folder), engine="torch")
+    assert (model.engine.config.pooling, model.engine.config.score) == ("cls", "cls")
+    rows = [row for row in pruning_tasks.folds("general")[0] if row.split == "train" and row.labels]
+    right = [model.tag(root / row.path, threshold=0.0)[0].labels[0][0] in row.labels for row in rows]
+    assert sum(right) > len(rows) / 2
+    written = (folder / "config.json").stat().st_mtime_ns
+    assert pruning_tasks.fit_heads("scratch", "general", tmp_path) == [folder]
+    assert (folder / "config.json").stat().st_mtime_ns == written
