@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pruning_figures import MODELS, TASKS, Points, Results, read
+from pruning_figures import MODELS, TASKS, Floats, Points, Results, read
 
 from sonopsis.study.variants import Variant
 
@@ -21,23 +21,36 @@ WAYS = {
     "random columns": "random columns",
 }
 TRAINED = (("whisper", "words"), ("whisper", "general"), ("scratch", "general"), ("masked", "general"))
-SEEDS = range(3)
+SEEDS = range(5)
+Key = tuple[str, float]  # a way to prune, and its keep rate
 PARENT = "parent"  # the run of each fold that the others start from
 
 
 class Averaged(Results):
-    """One encoder on one task: how often each clip is right over the seeds, and what that costs."""
+    """One encoder on one task: how often each clip is right over the seeds that have a way to prune, and its cost."""
 
     def __init__(self, tables: Sequence[dict[str, Any]], task: str) -> None:
-        parts = [Results(table, task) for table in tables]
-        super().__init__(parts[0].found, task)
-        self.seeds = len(parts)
-        self.hits = {
-            key: np.mean([part.hits[key] for part in parts], axis=0)
-            for key in self.hits
-            if all(key in part.hits for part in parts)
-        }
-        self.rates = [rate for arm, rate in self.hits if arm == "topk"]
+        self.parts = [Results(table, task) for table in tables]
+        super().__init__(self.parts[0].found, task)
+        keys = list(dict.fromkeys(key for part in self.parts for key in part.hits))
+        self.hits = {key: mean_of(key, self.having(key)) for key in keys}
+        self.macs = {key: self.having(key)[0].macs[key] for key in keys}
+        self.rates = sorted((rate for arm, rate in keys if arm == "topk"), reverse=True)
+
+    def having(self, *keys: Key) -> list[Results]:
+        """The seeds that have all of these ways to prune."""
+        return [part for part in self.parts if all(key in part.hits for key in keys)]
+
+    def against(self, own: Key, other: Key = ("unpruned", 1.0)) -> Points | None:
+        """The difference of two ways to prune in points, over the seeds that have both; None when none has."""
+        parts = self.having(own, other)
+        return Points.difference(mean_of(own, parts), mean_of(other, parts), self.weights) if parts else None
+
+
+def mean_of(key: Key, parts: Sequence[Results]) -> Floats:
+    """In which share of some seeds each clip is right under a way to prune."""
+    mean: Floats = np.mean([part.hits[key] for part in parts], axis=0)
+    return mean
 
 
 def joined(found: dict[str, Any], *, parent: bool) -> dict[str, Any]:
@@ -81,14 +94,12 @@ class Study:
 
 
 def measured() -> list[Study]:
-    """What was measured: the mean of the seeds that are done, or the first seed as far as it is."""
+    """What was measured: the means of all seeds, as far as they are."""
     found = []
     for encoder, task in TRAINED:
         seeds = [one for seed in SEEDS if (one := read(f"finetuned-{encoder}-{task}-{seed}")) is not None]
-        begun = [one for one in seeds if all("unpruned" in fold["runs"] for fold in one["folds"])]
-        if begun:
-            used = [one for one in seeds if done(one)] or begun[:1]
-            trained, parent = (Averaged([joined(one, parent=which) for one in used], task) for which in (False, True))
+        if begun := [one for one in seeds if all("unpruned" in fold["runs"] for fold in one["folds"])]:
+            trained, parent = (Averaged([joined(one, parent=which) for one in begun], task) for which in (False, True))
             found.append(Study(MODELS[encoder], TASKS[task], trained, parent))
     return found
 
@@ -112,18 +123,27 @@ def missing() -> list[str]:
 
 
 def part(study: Study) -> str:
-    """The tables of one study, after a sentence on seeds."""
-    seeds = "One seed" if study.trained.seeds == 1 else f"Means over {study.trained.seeds} seeds"
+    """The tables of one study, after a sentence on its parent."""
     parent = Points.share(study.parent.hits["unpruned", 1.0], study.parent.weights).plain()
-    return f"{seeds}; the parent has an accuracy of {parent}.\n\n{by_rate(study)}\n\n{at_equal_cost(study)}"
+    many = len(study.parent.parts)
+    seeds = "one seed" if many == 1 else f"{many} seeds"
+    return f"The parent of {seeds} has an accuracy of {parent}.\n\n{by_rate(study)}\n\n{at_equal_cost(study)}"
+
+
+def gained(study: Study, key: Key) -> Points:
+    """What training with a way to prune adds to the parent that is pruned so as it is."""
+    pairs = [(mine, start) for mine, start in zip(study.trained.parts, study.parent.parts, strict=True)]
+    both = [pair for pair in pairs if key in pair[0].hits and key in pair[1].hits]
+    mine, start = (mean_of(key, [pair[side] for pair in both]) for side in (0, 1))
+    return Points.difference(mine, start, study.trained.weights)
 
 
 def by_rate(study: Study) -> str:
     """The table of TopK at every rate that was trained; differences are in points, and paired."""
     lines = [
         "| keep rate of TopK | executed MACs | reference MACs | accuracy, trained so (95 %) | change, points (95 %) "
-        "| change of the parent as it is, points (95 %) | gained by the training, points (95 %) |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| change of the parent as it is, points (95 %) | gained by the training, points (95 %) | seeds |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     trained, parent = study.trained, study.parent
     for key in [("unpruned", 1.0), *(("topk", rate) for rate in trained.rates)]:
@@ -132,9 +152,9 @@ def by_rate(study: Study) -> str:
         changes: list[Points | None] = (
             [None, None] if key[0] == "unpruned" else [trained.against(key), parent.against(key)]
         )
-        changes.append(Points.difference(trained.hits[key], parent.hits[key], trained.weights))
+        changes.append(gained(study, key))
         cells += ["" if one is None else one.signed() for one in changes]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cells)} | {len(trained.having(key))} |")
     return "\n".join(lines)
 
 
@@ -145,8 +165,8 @@ def at_equal_cost(study: Study) -> str:
     for rate in [rate for arm, rate in trained.hits if arm == "random"]:
         lines += [
             f"| at the cost of TopK at {rate:g} | executed MACs | accuracy (95 %) | change, points (95 %) "
-            f"| against TopK, points (95 %) | the parent as it is: change, points (95 %) |",
-            "| --- | ---: | ---: | ---: | ---: | ---: |",
+            f"| against TopK, points (95 %) | the parent as it is: change, points (95 %) | seeds |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
         for way, name in WAYS.items():
             key = way, rate
@@ -156,5 +176,5 @@ def at_equal_cost(study: Study) -> str:
                 cells.append(Points.share(trained.hits[key], trained.weights).plain())
                 changes = trained.against(key), other, parent.against(key)
                 cells += ["" if one is None else one.signed() for one in changes]
-                lines.append(f"| {' | '.join(cells)} |")
+                lines.append(f"| {' | '.join(cells)} | {len(trained.having(key))} |")
     return "\n".join(lines)

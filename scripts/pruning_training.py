@@ -68,13 +68,13 @@ def arms(equal: float) -> tuple[tuple[str, float], ...]:
         ("topk", equal),
         ("random", equal),
         *others,
+        ("topk", 0.8),
         ("merge", equal),
         ("fuse", equal),
         ("segment", equal),
         ("adaptive", equal),
         ("value", equal),
         ("random columns", equal),
-        ("topk", 0.8),
     )
 
 

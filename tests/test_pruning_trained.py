@@ -37,11 +37,23 @@ def test_rows_by_hand() -> None:
     found = study(seed([1, 1, 0, 1]), seed([1, 1, 1, 1]))
     rows = pruning_trained.by_rate(found).splitlines()[2:]
     assert [[cell.strip().split(" (")[0] for cell in line.strip("|").split("|")] for line in rows] == [
-        ["1", "100 %", "100 %", "100.0", "", "", "+25.0"],
-        ["0.5", "50 %", "50 %", "87.5", "-12.5", "-50.0", "+62.5"],
+        ["1", "100 %", "100 %", "100.0", "", "", "+25.0", "2"],
+        ["0.5", "50 %", "50 %", "87.5", "-12.5", "-50.0", "+62.5", "2"],
     ]
     assert found.trained.saving(0.5) == found.parent.saving(0.5) == 0.5
-    assert pruning_trained.part(found).startswith("Means over 2 seeds; the parent has an accuracy of 75.0")
+    assert pruning_trained.part(found).startswith("The parent of 2 seeds has an accuracy of 75.0")
+
+
+def test_an_arm_of_some_seeds_is_compared_within_these() -> None:
+    """Merging was trained from the first seed alone, in which TopK has all four clips and not two of them."""
+    first, second = seed([1, 1, 1, 1]), seed([0, 0, 0, 0])
+    for fold in first["folds"]:
+        fold["runs"]["merge@0.5"] = {"merge@0.5": {"macs": [1.0, 1.0], "top": [1, 0]}}
+    trained = study(first, second).trained
+    assert (trained.hits["topk", 0.5].mean(), trained.hits["merge", 0.5].mean()) == (0.5, 0.5)
+    change = trained.against(("merge", 0.5), ("topk", 0.5))
+    assert change is not None and change.value == -50.0
+    assert (len(trained.having(("topk", 0.5))), len(trained.having(("merge", 0.5)))) == (2, 1)
 
 
 def test_an_arm_that_lacks_a_fold_is_left_out() -> None:

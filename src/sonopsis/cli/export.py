@@ -24,7 +24,7 @@ def export(
         typer.Option(
             metavar="FORM",
             help="folder: a model folder. onnx or openvino: the same with graphs for these engines. int8: the same "
-            "with a tagging graph in eight bits as well. hf: for ASTForAudioClassification of transformers.",
+            "with a tagging graph in eight bits as well. hf: for transformers, from an AST or a Whisper encoder.",
         ),
     ] = "folder",
 ) -> None:

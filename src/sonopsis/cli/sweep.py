@@ -24,7 +24,7 @@ def sweep(
         str | None,
         typer.Option(
             metavar="URL",
-            help="The database, in place of the file's; for example postgresql://user@host/sweeps.",
+            help="The database, in place of the file's; for example postgresql+psycopg://user@host/sweeps.",
             show_default="study.db in the sweep's output",
         ),
     ] = None,
