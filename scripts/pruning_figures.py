@@ -133,8 +133,8 @@ class Results:
         return f"{taken['unpruned', 1.0] / taken[key]:.2f}" if key in taken else ""
 
     def saving(self, share: float) -> float | None:
-        """The highest rate of TopK that saves this share of the executed MACs."""
-        return max((rate for rate in self.rates if 1 - self.macs["topk", rate][1] >= share), default=None)
+        """The highest rate of TopK that saves this share of the executed MACs, rounded to whole percents."""
+        return max((rate for rate in self.rates if round(1 - self.macs["topk", rate][1], 2) >= share), default=None)
 
 
 def log_mel(results: Results, said: dict[str, str]) -> tuple[Points, Points, int]:
