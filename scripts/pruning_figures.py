@@ -18,6 +18,7 @@ MODELS = {
     "scratch": "the encoder from scratch",
     "masked": "the encoder pretrained with masks",
 }
+TRAINED_HERE = ("scratch", "masked")  # with a window of about 5 s and a pooling of their own: CLS, and the mean
 TASKS = {"general": "general sounds", "words": "spoken phrases", "instruments": "instruments"}
 POINT = -1.0  # points that may be lost
 Bools = NDArray[np.bool_]

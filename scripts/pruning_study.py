@@ -6,11 +6,12 @@
     python scripts/pruning_study.py finetune whisper words WORK   # -> results/pruning/finetuned-whisper-words-0.json
 
 Models are "whisper" and "base" (tiny.en and base, frozen, with a linear head), "default", and "scratch" and "masked",
-which are trained as docs/results-pruning.md says; tasks are "general", "words" and "instruments"
-(scripts/pruning_tasks.py). WORK is a folder for models, heads and unfinished predictions; the same command carries on
-there. With "short" behind WORK, ways to prune other than TopK are measured at the costs of SHORT alone, in half the
-time. With a number there, so many clips are heard, the first ones by a hash of their names. "finetune" trains an
-encoder for each way to prune (scripts/pruning_training.py); a number behind its WORK is the seed.
+which are trained as docs/results-pruning.md says and then fine-tuned, for "general" alone (the parent of seed 0); tasks
+are "general", "words" and "instruments" (scripts/pruning_tasks.py). WORK is a folder for models, heads and unfinished
+predictions; the same command carries on there. With "short" behind WORK, ways to prune other than TopK are measured at
+the costs of SHORT alone, in half the time. With a number there, so many clips are heard, the first ones by a hash of
+their names. "finetune" trains an encoder for each way to prune (scripts/pruning_training.py); a number behind its WORK
+is the seed.
 """
 
 import hashlib
@@ -22,8 +23,9 @@ from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pruning_figures import TRAINED_HERE
 from pruning_tasks import Task, fit_heads, folds, log_mel
-from pruning_training import finetune
+from pruning_training import finetune, parents
 
 import sonopsis
 from sonopsis.data.fetch import default_root
@@ -54,8 +56,15 @@ class Folded(Clips):
 
 
 def open_task(encoder: str, task: Task, work: Path) -> tuple[Model, Folded]:
-    """A model with heads for a task, fitted where there are none yet, and the test clips."""
-    models = [sonopsis.load(str(folder), engine="torch") for folder in fit_heads(encoder, task, work)]
+    """A model with heads for a task, and the test clips; heads are fitted where there are none yet.
+
+    An encoder that was trained here is fine-tuned with its head, so that each fold has an encoder of its own: raises
+    ValueError for a task of several folds.
+    """
+    if encoder in TRAINED_HERE and task != "general":
+        raise ValueError(f"{encoder} is measured on a task of one fold, not on {task!r}; use 'general'")
+    folders = (parents if encoder in TRAINED_HERE else fit_heads)(encoder, task, work)
+    models = [sonopsis.load(str(folder), engine="torch") for folder in folders]
     place = {current(label): number for number, label in enumerate(models[0].labels)}
     clips, heads = [], {}
     for model, rows in zip(models, folds(task), strict=True):

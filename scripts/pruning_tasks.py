@@ -17,6 +17,7 @@ from typing import Literal
 import soundfile
 import torch
 from fit_head import Inputs, regression
+from pruning_figures import TRAINED_HERE
 from pruning_instruments import FONTS, instruments, split_of
 from torch import Tensor
 
@@ -51,7 +52,6 @@ STARTS = {  # WORK is the folder of the study; configs/pruning/ has how its enco
     "scratch": "WORK/scratch-tagger/model",
     "masked": "WORK/masked-tagger/model",
 }
-TRAINED_HERE = ("scratch", "masked")  # with a window of about 5 s and a pooling of their own: CLS, and the mean
 Examples = tuple[Tensor, Tensor]  # what a head reads (C, W), and labels (C, labels)
 
 

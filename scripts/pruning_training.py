@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pruning_figures import TRAINED_HERE
 from pruning_tasks import JOINED, SECONDS, Task, fit_heads, folds, labels_of
 
 import sonopsis
@@ -27,7 +28,6 @@ from sonopsis.training.config import DataConfig, EncoderTraining, PruningConfig,
 from sonopsis.training.run import run
 
 QUARTER = 4  # an arm has so many times fewer steps than its parent
-SMALL = ("scratch", "masked")  # encoders that were trained here: all of their blocks learn
 SHRINK = (1 / 6, 2 / 3)  # shares of a run between which the rate shrinks: epochs 5 and 20 of the paper's 30
 SAMPLE = 12  # windows on which rates of equal cost are found
 PARENT = "parent"
@@ -49,7 +49,7 @@ class Recipe:
 
 def recipe(encoder: str, task: Task) -> Recipe:
     """How an encoder is trained for a task; learning rates were chosen on validation clips (docs/log.md)."""
-    if encoder in SMALL:
+    if encoder in TRAINED_HERE:  # all of its blocks learn
         return Recipe(task, 800, "all", encoder_rate=3e-4, head_rate=3e-4, label_power=1.0, arms=arms(0.6))
     made = arms(0.6 if encoder == "base" else 0.55)
     if task == "words":
@@ -145,6 +145,16 @@ def finetune(
             kept["runs"][name] = said
             found["labels"] = list(parent.labels)
             results.write_text(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def parents(encoder: str, task: Task, work: Path, seed: int = 0) -> list[Path]:
+    """The model folders of the parents of each fold, which are trained where they are not there."""
+    starts, how, found = fit_heads(encoder, task, work), recipe(encoder, task), []
+    for number, (start, rows) in enumerate(zip(starts, folds(task), strict=True)):
+        folder = work / f"{encoder}-{task}-{seed}" / str(number)
+        trained(PARENT, None, Fold(number, start, rows), start, how, folder, seed)
+        found.append(folder / PARENT / "model")
+    return found
 
 
 def runs(how: Recipe) -> Iterator[tuple[str, tuple[str, float] | None]]:
