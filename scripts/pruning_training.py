@@ -20,6 +20,8 @@ import sonopsis
 from sonopsis.audio import AudioError
 from sonopsis.data.fetch import default_root
 from sonopsis.data.manifest import Row, write
+from sonopsis.files import CONFIG
+from sonopsis.folder import describe
 from sonopsis.model import Model
 from sonopsis.study.clips import Clip, Clips
 from sonopsis.study.passes import Passes, sample_windows
@@ -113,7 +115,7 @@ def finetune(
     """Train what is missing in a file of results, arm by arm, and write the file after each run.
 
     With `only`, other runs than those of these names are left out. A run that is in the file is skipped, and one that
-    was stopped goes on from its last checkpoint in `work`.
+    was stopped goes on from its last checkpoint, in a folder of `work` with the name of the file.
     """
     parts = [
         Fold(number, start, rows)
@@ -124,7 +126,7 @@ def finetune(
         if only is not None and name not in only:
             continue
         for fold, kept in zip(parts, found["folds"], strict=True):
-            folder = work / f"{encoder}-{task}-{seed}" / str(fold.number)
+            folder = work / results.stem / str(fold.number)
             if name in kept["runs"]:
                 continue
             print(f"{name}, fold {fold.number}", flush=True)
@@ -151,7 +153,7 @@ def parents(encoder: str, task: Task, work: Path, seed: int = 0) -> list[Path]:
     """The model folders of the parents of each fold, which are trained where they are not there."""
     starts, how, found = fit_heads(encoder, task, work), recipe(encoder, task), []
     for number, (start, rows) in enumerate(zip(starts, folds(task), strict=True)):
-        folder = work / f"{encoder}-{task}-{seed}" / str(number)
+        folder = work / f"finetuned-{encoder}-{task}-{seed}" / str(number)
         trained(PARENT, None, Fold(number, start, rows), start, how, folder, seed)
         found.append(folder / PARENT / "model")
     return found
@@ -172,11 +174,17 @@ def read(results: Path, parts: Sequence[Fold]) -> dict[str, Any]:
 
 
 def trained(name: str, variant: Variant | None, fold: Fold, start: Path, how: Recipe, folder: Path, seed: int) -> Model:
-    """The model of one run in `folder`, which begins with the model in `start`; what is there is not trained again."""
-    output = folder / name
-    if not (output / "model" / "config.json").exists():
-        run(configuration(variant, start, how, fold.manifest(how.task, folder.parent), output, seed))
-    return sonopsis.load(str(output / "model"), engine="torch")
+    """The model of one run in `folder`, which begins with the model in `start`; what is done is not trained again."""
+    config = configuration(variant, start, how, fold.manifest(how.task, folder.parent), folder / name, seed)
+    if not finished(config):
+        run(config)
+    return sonopsis.load(f"{config.output}/model", engine="torch")
+
+
+def finished(config: TrainConfig) -> bool:
+    """Whether a run is over: a model is saved in the midst of it too, but only its end says what it was trained on."""
+    folder = Path(config.output) / "model"
+    return (folder / CONFIG).exists() and describe(folder).config.training.get("steps") == config.steps
 
 
 def configuration(

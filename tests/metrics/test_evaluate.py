@@ -19,6 +19,7 @@ from sonopsis.metrics.evaluate import (
     choose_thresholds,
     evaluate,
     evaluate_tags,
+    tag_figures,
     tag_scores,
     tag_sentence,
 )
@@ -106,6 +107,20 @@ def test_calibration_is_chosen_on_validation_data_and_used_by_default(
     after, before = (tag_scores(used, rows, [root]) for used in (model, sonopsis.load(tiny_model)))
     errors = [reliability(targets.ravel(), scores.ravel())["ece"] for targets, scores, _ in (after, before)]
     assert errors[0] < errors[1]
+
+
+def test_one_scene_has_no_other_scene_to_be_compared_with(root: Path, tiny_model: Path, tmp_path: Path) -> None:
+    bank = ClipBank(read(root / "manifest.jsonl", "test"), root)
+    write_scenes(list(compose(bank.rows, seed=0, count=1, split="test")), tmp_path / "scenes.jsonl.gz")
+    figures = evaluate(sonopsis.load(tiny_model), tmp_path / "scenes.jsonl.gz", root=root)["captions"]
+    assert figures["scenes"] == 1 and "random_scene_caption" not in figures and "tag_template" in figures
+
+
+def test_clips_of_several_labels_alone_have_a_mean_average_precision_and_no_accuracy() -> None:
+    targets = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    figures = tag_figures(["a", "b", "c"], targets, np.array([[0.9, 0.8, 0.1], [0.2, 0.7, 0.6]]))
+    assert figures["map"] == 1.0 and figures["single_label_clips"] == 0
+    assert figures["accuracy"] is figures["balanced_accuracy"] is figures["balanced_accuracy_interval"] is None
 
 
 def test_nothing_to_evaluate_is_an_error(root: Path, tiny_model: Path, tmp_path: Path) -> None:

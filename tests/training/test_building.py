@@ -88,7 +88,7 @@ def test_labels_are_those_of_the_rows_of_a_list_or_of_the_model(
     ("labels", "message"),
     [
         ("inherit", "small has no labels to inherit"),
-        (["Dog", "Cattle, bovinae"], r"12 of 18 rows .* does not know: 'Alarm' \(3\).*; add them to `labels`"),
+        (["Dog", "Cattle, bovinae"], r"12 of 18 rows .* does not know: 'Alarm' \(3\).*; list all labels in `labels`"),
         ([*LABELS, "Dog"], "'Dog' is named twice"),
         ([], "give a list"),
     ],

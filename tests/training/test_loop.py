@@ -1,5 +1,6 @@
 """Training learns, stops, and resumes as if it had not stopped; what it writes loads."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,28 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(root: Path, tmp_path
         patch.setattr(Log, "write", stop_after_4)
         train(path, interrupted)
     parts = train(path, interrupted)
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "parts")]
+    losses = [{line["step"]: line["loss"] for line in map(json.loads, lines) if "loss" in line} for lines in logs]
+    assert losses[0] == losses[1]
     first, second = load_file(whole / "model.safetensors"), load_file(parts / "model.safetensors")
     assert first.keys() == second.keys()
     for name in first:
         np.testing.assert_array_equal(first[name].numpy(), second[name].numpy(), err_msg=name)
+
+
+def test_figures_after_a_stop_are_means_of_the_steps_since(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two steps to a line, and a checkpoint after the third: the next line is of the fourth step alone."""
+    from sonopsis.training.tagging import Tagging
+
+    loss = Tagging.loss
+    monkeypatch.setattr(Tagging, "loss", lambda self, *given: (loss(self, *given)[0], {"loss": 1.0}))
+    path = config(tmp_path, root, f"stage: tagging\noutput: {tmp_path / 'run'}")
+    train(path, ["steps=3", "log_every=2"])
+    train(path, ["steps=6", "log_every=2"])
+    lines = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    assert [(line["step"], line["loss"]) for line in lines if "loss" in line] == [(2, 1.0), (4, 1.0), (6, 1.0)]
 
 
 @pytest.mark.slow

@@ -32,6 +32,13 @@ def test_a_random_rate_lies_between_the_bound_and_one_and_reaches_both() -> None
     assert min(rate(config, 0.25) for _ in range(300)) == 0.7
 
 
+def test_a_low_rate_is_not_rounded_to_nothing() -> None:
+    drawn, shrunk = PruningConfig("random", 0.004, 0.0, 0.0), PruningConfig("cosine", 0.004, 0.0, 0.0)
+    for config, least in ((drawn, 0.1), (shrunk, 0.01)):
+        pruning = training_pruning(12, config, 1.0, lambda low, high: low)
+        assert pruning is not None and set(pruning.keep.values()) == {least}
+
+
 def test_no_schedule_prunes_nothing() -> None:
     config = PruningConfig("none")
     assert training_pruning(12, config, 0.5) is None and validation_pruning(12, config) is None

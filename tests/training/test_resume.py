@@ -80,11 +80,19 @@ def test_so_many_checkpoints_stay_and_the_newest_whole_one_is_found(tmp_path: Pa
     assert [folder.name for folder in tmp_path.iterdir()] == [CHECKPOINT]
 
 
+def test_many_checkpoints_stay_from_the_first_on(tmp_path: Path) -> None:
+    for step in range(8):
+        write_checkpoint(tmp_path, step, written(str(step)), kept=5)
+        assert len(list(tmp_path.iterdir())) == min(step + 1, 5)
+
+
 def test_a_checkpoint_of_another_run_is_not_carried_on(write_run: Callable[..., Path], tmp_path: Path) -> None:
     train(write_run("tagging"))
     train(write_run("tagging", steps=3))  # more steps of the same model
     with pytest.raises(ValueError, match=r"output: .* holds a checkpoint of another run \(encoder differ\)"):
         train(write_run("tagging", encoder={"depth": 5}))
+    with pytest.raises(ValueError, match=r"another run \(front_end differ\)"):
+        train(write_run("tagging", front_end={"mean": -3.0}))
     (tmp_path / "run" / "config.yaml").unlink()
     with pytest.raises(ValueError, match=r"holds a checkpoint without its config.yaml; delete that folder"):
         train(write_run("tagging", steps=3))

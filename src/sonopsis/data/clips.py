@@ -72,6 +72,10 @@ class ClipBank:
         start, length = self._places[path]
         return self._data[start : start + length].astype(np.float32) / 32767.0
 
+    def part(self, clip: Row) -> Samples:
+        """The samples (S,) of a clip's file between its start and its end, as `read` gives them."""
+        return self.read(clip.path)[round(clip.start * SAMPLE_RATE) : max(1, round(clip.end * SAMPLE_RATE))]
+
 
 def _decode(rows: Sequence[Row], root: Path, index_file: Path, data_file: Path) -> None:
     """Write all samples one after the other, and where each clip's are: path -> [first sample, samples]."""

@@ -114,7 +114,7 @@ def tag_scores(model: Model, rows: Sequence[Row], folders: Sequence[Path]) -> tu
             scores[i] = _clip_scores(model, read_samples(folders, row.path, row.start, row.end))
         except AudioError:
             continue
-    heard = ~np.isnan(scores[:, 0])
+    heard = ~np.isnan(scores).any(axis=1)
     if not heard.any():
         raise ValueError("no clip of the manifest could be read with a label the model knows; check paths and labels")
     return targets[heard], scores[heard], int((~heard).sum())
@@ -123,7 +123,7 @@ def tag_scores(model: Model, rows: Sequence[Row], folders: Sequence[Path]) -> tu
 def tag_figures(labels: Sequence[str], targets: Floats, scores: Floats) -> dict[str, Any]:
     """mAP, accuracy and balanced accuracy over clips, with 95 % intervals from resampling the clips of each label.
 
-    Accuracy counts clips of one label whose highest score is that label.
+    Accuracy counts clips of one label whose highest score is that label; it is None where no clip has one label.
     """
     single = targets.sum(axis=1) == 1
     first = targets.argmax(axis=1)
@@ -134,9 +134,11 @@ def tag_figures(labels: Sequence[str], targets: Floats, scores: Floats) -> dict[
         "map": mean_average_precision(targets, scores),
         "map_interval": _interval(lambda chosen: mean_average_precision(targets[chosen], scores[chosen]), first),
         "single_label_clips": int(single.sum()),
-        "accuracy": accuracy(truth, guess),
-        "balanced_accuracy": balanced_accuracy(truth, guess),
-        "balanced_accuracy_interval": _interval(lambda c: balanced_accuracy(truth[c], guess[c]), truth),
+        "accuracy": accuracy(truth, guess) if len(truth) else None,
+        "balanced_accuracy": balanced_accuracy(truth, guess) if len(truth) else None,
+        "balanced_accuracy_interval": (
+            _interval(lambda c: balanced_accuracy(truth[c], guess[c]), truth) if len(truth) else None
+        ),
         "recall": {
             labels[i]: {"clips": int((truth == i).sum()), "recall": float((guess[truth == i] == i).mean())}
             for i in np.unique(truth)
@@ -166,7 +168,8 @@ def calibration(model: Model, targets: Floats, scores: Floats) -> dict[str, Any]
 
 def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[Path]) -> dict[str, Any]:
     """Scores of the model's captions of scenes and of three baselines: the most frequent training caption, the caption
-    of another scene, and sentences made of the same encoder's tags (but for those that no recording taught)."""
+    of another scene, where there is one, and sentences made of the same encoder's tags (but for those that no recording
+    taught)."""
     captions, tags = [], []
     read_clip = _clips(folders)
     for scene in scenes:
@@ -174,15 +177,18 @@ def evaluate_captions(model: Model, scenes: Sequence[Scene], folders: Sequence[P
         window = model.describe_samples(samples, Request(captions=True, top_k=len(model.labels), threshold=0.0))
         captions.append(window.caption or "")
         tags.append({pair.label: pair.score for pair in window.labels or [] if not pair.distilled})
-    rng = random.Random(0)
     frequent = model.folder.config.training.get("most_frequent_caption", "")
-    others = [rng.choice([other for other in scenes if other is not scene]) for scene in scenes]
     threshold = model.folder.config.training.get("tag_threshold", TAG_THRESHOLD)
+    rng = random.Random(0)
+    others: dict[str, Any] = {}
+    if len(scenes) > 1:
+        drawn = [rng.choice([other for other in scenes if other is not scene]) for scene in scenes]
+        others = {"random_scene_caption": score_captions(scenes, [other.captions[0] for other in drawn])}
     return {
         "scenes": len(scenes),
         "model": score_captions(scenes, captions),
         "most_frequent_caption": score_captions(scenes, [frequent] * len(scenes)),
-        "random_scene_caption": score_captions(scenes, [other.captions[0] for other in others]),
+        **others,
         "tag_template": score_captions(scenes, [tag_sentence(scores, threshold) for scores in tags]),
         "tag_threshold": threshold,
     }

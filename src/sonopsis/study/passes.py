@@ -1,8 +1,10 @@
 """Running a model on clips under variants, clip by clip."""
 
 import hashlib
+import json
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -35,8 +37,10 @@ class Passes:
         self.costs = Costs(self.config, len(model.labels))
 
     def fingerprint(self) -> str:
-        """A hash of the tagger's weights."""
-        digest = hashlib.sha256()
+        """A hash of all that decides what the model says: the tagger's weights and settings, front end, calibration."""
+        config = self.model.folder.config
+        said = asdict(self.model.folder.mel), config.encoder.to_dict(), config.labels, config.calibration
+        digest = hashlib.sha256(json.dumps(said, default=str).encode())
         for name, tensor in sorted(self.tagger.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().float().numpy().tobytes())

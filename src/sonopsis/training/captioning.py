@@ -55,6 +55,7 @@ class Captioning:
         self.config, self.start, self.train, self.validation = config, start, train, validation
         self.labels = choose_labels(config, start, train.rows)
         check_labels(self.labels, validation.rows)
+        next(compose(validation.rows, seed=1, count=1, split="validation"))  # now, and not at the first validation
         self.module, self.tokenizer = build_captioner(
             config, start, self.labels, lambda: training_texts(train, config.data.questions > 0)
         )
@@ -190,11 +191,12 @@ def caption_scenes(
     Scenes of like duration share a batch.
     """
     captioner.eval()
+    device = next(captioner.parameters()).device
     order = sorted(range(len(scenes)), key=lambda i: scenes[i].duration)
     captions, answers = [""] * len(scenes), [""] * len(questions)
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]
-        mels = stack([mel_input(render(scenes[i], bank.read), mel)[0] for i in chosen], mel)
+        mels = stack([mel_input(render(scenes[i], bank.read), mel)[0] for i in chosen], mel).to(device)
         prefix = captioner.connector(captioner.encode(mels, pruning))
         found = captioner.lm.generate(
             embeds=captioner.prompt(prefix),

@@ -22,7 +22,7 @@ from sonopsis.training.building import build_captioner
 from sonopsis.training.captioning import LONGEST_CAPTION, Captioning, check_kept
 from sonopsis.training.clip_features import clip_features_folder, hear_clips, heard_clips
 from sonopsis.training.config import TrainConfig
-from sonopsis.training.described_clips import DescribedClips, to_learn, used_part, with_captions
+from sonopsis.training.described_clips import DescribedClips, to_learn, with_captions
 from sonopsis.training.optimizer import freeze
 from sonopsis.training.rates import validation_pruning
 from sonopsis.training.start import Start, check_labels, choose_labels
@@ -109,16 +109,22 @@ def caption_clips(
     *,
     batch_size: int = 16,
 ) -> list[str]:
-    """Greedy captions of the beginnings of clips, as far as the model hears at once; in their order."""
+    """Greedy captions of the beginnings of clips, as far as the model hears at once; in their order.
+
+    Clips of like duration share a batch.
+    """
     captioner.eval()
-    captions = []
-    for first in range(0, len(clips), batch_size):
-        some = clips[first : first + batch_size]
-        mels = stack([mel_input(used_part(bank, clip), mel)[0] for clip in some], mel)
+    device = next(captioner.parameters()).device
+    order = sorted(range(len(clips)), key=lambda i: clips[i].end - clips[i].start)
+    captions = [""] * len(clips)
+    for first in range(0, len(order), batch_size):
+        some = order[first : first + batch_size]
+        mels = stack([mel_input(bank.part(clips[i]), mel)[0] for i in some], mel).to(device)
         found = captioner.lm.generate(
             embeds=captioner.prompt(captioner.connector(captioner.encode(mels, pruning))),
             max_new_tokens=LONGEST_CAPTION,
             stop_ids=(captioner.end_of_text,),
         )
-        captions += [tokenizer.decode(list(hypothesis.ids)).strip() for hypothesis, *_ in found]
+        for i, (hypothesis, *_) in zip(some, found, strict=True):
+            captions[i] = tokenizer.decode(list(hypothesis.ids)).strip()
     return captions

@@ -77,7 +77,7 @@ class DescribedClips:
 
     def _excerpt(self, clip: Clip, rng: np.random.Generator) -> NDArray[np.float32]:
         """What the model can hear at once of a clip (S,), from a random moment where the clip is longer."""
-        samples = used_part(self.bank, clip)
+        samples = self.bank.part(clip)
         longest = round(self.mel.frames / FRAME_RATE * SAMPLE_RATE)
         first = int(rng.integers(max(1, len(samples) - longest + 1)))
         return samples[first : first + longest]
@@ -107,8 +107,3 @@ def to_learn(bank: ClipBank, questions: bool) -> list[Clip]:
 def with_captions(bank: ClipBank) -> list[Clip]:
     """The clips of a bank that have captions."""
     return [clip for clip in bank.rows if clip.captions]
-
-
-def used_part(bank: ClipBank, clip: Clip) -> NDArray[np.float32]:
-    """The part of a clip's file that is used, samples (S,)."""
-    return bank.read(clip.path)[round(clip.start * SAMPLE_RATE) : max(1, round(clip.end * SAMPLE_RATE))]

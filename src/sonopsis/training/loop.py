@@ -123,6 +123,7 @@ def fit(task: Task, config: TrainConfig) -> Path:
 
     began, waited = time.perf_counter(), 0.0
     totals: dict[str, float] = {}
+    logged = first  # the last step whose figures are in the log
     _train_mode(module, task)
     with accelerator.main_process_first():  # the others find the files that it writes
         batches = task.batches(first, config.steps)
@@ -150,10 +151,10 @@ def fit(task: Task, config: TrainConfig) -> Path:
             optimizer.zero_grad(set_to_none=True)
             averaged.update_parameters(plain)
             if done % config.log_every == 0:
-                means = _means(accelerator, totals, config.log_every)
+                means = _means(accelerator, totals, done - logged)
                 spent = time.perf_counter() - began
                 log.write({"step": done, **means, "seconds": round(spent, 1), "waited": round(waited, 1)})
-                totals = {}
+                totals, logged = {}, done
             if done % config.validate_every == 0 or done == config.steps:
                 if main:
                     validate(done)

@@ -65,7 +65,7 @@ def train_own_labels(
     found = read_folder(folder)
     start = open_start(TrainConfig("tagging", str(output), model))
     work = output / WORK
-    _claim(work, model, folder, found)
+    _claim(work, model, folder, found, minutes, steps)
     banks = _decode(found, folder, work / "cache")
     labels = sorted({row.labels[0] for row in found.rows})
     for note in found.notes:
@@ -78,13 +78,22 @@ def train_own_labels(
     return _finish(output, trained, start, found, banks)
 
 
-def _claim(work: Path, model: str, folder: Path, found: FolderRows) -> None:
+def _claim(work: Path, model: str, folder: Path, found: FolderRows, minutes: float | None, steps: int | None) -> None:
     """Begin, or carry on with what was begun here; raises ValueError when that was something else."""
-    request = {"model": model, "folder": str(folder.resolve()), "files": sorted(row.sha256 for row in found.rows)}
+    request = {
+        "model": model,
+        "folder": str(folder.resolve()),
+        "files": sorted(row.sha256 for row in found.rows),
+        "minutes": minutes,
+        "steps": steps,
+    }
     file = work / "request.json"
     if file.is_file():
         if json.loads(file.read_text(encoding="utf-8")) != request:
-            raise ValueError(f"{work.parent} holds an unfinished run of another model or folder; choose a new folder")
+            raise ValueError(
+                f"{work.parent} holds an unfinished run of another model or folder, or of other minutes or steps; "
+                "choose a new folder"
+            )
         return
     work.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(request), encoding="utf-8")
@@ -162,6 +171,7 @@ def seconds_per_step(config: TrainConfig, scratch: Path) -> float:
     The first steps compile, so they are left out.
     """
     steps = 24
+    shutil.rmtree(scratch, ignore_errors=True)  # of a command that was stopped here
     with redirect_stderr(StringIO()):
         run(replace(config, output=str(scratch), steps=steps, log_every=8, save_every=steps, validate_every=steps))
     lines = [json.loads(line) for line in (scratch / "log.jsonl").read_text(encoding="utf-8").splitlines()]

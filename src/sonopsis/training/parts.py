@@ -15,7 +15,8 @@ def pieces(batch: Batch, size: int | None, process: int = 0, processes: int = 1)
     """The pieces of at most `size` examples (None: one piece) of a process's share, each with its weight.
 
     A loss that is a mean over examples, times its weight, summed over the pieces and averaged over the processes, is
-    the loss of the whole batch, and so is its gradient. Raises ValueError when a process would have no example.
+    the loss of the whole batch, and so is its gradient; one that is a mean over words is nearly so. Raises ValueError
+    when a process would have no example.
     """
     count = len(batch.labels)
     if count < processes:

@@ -24,7 +24,7 @@ def training_pruning(
         return None
     length = config.shrink_end - config.shrink_start
     rate = keep_rate_at(progress, config.keep_rate, config.shrink_start, length)
-    rate = round(draw(rate, 1.0), 1) if config.schedule == "random" else round(rate, 2)
+    rate = max(0.1, round(draw(rate, 1.0), 1)) if config.schedule == "random" else max(0.01, round(rate, 2))
     pruning = uniform(depth, rate, config.score, config.reduce)
     if pruning is None or config.score != "random":
         return pruning

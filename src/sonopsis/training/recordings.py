@@ -33,7 +33,8 @@ def open_clips(config: TrainConfig) -> tuple[ClipBank, ClipBank]:
             log.warning("%s", line)
         root, cache = Path(data.folder), Path(config.output) / "cache"
         train = [row for row in found.rows if row.split == "train"]
-        held_out = [row for row in found.rows if row.split != "train"]
+        divided = any(row.split == "validation" for row in found.rows)  # then test recordings choose nothing
+        held_out = [row for row in found.rows if row.split == ("validation" if divided else "test")]
     else:
         root = Path(data.root) if data.root else default_root()
         manifest = Path(data.manifest) if data.manifest else root / "manifest.jsonl"

@@ -37,7 +37,10 @@ def check_same_run(config: TrainConfig, saved: Path) -> None:
     if not saved.exists():
         raise ValueError(f"output: {saved.parent} holds a checkpoint without its {saved.name}; delete that folder")
     before = load_config(saved)
-    parts = ("stage", "model", "labels", "connector", "language_model", "lora", "encoder", "teacher", "masked")
+    parts = (
+        *("stage", "model", "labels", "connector", "language_model", "lora", "encoder", "second_encoder"),
+        *("front_end", "teacher", "masked"),
+    )
     if changed := [part for part in parts if getattr(before, part) != getattr(config, part)]:
         raise ValueError(
             f"output: {saved.parent} holds a checkpoint of another run ({', '.join(changed)} differ); choose another "
@@ -73,5 +76,5 @@ def _put_away(output: Path, kept: int) -> None:
         final.rename(named)
     shutil.rmtree(final, ignore_errors=True)
     older = _older(output)
-    for folder in older[: len(older) - (kept - 1)]:
+    for folder in older[: max(0, len(older) - (kept - 1))]:
         shutil.rmtree(folder)

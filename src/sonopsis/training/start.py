@@ -134,7 +134,8 @@ def check_labels(labels: Sequence[str], rows: Sequence[Row]) -> None:
         most = ", ".join(f"{label!r} ({count})" for label, count in counts.most_common(5))
         raise ValueError(
             f"labels: {len(strange)} of {len(rows)} rows of the manifest have labels that this run does not know: "
-            f"{most}{', ...' if len(counts) > 5 else ''}; add them to `labels`, or use `labels: manifest`"
+            f"{most}{', ...' if len(counts) > 5 else ''}; list all labels in `labels`, or take these rows out "
+            "(`labels: manifest` has those of training rows alone)"
         )
 
 

@@ -160,9 +160,9 @@ def tag_clips(
     tagger.eval()
     targets = np.zeros((len(chosen), len(labels)), np.float32)
     scores = np.zeros_like(targets)
+    device = next(tagger.parameters()).device
     for i, row in enumerate(chosen):
         targets[i, [list(labels).index(name) for name in row.labels]] = 1.0
-        scores[i] = (
-            tagger(torch.from_numpy(mel_input(bank.read(row.path), mel)), pruning)[0, : len(labels)].float().numpy()
-        )
+        heard = torch.from_numpy(mel_input(bank.part(row), mel)).to(device)
+        scores[i] = tagger(heard, pruning)[0, : len(labels)].float().cpu().numpy()
     return targets, scores

@@ -6,6 +6,7 @@ learned is learned from a clean signal.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -51,13 +52,14 @@ class Verbalising(Captioning):
         assert isinstance(module, Captioner)
         scenes = list(compose(self.validation.rows, seed=1, count=VALIDATION_SCENES, split="validation"))
         captions, answers, questions = [], [], self.questions(scenes)
+        device = next(module.parameters()).device
         for number, scene in enumerate(scenes):
             frames = self.start.mel.frames
             if self.start.mel.multiple is not None:
                 frames = min(frames, -(-round(scene.duration * FRAME_RATE) // LENGTH_STEP) * LENGTH_STEP)
             pool = self.module.connector.config.pool
             steps = sounding_labels([scene], self.labels, frames, self.start.encoder, pool)  # (1, t, labels)
-            facts = along_prefix(steps, steps.amax(dim=1), summary=module.connector.config.summary)
+            facts = along_prefix(steps, steps.amax(dim=1), summary=module.connector.config.summary).to(device)
             prefix = said(module, facts)
             found = module.lm.generate(
                 embeds=module.prompt(prefix),
@@ -85,9 +87,10 @@ def said(captioner: Captioner, scores: Tensor) -> Tensor:
 def uncertain(facts: Tensor) -> Tensor:
     """Facts (B, L, labels) of 0 and 1 as a recogniser might score them: faint, gappy, with other labels beside them."""
     scenes, length, labels = facts.shape
-    rand = torch.rand
+    rand = partial(torch.rand, device=facts.device)
     true = facts * (0.5 + 0.5 * rand(scenes, 1, labels)) * (0.7 + 0.3 * rand(facts.shape))
-    false = facts[:, :, torch.randperm(labels)] * 0.3 * rand(scenes, 1, labels) * (rand(scenes, 1, labels) < 0.5)
+    others = facts[:, :, torch.randperm(labels, device=facts.device)]
+    false = others * 0.3 * rand(scenes, 1, labels) * (rand(scenes, 1, labels) < 0.5)
     heard = (rand(scenes, length, 1) > 0.05).to(facts.dtype)
     heard[:, -1] = 1.0  # the scores of the whole scene, where there is a summary
     return torch.maximum(true, false) * heard + 0.02 * rand(facts.shape)

@@ -93,7 +93,7 @@ def test_selections_of_raven_are_in_the_file_they_name(tmp_path: Path) -> None:
     )
     (tmp_path / "all.selections.txt").write_text(
         f"{HEADER}\tBegin Path\tFile Offset (s)\tAnnotation\n"
-        "1\tSpectrogram 1\t1\t11.5\t13.0\t0\t8000\tC:\\field\\two.wav\t1.5\tbird\n"
+        "1\tSpectrogram 1\t1\t11.5\t13.0\t0\t8000\tC:\\field\\two.wav\t1,5\tbird\n"
         "2\tSpectrogram 1\t1\t3.0\t4.0\t0\t8000\tfield/one.wav\t3.0\tDog\n"
         "3\tSpectrogram 1\t1\t30\t31\t0\t8000\tfield/three.wav\t1.0\tDog\n"
     )
@@ -115,6 +115,7 @@ def test_parts_of_one_recording_are_clips_of_their_own(tmp_path: Path) -> None:
         (("Rain",), ((50.0, 52.5),)),
     ]
     assert len(bank.read("day.wav")) >= 52.5 * 16_000
+    assert [len(bank.part(clip)) for clip in bank.rows] == [2 * 16_000, 2.5 * 16_000]
 
 
 @pytest.mark.parametrize(

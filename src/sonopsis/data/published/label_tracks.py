@@ -105,7 +105,8 @@ def raven_events(path: Path) -> Iterator[Event]:
         label = label_of(next(row.get(name, "") for name in ANNOTATIONS if name in header))
         start, end = _times(row.get(BEGIN, ""), row.get(END, ""))
         if offset := row.get(OFFSET, ""):
-            start, end = _times(offset, offset)[0], round(float(offset) + end - start, 6)
+            first, _ = _times(offset, offset)
+            start, end = first, round(first + end - start, 6)
         event = Event(row.get("Begin Path") or row.get("Begin File") or str(path), start, end, label)
         if not label or event in seen:
             return None
