@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 import sonopsis
 from sonopsis import lora
 from sonopsis.data.clips import ClipBank
+from sonopsis.data.manifest import read, write
 from sonopsis.engines.runners import installed
 from sonopsis.mamba2 import Mamba2Config, Mamba2LM
 from sonopsis.mel import mel_input
@@ -226,3 +227,14 @@ def test_a_captioner_learns_to_say_what_it_hears(
         results.append(told(fit(Tones(config, open_start(config), *clips), config)))
     assert not any(results[0])
     assert all(results[1])
+
+
+def test_scenes_that_cannot_be_composed_stop_a_run_before_it_begins(
+    write_run: Callable[..., Path], root: Path, tmp_path: Path
+) -> None:
+    rows = [row for row in read(root / "manifest.jsonl", None) if row.split == "train"]
+    write(rows, tmp_path / "train.jsonl")
+    path = write_run("captioning", data={"manifest": str(tmp_path / "train.jsonl")}, language_model=LM)
+    with pytest.raises(ValueError, match="the 'validation' split has single-label clips of 0 labels"):
+        train(path)
+    assert not (tmp_path / "run" / "log.jsonl").exists()

@@ -16,6 +16,7 @@ from sonopsis.cli.main import app
 from sonopsis.encoder import Head
 from sonopsis.engines.runners import installed
 from sonopsis.training import features, own_labels
+from sonopsis.training.config import TrainConfig
 from sonopsis.training.features import Features, example_count, fit_head
 from sonopsis.training.own_labels import train_own_labels
 from sonopsis.training.run import train
@@ -167,6 +168,22 @@ def test_minutes_become_steps_by_what_a_step_takes(
     monkeypatch.setattr(own_labels, "seconds_per_step", lambda config, scratch: 0.25)
     result = train_own_labels("default", tones, tmp_path / "out", minutes=0.1)
     assert sonopsis.load(result.folder).folder.config.training["steps"] == 24
+
+
+def test_what_a_step_takes_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that was stopped in the midst of the measurement has left lines of its own."""
+    scratch = tmp_path / "trial"
+    scratch.mkdir()
+    (scratch / "log.jsonl").write_text('{"step": 8, "seconds": 900.0}\n{"step": 16, "seconds": 901.0}\n')
+
+    def run(config: TrainConfig) -> None:
+        Path(config.output).mkdir(exist_ok=True)
+        with (Path(config.output) / "log.jsonl").open("a") as log:
+            log.writelines(json.dumps({"step": step, "seconds": step / 4}) + "\n" for step in (8, 16, 24))
+
+    monkeypatch.setattr(own_labels, "run", run)
+    assert own_labels.seconds_per_step(TrainConfig("tagging", "unset", "small"), scratch) == 0.25
+    assert not scratch.exists()
 
 
 @pytest.mark.usefixtures("few_examples")
