@@ -112,5 +112,5 @@ def test_each_run_is_done_once(tiny_model: Path, root: Path, tmp_path: Path, mon
     assert [clip[0] for clip in trained["clips"]] == [one.path for one in tests[0::2] + tests[1::2]]
     for table in trained, parent:
         macs = {one["arm"]: one["macs"][1] for one in table["variants"]}
-        assert list(macs)[0] == "unpruned" and len(macs) == 3
+        assert next(iter(macs)) == "unpruned" and len(macs) == 3
         assert macs["topk"] < 0.8 * macs["unpruned"] and macs["random"] == pytest.approx(macs["topk"], rel=0.05)
