@@ -56,6 +56,24 @@ def test_a_recording_that_failed_leaves_what_says_so_alone(tmp_path: Path) -> No
     ]
 
 
+def test_a_recording_without_a_row_has_its_files_and_is_not_described_again(tmp_path: Path) -> None:
+    recording = tmp_path / "day.wav"
+    recording.write_text("nothing happens")
+    head, out = FileResult(str(recording), 2.0, "m"), tmp_path / "out"
+    places = {head.path: PurePath("day")}
+    out.mkdir()
+    (out / "day.csv").write_text("the table of an earlier run\n")
+    with Folder(out, FORMATS, Journal(out, {}, resume=False), places) as folder:
+        assert folder.finished([head.path]) == {}
+        folder.write([Part(head, None)])
+    folder.journal.close(keep=True)
+    assert names(out) == sorted(f"day{WRITERS[name].suffix}" for name in FORMATS)
+    assert (out / "day.csv").read_text().splitlines() == ["file,start,end,label,score,id,confidence"]
+    assert json.loads((out / "day.json").read_text())[0]["windows"] == []
+    again = Folder(out, FORMATS, Journal(out, {}, resume=True), places)
+    assert again.finished([head.path]) == {head.path: None}
+
+
 def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
     def parts() -> Iterator[Part]:
         yield Part(HEAD, WINDOWS[0])

@@ -166,6 +166,8 @@ class Folder(Output):
             while self.open:
                 self.open.pop().drop()
             self._begin(result.path, [name for name in self.formats if name in SAY_ERRORS])
+        elif not self.open:  # no window had an event: its files say so
+            self._begin(result.path, self.formats)
         files = {}
         for document in self.open:
             document.writer.end(result)
