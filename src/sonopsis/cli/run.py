@@ -81,11 +81,12 @@ class Run:
 
     def go(self, settings: Mapping[str, Any]) -> None:
         """Describe all inputs; ends the program with status 1 if any failed. `settings` are what results depend on."""
-        with ErrorList(self.destination.errors) as errors:
-            if self.destination.output is None:
+        errors = ErrorList(self.destination.errors)
+        if self.destination.output is None:
+            with errors:
                 self._print(errors)
-            else:
-                self._write(self.destination.output, settings, errors)
+        else:
+            self._write(self.destination.output, settings, errors)
         if errors.count:
             report(f"{errors.count} of {len(self.inputs)} file(s) failed")
             raise typer.Exit(1)
@@ -103,7 +104,8 @@ class Run:
 
         try:
             journal = Journal(folder, settings, resume=self.destination.resume)
-            before = self._go_on(self._output(folder, journal), errors)
+            with errors:  # only now: until the folder is ours, the table may be that of a run which goes on
+                before = self._go_on(self._output(folder, journal), errors)
             journal.close(keep=self.destination.resume)
         except NotGoingOn as error:
             fail(str(error))
