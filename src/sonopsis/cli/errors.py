@@ -19,6 +19,7 @@ class ErrorList:
     def __enter__(self) -> "ErrorList":
         if self._path is not None:
             with self._checked():
+                self._path.parent.mkdir(parents=True, exist_ok=True)  # as for the results of --output
                 self._stream = self._path.open("w", encoding="utf-8", errors="replace", newline="")
             self._write("file,error\n")
         return self
