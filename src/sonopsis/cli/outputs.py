@@ -165,6 +165,7 @@ class Folder(Output):
         if result.error is not None:
             while self.open:
                 self.open.pop().drop()
+            self._remove(result.path, [name for name in self.formats if name not in SAY_ERRORS])
             self._begin(result.path, [name for name in self.formats if name in SAY_ERRORS])
         elif not self.open:  # no window had an event: its files say so
             self._begin(result.path, self.formats)
@@ -201,6 +202,14 @@ class Folder(Output):
         place = self.folder / self._places[path]
         for name in formats:
             self.open.append(Document(place, WRITERS[name], clock=self.clock))
+
+    def _remove(self, path: str, formats: Iterable[str]) -> None:
+        """Remove the files of an earlier run: beside the error, their rows would pass for what is heard now."""
+        for name in formats:
+            old = self.folder / f"{self._places[path]}{WRITERS[name].suffix}"
+            if old.is_file():
+                old.unlink()
+                report(f"removed {old}: its rows are of an earlier run, and {path} has failed now")
 
     def _there(self, entry: Finished) -> bool:
         """Whether the files of a recording are where they belong in this run, and as long as they were."""
