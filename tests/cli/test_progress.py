@@ -1,9 +1,12 @@
 """How far a run is: what is counted, and what a terminal shows, with a real one."""
 
+import io
+import math
 import os
 import pty
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 import soundfile
 
 from sonopsis.audio import declared_duration
-from sonopsis.cli.progress import Course
+from sonopsis.cli.progress import Course, progress
 from sonopsis.results import FileResult, Part, WindowResult
 
 
@@ -46,6 +49,23 @@ def test_the_time_of_a_recording_that_fails_later_counts_as_heard() -> None:
 def test_what_recordings_say_of_their_length(tmp_path: Path, name: str, subtype: str) -> None:
     soundfile.write(tmp_path / name, np.zeros(33_075), 22_050, subtype=subtype)
     assert declared_duration(tmp_path / name) == pytest.approx(1.5)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_is_not_opened_again_for_its_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress(1, quiet=False, results_on_terminal=False) as take:
+        window = part(str(tmp_path / "pipe"), 10.0, math.nan)
+        taking = threading.Thread(target=take, args=(window,), daemon=True)  # whoever opens a pipe waits for a writer
+        taking.start()
+        taking.join(timeout=60)
+        assert not taking.is_alive()
 
 
 def on_terminal(command: list[str]) -> str:

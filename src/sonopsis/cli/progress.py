@@ -1,6 +1,7 @@
 """How far a run is, how fast, and how long it will still take: a line on a terminal, nothing anywhere else."""
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -98,7 +99,9 @@ def _length(result: "FileResult") -> float | None:
 
     if math.isfinite(result.duration):
         return result.duration
+    if not os.path.isfile(result.path):  # a pipe can be read once: opening it again would wait for ever
+        return None
     try:
         return declared_duration(result.path)
-    except (AudioError, OSError):  # standard input, or a file that is gone by now
+    except (AudioError, OSError):  # a file that is gone by now, or changes
         return None
