@@ -161,6 +161,26 @@ def test_targets_of_like_names_differ() -> None:
     assert [str(place) for place in chosen.values()] == ["a.wav", "a.ogg", "a.wav-2", "a.wav-2-2"]
 
 
+def test_names_of_dots_stay_in_their_folder() -> None:
+    chosen = targets(inputs("..wav", "...wav", "deep/..wav", ".wav", "..."))
+    assert [str(place) for place in chosen.values()] == ["..wav", "...wav", "deep/..wav", ".wav", "..."]
+    (up,) = collect(["no-such-folder/.."])
+    assert up.place == PurePath("input")
+
+
+@pytest.mark.parametrize("options", [(), ("-o", "{out}")])
+def test_an_empty_name_is_an_error_in_one_line(
+    sonopsis: Run, tiny_model: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    more = [option.format(out=tmp_path / "out") for option in options]
+    done = sonopsis("tag", "", "--model", tiny_model, "-f", "json", "-q", *more)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        "error: an empty name is no recording; name a file, a folder or a pattern",
+        "1 of 1 file(s) failed",
+    ]
+
+
 @given(st.lists(st.sampled_from(["a", "a.wav", "a.ogg", "x/a.wav", "a.wav-2", "a-2.wav", "a.wav-2.wav", "b"])))
 def test_no_two_inputs_share_a_target(places: list[str]) -> None:
     found = inputs(*places)

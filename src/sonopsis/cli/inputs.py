@@ -42,6 +42,8 @@ def collect(arguments: Sequence[str], left_out: LeftOut | None = None) -> list[I
 def _expand(argument: str, left_out: LeftOut) -> list[Input]:
     if argument == STDIN:
         return [Input(STDIN, PurePath("stdin"))]
+    if not argument:  # a variable of the shell that is not set
+        return [Input(argument, PurePath("input"), "an empty name is no recording; name a file, a folder or a pattern")]
     if os.path.isdir(argument):
         return _search(argument, left_out)
     if os.path.lexists(argument) or not glob.has_magic(argument):
@@ -63,13 +65,19 @@ def _search(folder: str, left_out: LeftOut) -> list[Input]:
 
 
 def _file(path: str) -> Input:
-    return Input(path, PurePath(PurePath(path).name or path))
+    return Input(path, _place(path))
 
 
 def _nothing(name: str, problem: str) -> Input:
     from sonopsis.audio.source import source_name
 
-    return Input(name, PurePath(PurePath(name).name or "input"), f"{source_name(name)}: {problem}")
+    return Input(name, _place(name), f"{source_name(name)}: {problem}")
+
+
+def _place(path: str) -> PurePath:
+    """The last part of a path, if it is a name."""
+    name = PurePath(path).name
+    return PurePath("input" if name in ("", os.pardir) else name)
 
 
 def targets(inputs: Sequence[Input]) -> dict[str, PurePath]:
@@ -82,12 +90,12 @@ def targets(inputs: Sequence[Input]) -> dict[str, PurePath]:
     from sonopsis.writers import WRITERS
 
     same = _Sameness([writer.suffix for writer in WRITERS.values()])
-    stems = Counter(same(item.place.with_suffix("")) for item in inputs)
+    stems = Counter(same(_stem(item.place)) for item in inputs)
     chosen: dict[str, PurePath] = {}
     taken = same.kept_for({parent for item in inputs for parent in item.place.parents})
     numbers: Counter[str] = Counter()  # so that many equal names are numbered fast
     for item in inputs:
-        stem = item.place.with_suffix("")
+        stem = _stem(item.place)
         place = free = _shortened(stem if stems[same(stem)] == 1 else item.place)
         first = same(place)
         while same(free) in taken:
@@ -96,6 +104,11 @@ def targets(inputs: Sequence[Input]) -> dict[str, PurePath]:
         chosen[item.name] = free
         taken.add(same(free))
     return chosen
+
+
+def _stem(place: PurePath) -> PurePath:
+    """The place without its suffix; with it if only dots were left (`..wav`), which mean a folder."""
+    return place.with_suffix("") if place.stem.strip(".") else place
 
 
 class _Sameness:
