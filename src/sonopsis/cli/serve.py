@@ -1,11 +1,19 @@
 """`sonopsis serve`: the model as an HTTP service."""
 
+import math
 from typing import Annotated
 
 import typer
 
 from sonopsis.cli import options
 from sonopsis.cli.console import fail, report
+
+
+def _bytes(megabytes: float) -> float:
+    """Refuses what is no number of bytes."""
+    if not math.isfinite(megabytes * 1e6):
+        raise typer.BadParameter("must be a number of megabytes, and there is no unlimited size; give a large number")
+    return megabytes
 
 
 def serve(
@@ -24,7 +32,8 @@ def serve(
         ),
     ] = None,
     max_size: Annotated[
-        float, typer.Option(min=0.001, metavar="MB", help="Refuse uploads of more megabytes than this.")
+        float,
+        typer.Option(min=0.001, callback=_bytes, metavar="MB", help="Refuse uploads of more megabytes than this."),
     ] = 200.0,
     max_duration: Annotated[
         float, typer.Option(min=0.1, metavar="S", help="Refuse recordings of more seconds than this.")
