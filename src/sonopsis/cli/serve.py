@@ -1,12 +1,15 @@
 """`sonopsis serve`: the model as an HTTP service."""
 
 import math
+import os
 from typing import Annotated
 
 import typer
 
 from sonopsis.cli import options
 from sonopsis.cli.console import fail, report
+
+KEY = "SONOPSIS_API_KEY"
 
 
 def _bytes(megabytes: float) -> float:
@@ -24,7 +27,7 @@ def serve(
     api_key: Annotated[
         str | None,
         typer.Option(
-            envvar="SONOPSIS_API_KEY",
+            envvar=KEY,
             metavar="KEY",
             show_default="none",
             help="Serve only requests with this key. Other users of this machine can read it here; the environment "
@@ -59,6 +62,8 @@ def serve(
     from sonopsis.serve import Settings, create_app
     from sonopsis.serve.server import run
 
+    if api_key is None and os.environ.get(KEY) == "":  # click takes an empty variable for one that is not set
+        fail(f"{KEY} is empty; set it to the key, or remove it to serve without a key")
     try:
         settings = Settings(int(max_size * 1e6), max_duration, timeout, queue, workers or cores(), api_key)
         app = create_app(load(model, engine=engine, keep_rate=keep_rate, dtype=precision), settings)
