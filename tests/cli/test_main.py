@@ -120,3 +120,16 @@ def test_a_stream_that_is_closed_is_said_in_one_line(command: str, said: str, so
         found = subprocess.run(line, shell=True, stdout=out, stderr=subprocess.PIPE, text=True)
     assert found.returncode in (1, 2)
     assert said in found.stderr and "Traceback" not in found.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell that closes streams")
+def test_a_run_needs_no_standard_error(tiny_model: Path, sounds: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_text("no sound")
+    rows = list[str]()
+    for more, status in (([], 0), ([str(tmp_path / "broken.wav")], 1), (["--hop", "nan"], 2)):
+        words = ["tag", str(sounds / "noise.wav"), "--model", str(tiny_model), "-f", "csv", *more]
+        line = f"{shlex.join([*SONOPSIS, *words])} 2>&-"
+        found = subprocess.run(line, shell=True, stdout=subprocess.PIPE, text=True)
+        assert found.returncode == status
+        rows.append(found.stdout)
+    assert rows[0] == rows[1] != "" and len(rows[0].splitlines()) > 1 and rows[2] == ""

@@ -5,7 +5,10 @@ a file, a model or a run failed, 2 when the command line makes no sense.
 """
 
 import logging
+import os
+import sys
 from collections import UserDict
+from contextlib import redirect_stderr
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -50,6 +53,13 @@ class _Verbs(typer.core.TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = _Read(VERBS)
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        if sys.stderr is not None:
+            return super().main(*arguments, **options)
+        # It was closed (`2>&-`). Messages go nowhere, and no file that is opened gets the number of standard error.
+        with open(os.devnull, "w", encoding="utf-8", errors="backslashreplace") as nowhere, redirect_stderr(nowhere):
+            return super().main(*arguments, **options)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
