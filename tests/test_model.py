@@ -314,8 +314,13 @@ def test_what_is_wrong_with_every_recording_is_raised_before_the_first(tiny_mode
     model = sonopsis.load(tiny_model)
     with pytest.raises(ValueError, match="top_k"):
         model.describe_many([sounds / "noise.wav"], top_k=0)
-    with pytest.raises(ValueError, match="window"):
-        model.describe_many([sounds / "noise.wav"], window=50.0)
+    wrong = {"window": (50.0, 0.05), "hop": (0, -1, float("nan")), "workers": (0, -1), "keep_rate": (0, 1.5)}
+    for name, values in wrong.items():
+        for value in values:
+            with pytest.raises(ValueError, match=name.replace("_", ".")):
+                model.describe_many([sounds / "noise.wav"], **{name: value})
+    with pytest.raises(ValueError, match="workers"):
+        model.follow_many([sounds / "noise.wav"], workers=0)
     assert list(model.describe_many([])) == []
 
 

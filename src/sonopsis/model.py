@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sonopsis.asking import listener
 from sonopsis.audio import SAMPLE_RATE, AudioSource, Window, is_silent, iter_windows
+from sonopsis.audio.read import check_windows
 from sonopsis.calibration import Calibration
 from sonopsis.decoding.consensus import CaptionParser
 from sonopsis.encoder.encoded import Encoded, pooled
@@ -249,6 +250,11 @@ class Model:
         `workers` of them are described at once (None: one for each core). Raises ModelError and ValueError at once."""
         request = Request() if request is None else request
         self._check(request)
+        self._pruning(request.keep_rate)  # raises for a rate that makes no sense
+        window = self.window if request.window is None else request.window
+        check_windows(window, window if request.hop is None else request.hop)
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers!r}")
         one = partial(follow or self.follow, request=request, declared=declared)
         return follow_many(one, sources, self.name, partial(self._divide, sources), workers=workers)
 

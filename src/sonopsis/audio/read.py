@@ -128,14 +128,19 @@ def iter_windows(
     `load_audio`) while iterating.
     """
     hop = window if hop is None else hop
-    if not (math.isfinite(window * SAMPLE_RATE) and window >= SHORTEST):
-        raise ValueError(f"window must be at least {SHORTEST} s, not {window!r}")
-    if not (math.isfinite(hop * SAMPLE_RATE) and hop * SAMPLE_RATE >= 1):
-        raise ValueError(f"hop must be a positive number of seconds, not {hop!r}")
+    check_windows(window, hop)
     if not 0 <= beyond <= SHORTEST * SAMPLE_RATE:
         raise ValueError(f"beyond must be from 0 to {round(SHORTEST * SAMPLE_RATE)} samples, not {beyond!r}")
     windows = _windows(source, round(window * SAMPLE_RATE), round(hop * SAMPLE_RATE), sample_rate, beyond)
     return windows if isinstance(source, LiveAudio) else read_ahead(windows, AHEAD)
+
+
+def check_windows(window: float, hop: float) -> None:
+    """Raise ValueError for a window or a hop, in seconds, that no recording can be cut with."""
+    if not (math.isfinite(window * SAMPLE_RATE) and window >= SHORTEST):
+        raise ValueError(f"window must be at least {SHORTEST} s, not {window!r}")
+    if not (math.isfinite(hop * SAMPLE_RATE) and hop * SAMPLE_RATE >= 1):
+        raise ValueError(f"hop must be a positive number of seconds, not {hop!r}")
 
 
 def is_silent(samples: NDArray[np.floating]) -> bool:
