@@ -64,7 +64,7 @@ def test_a_pipe_is_not_opened_again_for_its_length(tmp_path: Path, monkeypatch: 
         window = part(str(tmp_path / "pipe"), 10.0, math.nan)
         taking = threading.Thread(target=take, args=(window,), daemon=True)  # whoever opens a pipe waits for a writer
         taking.start()
-        taking.join(timeout=60)
+        taking.join(timeout=30)
         assert not taking.is_alive()
 
 
