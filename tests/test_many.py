@@ -6,15 +6,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sonopsis import many
-from sonopsis.audio import AudioError, LiveAudio, load_audio
+from sonopsis.audio import AudioError, LiveAudio, iter_windows, load_audio
 from sonopsis.audio.source import source_name
 from sonopsis.handover import in_order
-from sonopsis.many import cores, error_line, is_stream, side_by_side
+from sonopsis.many import Recording, cores, error_line, is_stream, parts_of, side_by_side
+from sonopsis.results import Part, WindowResult
 
 
 @given(st.lists(st.floats(0, 0.002), max_size=20), st.integers(1, 4))
@@ -74,6 +77,30 @@ def test_what_a_stream_is(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert [is_stream(tmp_path / name) for name in ("a.wav", "pipe", "lost.wav")] == [False, True, False]
     assert is_stream(LiveAudio("-", "standard input", 16_000, 1, 0, iter(())))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="no paths of open files")
+@pytest.mark.parametrize("declared", [False, True])
+@pytest.mark.parametrize("hop", [0.5, 1.0, 1.2])
+def test_a_pipe_is_read_once_also_when_windows_leave_gaps(tmp_path: Path, hop: float, declared: bool) -> None:
+    def windows(source: Recording) -> Iterator[WindowResult]:
+        return (WindowResult(found.start, found.end, []) for found in iter_windows(source, window=0.5, hop=hop))
+
+    def parts(source: Recording) -> list[Part]:
+        return list(parts_of(source, windows, "tiny", gaps=hop > 0.5, declared=declared))
+
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(24_300), 8_000)  # 3.0375 s
+    expected = parts(tmp_path / "a.wav")
+    reader, writer = os.pipe()  # holds the whole recording
+    os.write(writer, (tmp_path / "a.wav").read_bytes())
+    os.close(writer)
+    try:
+        found = parts(f"/dev/fd/{reader}")
+    finally:
+        os.close(reader)
+    assert [part.window for part in found] == [part.window for part in expected]
+    assert [part.result.duration for part in found[-1:]] == [3.0375]
+    assert not declared or {part.result.duration for part in found} == {3.0375}
 
 
 def test_there_is_a_core() -> None:

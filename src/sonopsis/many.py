@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sonopsis.audio import SAMPLE_RATE, LiveAudio, probe
-from sonopsis.audio.source import source_name
+from sonopsis.audio.source import Watched, source_name
 from sonopsis.files import ModelError
 from sonopsis.handover import Handover
 from sonopsis.results import FileResult, Part, WindowResult
@@ -32,24 +32,37 @@ def cores() -> int:
 
 
 def parts_of(
-    source: Recording, windows: Iterable[WindowResult], model: str, *, gaps: bool, declared: bool
+    source: Recording,
+    windows: Callable[[Recording], Iterable[WindowResult]],
+    model: str,
+    *,
+    gaps: bool,
+    declared: bool,
 ) -> Iterator[Part]:
-    """The parts of one recording, whose `windows` leave gaps or none, under a model's name.
+    """The parts of one recording, of which `windows` gives the windows, with gaps or none, under a model's name.
 
     With `declared`, windows come with the duration that the recording declares, those of a pipe that is given by its
     path when it has ended. Raises AudioError.
     """
-    live, path = isinstance(source, LiveAudio), _path(source)
-    whole = declared and not live and not os.path.isfile(path)  # a pipe can be read once
+    path, seconds = _path(source), 0.0
+    once = not isinstance(source, LiveAudio) and not os.path.isfile(source)  # a pipe given by its path
+    whole = declared and once
+
+    def watch(heard: float) -> None:
+        nonlocal seconds
+        seconds = heard
+
     length = _declared(source, gaps) if declared and not whole else math.nan
     head, held, end = FileResult(path, length, model), list[WindowResult](), 0.0
-    for window in windows:
+    for window in windows(Watched(path, watch) if once and gaps else source):
         end = window.end
         if whole:
             held.append(window)
         else:
             yield Part(head, window)
-    if gaps:  # windows without gaps end where the recording does
+    if gaps and once:  # what came through a pipe cannot be opened again
+        end = seconds
+    elif gaps:  # windows without gaps end where the recording does
         end = source.heard if isinstance(source, LiveAudio) else probe(source).duration
     result = replace(head, duration=end)
     yield from (Part(result, window) for window in held)

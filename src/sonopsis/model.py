@@ -234,8 +234,8 @@ class Model:
         """
         request = Request() if request is None else request
         gaps = request.hop is not None and request.hop > (self.window if request.window is None else request.window)
-        found = self._windows(source, request, describe=describe)
-        return parts_of(source, found, self.name, gaps=gaps, declared=declared)
+        windows = partial(self._windows, request=request, describe=describe)
+        return parts_of(source, windows, self.name, gaps=gaps, declared=declared)
 
     def follow_many(
         self,

@@ -92,7 +92,7 @@ def _watched(source: Watched, name: str) -> Iterator[Part]:
             source.watch(heard)
             yield block
 
-    with closing(open_parts(source.path, name, None)) as parts:
+    with closing(open_parts(source.opened, name, None)) as parts:
         for part in parts:
             yield replace(part, blocks=blocks(part))
 

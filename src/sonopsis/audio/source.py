@@ -4,7 +4,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -36,10 +36,14 @@ class LiveAudio:
 @dataclass(frozen=True)
 class Watched(os.PathLike[str]):
     """A file that is watched while it is decoded: `watch` is called with the seconds that have come so far, again and
-    again, in the thread that decodes. What it raises ends decoding."""
+    again, in the thread that decodes. What it raises ends decoding.
+
+    `opened` is what `reopenable` found at the path: what came through a pipe cannot be read there again.
+    """
 
     path: str
     watch: Callable[[float], object]
+    opened: bytes | str | BinaryIO | None = None
 
     def __fspath__(self) -> str:
         return self.path
@@ -56,7 +60,7 @@ def reopenable(source: AudioSource) -> Any:
         return source
     if isinstance(source, str | os.PathLike):
         path = _checked_path(os.fsencode(source), name)
-        return source if isinstance(source, Watched) else path
+        return replace(source, opened=path) if isinstance(source, Watched) else path
     if hasattr(source, "read"):
         return _checked_stream(source, name)
     if hasattr(source, "detach"):  # a torch tensor, perhaps on a GPU, perhaps of a type NumPy does not know
