@@ -3,6 +3,7 @@
 import io
 import struct
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,38 @@ def test_a_window_is_there_when_its_sound_is(caplog: pytest.LogCaptureFixture) -
     for n in range(1, 4):
         next(windows)
         assert stream.taken <= (n + 1.0) * RATE * 2  # bytes of sixteen bits
+
+
+def test_a_window_is_there_when_its_sound_is_though_the_next_begins_much_later() -> None:
+    stream = Endless()
+    audio, _ = live_wav(stream, "-", "standard input")
+    assert audio is not None
+    windows = iter_windows(audio, window=1.0, hop=30.0, beyond=800)
+    for n in range(3):
+        found = next(windows)
+        assert (found.start, found.end) == (30.0 * n, 30.0 * n + 1)
+        assert stream.taken <= (30.0 * n + 2.0) * RATE * 2  # bytes of sixteen bits
+
+
+def test_what_lies_between_two_windows_is_not_held() -> None:
+    audio, _ = live_wav(Endless(), "-", "standard input")
+    assert audio is not None
+    windows = iter_windows(audio, window=1.0, hop=200.0)
+    next(windows)
+    tracemalloc.start()
+    try:
+        next(windows)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2e6  # 200 s are 12.8 MB
+
+
+def test_a_last_window_behind_a_gap_has_at_least_a_tenth_of_a_second() -> None:
+    for frames, ends in ((799, [1.0]), (800, [1.0, 3.1]), (8_000, [1.0, 4.0]), (12_000, [1.0, 4.0])):
+        samples = np.concatenate([SAMPLES[:8_000], SAMPLES[:16_000], SAMPLES[:frames]])  # the second begins after 3 s
+        found = iter_windows(opened(recorded(samples=samples)), window=1.0, hop=3.0)
+        assert [window.end for window in found] == ends
 
 
 @pytest.mark.parametrize("data", [b"", b"RI", b"no recording at all", b"RIFF\0\0\0\0WAVE", recorded()[:30]])

@@ -154,21 +154,31 @@ def is_silent(samples: NDArray[np.floating]) -> bool:
 def _windows(
     source: AudioSource, window: int, hop: int, sample_rate: int | None, beyond: int
 ) -> Generator[Window, None, None]:
-    """`iter_windows` in samples: a window is let go once the next one is known to bring enough new sound."""
-    enough = max(window, hop) + round(SHORTEST * SAMPLE_RATE)
+    """`iter_windows` in samples: without a gap behind it, a window is let go once the next one is known to bring enough
+    new sound, which would be its own otherwise; with a gap, as soon as all its samples are there."""
+    shortest, gaps = round(SHORTEST * SAMPLE_RATE), hop > window
+    enough = window + (beyond if gaps else shortest)
     start, held, waiting = 0, 0, list[NDArray[np.float32]]()
+    unheard = 0  # samples still to come before the next window begins
     for chunk in _resampled(source, sample_rate):
-        waiting.append(chunk)
-        held += len(chunk)
+        passed = min(unheard, len(chunk))
+        unheard -= passed
+        if passed == len(chunk):  # nothing of it is kept, not even as the base of an empty array
+            continue
+        waiting.append(chunk[passed:])
+        held += len(chunk) - passed
         if held < enough:
             continue
         ahead = np.concatenate(waiting)
         while len(ahead) >= enough:
             yield _window(start, ahead[: window + beyond], window)
+            unheard = max(0, hop - len(ahead))
             start, ahead = start + hop, ahead[hop:]
         waiting, held = [ahead], len(ahead)
     rest = np.concatenate(waiting)
-    length = len(rest) if hop <= window else min(len(rest), window)
+    if gaps and start and len(rest) < shortest:
+        return
+    length = min(len(rest), window) if gaps else len(rest)
     yield _window(start, rest[: length + beyond], length)
 
 
