@@ -18,6 +18,7 @@ from sonopsis.audio.mono import BLOCK
 from sonopsis.audio.source import AudioError, LiveAudio, Watched, as_float
 
 LOWEST_RATE = 1_000  # Hz; below it a header is wrong more often than a recording is that dull
+MOST_CHANNELS = 256  # more than the largest recorders and microphone arrays have; a WAV header may say 65,535
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ def open_parts(
         yield Part(_checked_rate(rate, name), source.shape[1], "array", len(source), blocks, lambda: True)
         return
     if isinstance(source, LiveAudio):
-        rate = _checked_rate(source.rate, name)
-        yield Part(rate, source.channels, "live", source.frames or None, source.read(), lambda: False)
+        rate, channels = _checked_rate(source.rate, name), _checked_channels(source.channels, name)
+        yield Part(rate, channels, "live", source.frames or None, source.read(), lambda: False)
         return
     if isinstance(source, Watched):
         yield from _watched(source, name)
@@ -100,6 +101,7 @@ def _watched(source: Watched, name: str) -> Iterator[Part]:
 def _media(file: Any, name: str, say: Say) -> Generator[Part, None, None]:
     for found in media_parts(file, name, say):
         rate, channels = found.kind
+        _checked_channels(channels, name)
         yield Part(
             _checked_rate(rate, name), channels, found.format, None, found.blocks, lambda: False, lasts=found.lasts
         )
@@ -108,8 +110,9 @@ def _media(file: Any, name: str, say: Say) -> Generator[Part, None, None]:
 def _sound_part(sound: soundfile.SoundFile, piece: Piece, name: str) -> Part:
     def blocks() -> Iterator[NDArray[np.float32]]:
         """Frames until the end, or until the first that does not decode."""
-        while True:
-            space = np.full((BLOCK, sound.channels), np.nan, np.float32)
+        left = sound.frames  # a short recording of many channels has no room for a whole block
+        while left > 0:
+            space = np.full((min(BLOCK, left), channels), np.nan, np.float32)
             try:
                 block = sound.read(out=space, always_2d=True)
             except soundfile.LibsndfileError as error:  # what it decoded before the error is in `space`
@@ -119,6 +122,7 @@ def _sound_part(sound: soundfile.SoundFile, piece: Piece, name: str) -> Part:
                 return
             if not len(block):
                 return
+            left -= len(block)
             yield block
 
     def reaches_end() -> bool:
@@ -130,12 +134,20 @@ def _sound_part(sound: soundfile.SoundFile, piece: Piece, name: str) -> Part:
         except soundfile.LibsndfileError:
             return False
 
-    rate = _checked_rate(sound.samplerate, name)
+    rate, channels = _checked_rate(sound.samplerate, name), _checked_channels(sound.channels, name)
     frames = sound.frames if piece.frames_known else None
-    return Part(rate, sound.channels, sound.format, frames, blocks(), reaches_end, piece.note)
+    return Part(rate, channels, sound.format, frames, blocks(), reaches_end, piece.note)
 
 
 def _checked_rate(rate: int, name: str) -> int:
     if not rate >= LOWEST_RATE:
         raise AudioError(f"{name}: a sample rate of {rate} Hz is too low to hear anything; correct it")
     return rate
+
+
+def _checked_channels(channels: int, name: str) -> int:
+    if channels > MOST_CHANNELS:
+        raise AudioError(
+            f"{name}: has {channels} channels by its header; give a recording with at most {MOST_CHANNELS}"
+        )
+    return channels
