@@ -55,3 +55,12 @@ def test_other_bodies_are_refused(address: str, body: str, words: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as error:
         convert(address, body, "format=srt")
     assert error.value.code == 422 and words in json.load(error.value)["error"]["message"]
+
+
+def test_a_parameter_that_does_not_exist_is_refused(address: str) -> None:
+    for query in ("event=true", "format=srt&captions=true"):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            convert(address, '[{"path": "a"}]', query)
+        answer = json.load(error.value)["error"]
+        assert (error.value.code, answer["code"]) == (422, "bad_parameter")
+        assert query.split("&")[-1].split("=")[0] in answer["message"]

@@ -59,7 +59,9 @@ class EventQuery(TagQuery):
 
 
 class FormatQuery(BaseModel):
-    """In which format the answer comes."""
+    """In which format the answer comes; a parameter of another name is an error."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     format: Format = Field("json", description="The format of the answer, as that of the command line.")
 
