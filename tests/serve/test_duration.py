@@ -9,6 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from sonopsis.audio import declared_duration
+from sonopsis.serve.bodies import Upload
+from sonopsis.serve.desk import Place
+from sonopsis.serve.errors import ServiceError
+from sonopsis.serve.limits import check
+
 ROUTES = [
     ("/v1/tag", {}),
     ("/v1/tag", {"format": "srt"}),
@@ -25,15 +31,7 @@ def noise(seconds: float) -> Any:
 
 
 def m4a(seconds: float) -> bytes:
-    av = pytest.importorskip("av", reason="needs PyAV: pip install 'sonopsis[media]'")
-    file = io.BytesIO()
-    with av.open(file, "w", format="ipod") as output:
-        stream = output.add_stream("aac", rate=16_000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(noise(seconds)[None], format="fltp", layout="mono")
-        frame.sample_rate = 16_000
-        output.mux(stream.encode(frame))
-        output.mux(stream.encode())
-    return file.getvalue()
+    return coded(seconds, 0.0)
 
 
 def stopped_flac(seconds: float) -> bytes:
@@ -51,6 +49,26 @@ def two_wavs(seconds: float) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, noise(seconds / 2), 16_000, format="WAV")
     return 2 * file.getvalue()
+
+
+def sent(path: Path, content: bytes) -> Upload:
+    path.write_bytes(content)
+    return Upload(path, path.name, Place())
+
+
+def coded(seconds: float, quiet: float, format: str = "ipod") -> bytes:
+    """AAC in a container: silence for `quiet` seconds, then noise."""
+    av = pytest.importorskip("av", reason="needs PyAV: pip install 'sonopsis[media]'")
+    file = io.BytesIO()
+    with av.open(file, "w", format=format) as output:
+        stream = output.add_stream("aac", rate=16_000, layout="mono")
+        samples = noise(seconds)
+        samples[: round(16_000 * quiet)] = 0
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +89,17 @@ def test_a_longer_recording_is_refused(strict: Any, route: str, query: dict[str,
         else:
             assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_long"), answer.text
     assert [file for file in strict.temporary() if file.name.startswith("upload-")] == []
+
+
+@pytest.mark.parametrize("format", ["ipod", "matroska", "asf"])
+def test_what_says_that_it_is_longer_is_not_decoded(tmp_path: Path, format: str) -> None:
+    check(sent(tmp_path / "short", coded(LONGEST, 0.0, format)), LONGEST)
+    with pytest.raises(ServiceError) as refusal:
+        check(sent(tmp_path / "long", coded(LONGEST + 1, 0.0, format)), LONGEST)
+    assert (refusal.value.status, refusal.value.code) == (413, "too_long")
+
+
+def test_a_duration_that_was_only_guessed_refuses_nothing(tmp_path: Path) -> None:
+    upload = sent(tmp_path / "a.aac", coded(LONGEST, LONGEST - 1.5, "adts"))
+    assert (declared_duration(upload.path) or 0) > LONGEST + 1  # by the bit rate of the silence in front
+    check(upload, LONGEST)

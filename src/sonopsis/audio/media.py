@@ -30,6 +30,8 @@ FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,loas,matroska,mlp,mov,mp3,mpeg,mpegts,nut,ogg,rm,tak,truehd"
     ",tta,voc,w64,wav,wv"
 )
+# Of those, by the names that a Stretch has, the ones that say no duration: FFmpeg guesses it from the first bit rates.
+GUESSED = frozenset(("AAC", "AC3", "AMR", "DTS", "EAC3", "LOAS", "MLP", "MP3", "TRUEHD", "VOC"))
 GAP = 0.25  # s between the end of one frame and the time of the next, below which it is rounding or padding
 LONGEST = 24 * 3_600  # s of a gap in a container that does not say how long it lasts
 LATE = 0.5  # s by which decoded sound may be shorter than the container says

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from sonopsis.audio import AudioError
-from sonopsis.audio.parts import open_parts
+from sonopsis.audio.media import GUESSED, LATE
+from sonopsis.audio.parts import Part, open_parts
 from sonopsis.audio.source import Watched, reopenable
 from sonopsis.files import ModelError
 from sonopsis.many import error_line
@@ -27,8 +28,17 @@ def check(upload: Upload, longest: float) -> None:
             part = next(parts, None)  # None where a damaged file has no part at all: decoding it says so
     except AudioError as error:
         raise NotARecording(str(error)) from error
-    if part is not None and part.frames is not None and part.frames > longest * part.rate:
+    if part is not None and _says_longer(part, longest):
         raise too_long(longest)
+
+
+def _says_longer(part: Part, longest: float) -> bool:
+    """Whether a recording says in front of its first part that it lasts over `longest` s."""
+    if part.frames is not None:
+        return part.frames > longest * part.rate
+    if part.lasts is None or part.format in GUESSED:  # a guess can be several times too long
+        return False
+    return part.lasts > longest + LATE  # of a little more, all may be padding: decoding finds that out
 
 
 def watched(upload: Upload, longest: float) -> Watched:
