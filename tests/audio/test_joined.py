@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from sonopsis.audio import SAMPLE_RATE, load_audio, probe
+from sonopsis.audio import SAMPLE_RATE, joined, load_audio, probe
 from sonopsis.audio.joined import pieces
 
 KINDS = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16"), ("WAV", "PCM_16"), ("MP3", "MPEG_LAYER_III")]
@@ -34,11 +34,11 @@ def id3(words: bytes) -> bytes:
 @pytest.mark.parametrize(("format", "subtype"), KINDS)
 def test_every_recording_of_a_joined_file_is_heard_at_its_own_rate(format: str, subtype: str) -> None:
     parts = [coded(format, subtype, 16_000), coded(format, subtype, 48_000, 1.0, 880.0), coded(format, subtype, 24_000)]
-    joined = io.BytesIO(b"".join(parts))
+    whole = io.BytesIO(b"".join(parts))
     alone = [load_audio(io.BytesIO(part)) for part in parts]
-    np.testing.assert_array_equal(load_audio(joined), np.concatenate(alone))
-    assert probe(joined).duration == pytest.approx(sum(map(len, alone)) / SAMPLE_RATE, abs=1e-3)
-    assert [piece.start for piece in pieces(joined)] == [0, len(parts[0]), len(parts[0] + parts[1])]
+    np.testing.assert_array_equal(load_audio(whole), np.concatenate(alone))
+    assert probe(whole).duration == pytest.approx(sum(map(len, alone)) / SAMPLE_RATE, abs=1e-3)
+    assert [piece.start for piece in pieces(whole)] == [0, len(parts[0]), len(parts[0] + parts[1])]
 
 
 @pytest.mark.parametrize(("format", "subtype"), KINDS)
@@ -70,6 +70,19 @@ def without_count(mp3: bytes) -> bytes:
     """An MP3 file without its first frame, which says how long it is."""
     second = mp3.index(mp3[:2], 4)
     return mp3[second:]
+
+
+@pytest.mark.parametrize(("format", "subtype"), KINDS)
+def test_only_so_many_recordings_are_looked_for(
+    format: str, subtype: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(joined, "MOST", 3)
+    part = coded(format, subtype, 16_000)
+    assert [len(pieces(io.BytesIO(part * count))) for count in (2, 3, 4, 9)] == [2, 3, 3, 3]
+    load_audio(io.BytesIO(part * 3))
+    assert "only 3 are heard" not in caplog.text
+    load_audio(io.BytesIO(part * 4))
+    assert "only 3 are heard" in caplog.text
 
 
 def test_a_damaged_later_recording_is_said(caplog: pytest.LogCaptureFixture) -> None:

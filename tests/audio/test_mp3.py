@@ -1,14 +1,17 @@
 """MP3 files of variable rate are read to their end, though they do not say how long they are."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from sonopsis.audio import load_audio, probe
+from sonopsis.audio import load_audio, mp3, probe
 from sonopsis.audio.excerpt import Piece
-from sonopsis.audio.mp3 import frame_length, stretches
+from sonopsis.audio.joined import pieces
+from sonopsis.audio.mp3 import Tries, frame_length, stretches
+from sonopsis.audio.source import Watched
 
 DELAY = 576  # samples that the decoder gives before the first when no length says to leave them out
 RATES = [8_000, 16_000, 22_050, 44_100]  # MPEG-2.5, 2, 2 and 1
@@ -80,17 +83,21 @@ def test_bytes_behind_its_frames_are_no_recording(noise: bytes) -> None:
     assert len(load_audio(io.BytesIO(without + noise))) == len(load_audio(io.BytesIO(without)))
 
 
+class Counted(io.BytesIO):
+    """A file that knows how often it was read, and how many bytes."""
+
+    reads = taken = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.reads, self.taken = self.reads + 1, self.taken + len(data)
+        return data
+
+
 def test_a_search_for_frames_passes_over_ones() -> None:
-    class Counted(io.BytesIO):
-        reads = 0
-
-        def read(self, size: int | None = -1, /) -> bytes:
-            self.reads += 1
-            return super().read(size)
-
     _, without = variable(44_100, 1, seconds=2.0)
     file = Counted(without + b"\xff" * 300_000)
-    assert stretches(file, Piece(0, len(without) + 300_000)) != []
+    assert stretches(file, Piece(0, len(without) + 300_000), Tries()) != []
     assert file.reads < 100  # one for each of these bytes would take a second for each megabyte
 
 
@@ -112,3 +119,51 @@ def test_joined_files_without_lengths_are_one_recording_read_to_its_end() -> Non
     heard = load_audio(io.BytesIO(without + without))
     assert len(heard) == pytest.approx(16_000 * 12, abs=4_800)
     assert np.sqrt(np.mean(heard[-32_000:] ** 2)) > 0.1  # the noise at the end of the second one
+
+
+TAG = b"ID3\x04\0\0\0\0\0\x05title"
+HEADER = bytes.fromhex("fffb9000")  # of a frame of 417 bytes, 128 kbit/s at 44.1 kHz
+
+
+@pytest.mark.parametrize("junk", [b"\xff\xfb", bytes.fromhex("fffbf000"), bytes.fromhex("fffb9c00")])
+def test_what_no_frame_begins_with_is_passed_over(junk: bytes) -> None:
+    file = Counted(TAG + junk * (1_000_000 // len(junk)))
+    assert len(pieces(file)) == 1
+    assert file.reads < 100
+
+
+@pytest.mark.parametrize("junk", [HEADER, b"ID3.", b"Info", TAG])
+def test_a_search_ends_after_many_places_at_which_nothing_begins(junk: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mp3, "MOST_TRIES", 500)
+    file = Counted(TAG + junk * (200_000 // len(junk)))
+    (piece,) = pieces(file)
+    assert (piece.start, piece.end) == (0, len(file.getvalue()))
+    assert "places in it look like sound and are none" in piece.note
+    assert file.reads < 6 * 500
+
+
+def test_frames_in_front_of_too_many_such_places_are_heard(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mp3, "MOST_TRIES", 500)
+    _, without = variable(44_100, 1, seconds=2.0)
+    heard = load_audio(io.BytesIO(without + HEADER * 5_000))
+    assert len(heard) == pytest.approx(len(load_audio(io.BytesIO(without))), abs=1_600)
+    assert "places in it look like sound and are none" in caplog.text
+
+
+def test_frames_with_much_between_them_are_not_searched_a_whole_chunk_at_a_time() -> None:
+    frame = bytes.fromhex("fff31000").ljust(frame_length(bytes.fromhex("fff31000")) or 0, b"\0")
+    file = Counted((4 * frame + bytes(1_200)) * 500)
+    assert len(pieces(file)) == 500
+    assert file.taken < 100 * len(file.getvalue())
+
+
+def test_who_watches_a_file_can_end_the_search_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(TAG + HEADER * 1_000)
+
+    def watch(seconds: float) -> None:
+        raise InterruptedError("enough")
+
+    with pytest.raises(InterruptedError, match="enough"):
+        probe(Watched(str(tmp_path / "a.mp3"), watch))

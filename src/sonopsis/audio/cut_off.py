@@ -2,6 +2,7 @@
 
 import os
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from sonopsis.audio.excerpt import Piece
@@ -24,17 +25,16 @@ def flac_piece(file: BinaryIO, piece: Piece) -> Piece:
     return Piece(piece.start + 26, piece.end, bytes(head), frames_known=False, note=NO_LENGTH)
 
 
-def wav_pieces(file: BinaryIO, end: int) -> list[Piece]:
+def wav_pieces(file: BinaryIO, end: int) -> Iterator[Piece]:
     """The WAV files one after the other, of which the first begins at 0; a wrong size of the samples is put right."""
-    found = []
     start = 0
     while True:
         piece, start = _wav_piece(file, start, end)
-        found.append(piece)
+        yield piece
         file.seek(start)
         head = file.read(12)
         if head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
-            return found
+            return
 
 
 def _wav_piece(file: BinaryIO, start: int, end: int) -> tuple[Piece, int]:

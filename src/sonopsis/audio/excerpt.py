@@ -2,11 +2,13 @@
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-CHUNK = 1 << 20  # bytes searched at once
+CHUNK = 1 << 20  # bytes searched at once, at most
+FIRST_CHUNK = 1 << 14  # and at first: what is searched for is often near, and a search may begin again behind it
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,43 @@ class Excerpt(io.RawIOBase):
         return len(data)
 
 
+class Interruptible:
+    """A file to search in, which calls `go_on` before it is read; what that raises ends the search."""
+
+    def __init__(self, file: BinaryIO, go_on: Callable[[], object]) -> None:
+        self._go_on, self.seek, self._read = go_on, file.seek, file.read
+
+    def read(self, size: int = -1) -> bytes:
+        self._go_on()
+        return self._read(size)
+
+
 def find(file: BinaryIO, words: Sequence[bytes], start: int, end: int) -> Iterator[int]:
     """Positions of any of the words in bytes `start` to `end` of a file, in order; the file may be moved between."""
-    overlap = max(map(len, words)) - 1
-    while start < end:
-        file.seek(start)
-        chunk = file.read(min(CHUNK + overlap, end - start))
+    for first, chunk, length in _chunks(file, max(map(len, words)) - 1, start, end):
         found = []
         for word in words:
             at = chunk.find(word)
-            while at >= 0 and at < CHUNK:
-                found.append(start + at)
+            while at >= 0 and at < length:
+                found.append(first + at)
                 at = chunk.find(word, at + 1)
         yield from sorted(found)
-        if len(chunk) < CHUNK:
+
+
+def find_pattern(file: BinaryIO, pattern: re.Pattern[bytes], width: int, start: int, end: int) -> Iterator[int]:
+    """The same for a pattern of `width` bytes of which no two overlap."""
+    for first, chunk, length in _chunks(file, width - 1, start, end):
+        yield from (first + found.start() for found in pattern.finditer(chunk) if found.start() < length)
+
+
+def _chunks(file: BinaryIO, overlap: int, start: int, end: int) -> Iterator[tuple[int, bytes, int]]:
+    """Where each chunk begins, its bytes with `overlap` more of the next one, and its length without them."""
+    length = FIRST_CHUNK
+    while start < end:
+        file.seek(start)
+        chunk = file.read(min(length + overlap, end - start))
+        yield start, chunk, length
+        if len(chunk) < length:
             return
-        start += CHUNK
+        start += length
+        length = min(2 * length, CHUNK)

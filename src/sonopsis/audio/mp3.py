@@ -4,10 +4,11 @@ Without a frame that says how long the file is (Xing, Info, VBRI), decoders gues
 and libsndfile stops there.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from sonopsis.audio.excerpt import CHUNK, Piece, find
+from sonopsis.audio.excerpt import CHUNK, FIRST_CHUNK, Piece, find_pattern
 
 # kbit/s by index, of MPEG-1 and of MPEG-2 and 2.5, layer III; Hz by index, of MPEG-1 (ISO/IEC 11172-3, 13818-3)
 BITRATES_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
@@ -17,27 +18,47 @@ RATES = (44_100, 48_000, 32_000)
 REACH = 1_000  # bytes of something else that decoders skip
 TOGETHER = 4  # frames that follow one another: fewer are found in any bytes
 LENGTHS = (b"Xing", b"Info", b"VBRI")  # what a frame holds that says how long the file is
-# The two bytes that frames of layer III begin with, of MPEG-2.5, 2 and 1, with a checksum and without. A search for the
-# first byte alone would stop at each one of a long stretch of ones.
-BEGINNINGS = [bytes((0xFF, second)) for second in (0xE2, 0xE3, 0xF2, 0xF3, 0xFA, 0xFB)]
+# What frames of layer III begin with: two bytes of MPEG-2.5, 2 and 1, with a checksum and without, and one with a bit
+# rate (neither 0 nor 15) and a sample rate (not 3). A search for less would stop at every other byte of some files.
+BEGINNING = re.compile(
+    b"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][%b]"
+    % b"".join(b"\\x%02x" % byte for byte in range(256) if byte >> 4 not in (0, 15) and byte >> 2 & 3 != 3)
+)
+MOST_TRIES = 100_000  # found in more than a GB of random bytes; a file with more was made to be searched for hours
+MOST_STRETCHES = 100_000
+
+MADE_UP = "too many places in it look like sound and are none; what decoders do not find is not searched for further"
 
 
-def stretches(file: BinaryIO, piece: Piece) -> list[Piece]:
+class Tries:
+    """How many more places of one file may be tried that look like the beginning of a recording, and are none."""
+
+    def __init__(self) -> None:
+        self.left = MOST_TRIES
+
+    def failed(self) -> bool:
+        """Count one that is none; returns whether it was the last."""
+        self.left -= 1
+        return self.left <= 0
+
+
+def stretches(file: BinaryIO, piece: Piece, tries: Tries) -> list[Piece]:
     """The stretches of an MP3 recording between which something else lies, at which decoders would stop.
 
     Each has a frame with its number of frames in front where its rate varies and it does not say that itself. Walking
-    over the frames is quick beside decoding them.
+    over the frames is quick beside decoding them. The search for them ends with the `tries`.
     """
     found: list[Piece] = []
     place, note = after_tag(file, piece.start), ""
     while True:
-        stretch, rates = _walked(file, place, piece.end)
-        following = _next_frames(file, stretch.end, piece.end)
+        stretch, rates = _walked(file, place, piece.end, tries)
+        following = _next_frames(file, stretch.end, piece.end, tries)
         alone = not found and following is None
         if stretch.frames:
             found.append(_piece(file, piece, stretch, alone=alone, varied=rates > 1, note=note))
-        if following is None:
-            return found or [piece]
+        if following is None or len(found) == MOST_STRETCHES:
+            found = found or [piece]
+            return found if tries.left > 0 else [*found[:-1], replace(found[-1], note=MADE_UP)]
         note = f"{following - stretch.end} bytes in it are no sound; they are left out"
         place = following
 
@@ -49,20 +70,21 @@ class _Stretch:
     frames: int
 
 
-def _walked(file: BinaryIO, start: int, end: int) -> tuple[_Stretch, int]:
+def _walked(file: BinaryIO, start: int, end: int, tries: Tries) -> tuple[_Stretch, int]:
     """The frames from a position on that follow one another, and how many bit rates they have."""
     count, rates = 0, set()
     place = base = start
-    chunk = b""
+    chunk, size = b"", FIRST_CHUNK
     while place + 4 <= end:
         if place + 4 > base + len(chunk):
             base = place
             file.seek(base)
-            chunk = file.read(min(CHUNK, end - base))
+            chunk = file.read(min(size, end - base))
+            size = min(2 * size, CHUNK)
         head = chunk[place - base : place - base + 4]
         length = frame_length(head)
         if length is None:
-            near = _next_frames(file, place, min(end, place + REACH))
+            near = _next_frames(file, place, min(end, place + REACH), tries)
             if near is None:
                 break
             place = near
@@ -87,11 +109,15 @@ def _piece(file: BinaryIO, piece: Piece, stretch: _Stretch, *, alone: bool, vari
     return Piece(start, piece.end if alone else stretch.end, _info(first[:4], frames), note=note)
 
 
-def _next_frames(file: BinaryIO, start: int, end: int) -> int | None:
+def _next_frames(file: BinaryIO, start: int, end: int, tries: Tries) -> int | None:
     """The next position at which frames begin that follow one another."""
-    for position in find(file, BEGINNINGS, start, end):
+    if tries.left <= 0:
+        return None
+    for position in find_pattern(file, BEGINNING, 3, start, end):
         if frames_follow(file, position, TOGETHER):
             return position
+        if tries.failed():
+            break
     return None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sonopsis.audio.excerpt import Excerpt, Piece
+from sonopsis.audio.excerpt import Excerpt, Interruptible, Piece
 from sonopsis.audio.joined import pieces
 from sonopsis.audio.media import Say, media_parts
 from sonopsis.audio.mono import BLOCK
@@ -43,11 +43,16 @@ class Part:
 
 
 def open_parts(
-    source: Any, name: str, sample_rate: int | None, say: Say = lambda note: None
+    source: Any,
+    name: str,
+    sample_rate: int | None,
+    say: Say = lambda note: None,
+    go_on: Callable[[], object] | None = None,
 ) -> Generator[Part, None, None]:
     """The parts of what `reopenable` returned, in order, each to be read before the next is asked for.
 
-    `say` is told what the listener must know of the recording as a whole. Files are closed at the end, or with the
+    `say` is told what the listener must know of the recording as a whole. `go_on` is called again and again while a
+    file is searched for the recordings in it, and what it raises ends that. Files are closed at the end, or with the
     generator. Raises AudioError.
     """
     if isinstance(source, np.ndarray):
@@ -64,7 +69,8 @@ def open_parts(
         return
     with ExitStack() as stack:
         file = stack.enter_context(open(source, "rb")) if isinstance(source, bytes | str) else source
-        found = pieces(file)
+        searched: Any = file if go_on is None else Interruptible(file, go_on)
+        found = pieces(searched)
         for number, piece in enumerate(found):
             content = source
             if len(found) > 1 or piece.head:
@@ -93,8 +99,9 @@ def _watched(source: Watched, name: str) -> Iterator[Part]:
             source.watch(heard)
             yield block
 
-    with closing(open_parts(source.opened, name, None)) as parts:
+    with closing(open_parts(source.opened, name, None, go_on=lambda: source.watch(heard))) as parts:
         for part in parts:
+            source.watch(heard)  # a part may have no block at all
             yield replace(part, blocks=blocks(part))
 
 

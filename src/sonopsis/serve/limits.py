@@ -24,7 +24,7 @@ def check(upload: Upload, longest: float) -> None:
     """
     name = str(upload.path)
     try:
-        with closing(open_parts(reopenable(upload.path), name, None)) as parts:
+        with closing(open_parts(reopenable(watched(upload, longest)), name, None)) as parts:
             part = next(parts, None)  # None where a damaged file has no part at all: decoding it says so
     except AudioError as error:
         raise NotARecording(str(error)) from error
