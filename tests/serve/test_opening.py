@@ -45,6 +45,25 @@ def test_the_microphone_can_be_recorded(page: Any) -> None:
     assert levels.max() - levels.min() > 300  # the browser's beeps, not silence
 
 
+WITHOUT_CAPTURE = """
+AudioWorklet.prototype.addModule = () => Promise.reject(new Error("capture.js cannot be fetched"));
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (what) => (window.asked = await ask(what));
+const Context = window.AudioContext;
+window.AudioContext = class extends Context { constructor() { super(); window.made = this; } };
+"""
+MICROPHONE = "return [window.asked.getTracks().map((track) => track.readyState), window.made.state]"
+
+
+def test_a_microphone_that_cannot_be_recorded_is_switched_off(page: Any) -> None:
+    page.run(WITHOUT_CAPTURE)
+    page["record"].click()
+    page.wait(lambda: page["error"].text)
+    assert "The microphone cannot be used: capture.js cannot be fetched" in page["error"].text
+    assert page.run(MICROPHONE) == [["ended"], "closed"]
+    assert page["record"].text == "Record" and page["record"].is_enabled()
+
+
 def test_what_is_no_recording_is_refused_in_the_words_of_the_service(page: Any, sounds: Path) -> None:
     page["file"].send_keys(str(sounds / "notes.txt"))
     page.wait(lambda: page["error"].text)

@@ -9,18 +9,28 @@ export const canRecord = () => Boolean(navigator.mediaDevices?.getUserMedia && w
 export async function record() {
   const constraints = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: constraints });
-  const context = new AudioContext();
-  await context.audioWorklet.addModule("capture.js");
   const pieces = [];
-  const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
-  node.port.onmessage = (message) => pieces.push(message.data);
-  context.createMediaStreamSource(stream).connect(node);
+  let context = null;
+  const switchOff = async () => {
+    stream.getTracks().forEach((track) => track.stop());
+    await context?.close();
+  };
+  try {
+    context = new AudioContext();
+    await context.audioWorklet.addModule("capture.js");
+    const form = { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" };
+    const node = new AudioWorkletNode(context, "capture", form);
+    node.port.onmessage = (message) => pieces.push(message.data);
+    context.createMediaStreamSource(stream).connect(node);
+  } catch (error) { // the microphone is on already, and nobody could switch it off later
+    await switchOff();
+    throw error;
+  }
   return {
     seconds: () => pieces.reduce((sum, piece) => sum + piece.length, 0) / context.sampleRate,
     async stop() {
-      stream.getTracks().forEach((track) => track.stop());
       const { sampleRate } = context;
-      await context.close();
+      await switchOff();
       return new File([wav([joined(pieces)], sampleRate)], "recording.wav", { type: "audio/wav" });
     },
   };
