@@ -57,18 +57,26 @@ def test_a_recording_that_failed_leaves_what_says_so_alone(tmp_path: Path) -> No
 
 
 def test_a_recording_that_fails_now_keeps_no_rows_of_an_earlier_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Those of a recording that is not there stay."""
     formats, folder = ["csv", "json", "srt"], tmp_path / "a"
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
     with opened(tmp_path, formats) as output:
         output.write([*(Part(HEAD, window) for window in WINDOWS), Part(HEAD, None)])
     output.journal.close(keep=False)
     (folder / "night.csv").write_text("of another recording\n")
     (folder / "day.vtt").write_text("of a format that is not asked for\n")
     failed = FileResult("a/day.wav", 0.0, "m", error="a/day.wav: is damaged")
-    with opened(tmp_path, formats) as output:
-        output.write([Part(failed, None)])
-    assert names(tmp_path) == ["day.json", "day.vtt", "night.csv"]
+    for kept in (["day.csv", "day.json", "day.srt", "day.vtt", "night.csv"], ["day.json", "day.vtt", "night.csv"]):
+        with opened(tmp_path, formats) as output:
+            output.write([Part(failed, None)])
+        output.journal.close(keep=False)
+        assert sorted(path.name for path in folder.iterdir()) == kept
+        (here / "a").mkdir(exist_ok=True)
+        (here / "a" / "day.wav").write_text("it is damaged")
     assert json.loads((folder / "day.json").read_text())[0]["error"] == failed.error
     removed = [line.split(": ")[0] for line in capsys.readouterr().err.splitlines()]
     assert removed == [f"removed {folder / name}" for name in ("day.csv", "day.srt")]

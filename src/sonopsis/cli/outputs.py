@@ -1,5 +1,6 @@
 """Where results go with `--output`: files below a folder that get their names when they are whole."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
@@ -204,7 +205,12 @@ class Folder(Output):
             self.open.append(Document(place, WRITERS[name], clock=self.clock))
 
     def _remove(self, path: str, formats: Iterable[str]) -> None:
-        """Remove the files of an earlier run: beside the error, their rows would pass for what is heard now."""
+        """Remove the files of an earlier run: beside the error, their rows would pass for what is heard now.
+
+        Those of a recording that is not there stay: it may be on a disk that is away, and they are all that is left.
+        """
+        if not os.path.lexists(path):
+            return
         for name in formats:
             old = self.folder / f"{self._places[path]}{WRITERS[name].suffix}"
             if old.is_file():
