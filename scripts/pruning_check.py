@@ -4,7 +4,7 @@
     python scripts/pruning_check.py whisper general WORK 2
 
 An encoder that was trained for pruning is trained again in WORK, with the seed that stands behind it: its parent, the
-parent for as many steps more, and TopK at the rate that saves 40 %. Nothing in the repository changes. The same
+parent for as many steps more, and TopK at the rate that saves about 40 %. Nothing in the repository changes. The same
 processor and versions give the same labels; another processor rounds otherwise, and training makes more of that.
 """
 

@@ -18,6 +18,16 @@ MODELS = {
     "scratch": "the encoder from scratch",
     "masked": "the encoder pretrained with masks",
 }
+NAMES = {  # of ways to prune, in the order of the tables
+    "topk": "TopK",
+    "fuse": "fuse",
+    "merge": "merge",
+    "value": "value-weighted",
+    "segment": "per segment",
+    "adaptive": "adaptive",
+    "random": "random",
+    "random columns": "random columns",
+}
 TRAINED_HERE = ("scratch", "masked")  # with a window of about 5 s and a pooling of their own: CLS, and the mean
 TASKS = {"general": "general sounds", "words": "spoken phrases", "instruments": "instruments"}
 POINT = -1.0  # points that may be lost
@@ -134,8 +144,8 @@ class Results:
         return f"{taken['unpruned', 1.0] / taken[key]:.2f}" if key in taken else ""
 
     def saving(self, share: float) -> float | None:
-        """The highest rate of TopK that saves this share of the executed MACs, rounded to whole percents."""
-        return max((rate for rate in self.rates if round(1 - self.macs["topk", rate][1], 2) >= share), default=None)
+        """The highest rate of TopK that saves this share of the executed MACs."""
+        return max((rate for rate in self.rates if 1 - self.macs["topk", rate][1] >= share), default=None)
 
 
 def log_mel(results: Results, said: dict[str, str]) -> tuple[Points, Points, int]:

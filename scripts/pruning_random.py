@@ -29,7 +29,7 @@ def measure(encoder: str, task: Task, work: Path) -> dict[str, Any]:
     table = json.loads((RESULTS / f"tradeoff-{encoder}-{task}.json").read_text(encoding="utf-8"))
     heard = {path for path, _, _ in table["clips"]}
     variants = [variant for variant in variants_of(table) if variant.score == "random"]
-    identity = {"study": "random", "weights": passes.fingerprint(), "clips": clips.digest, "draws": DRAWS}
+    identity = {"study": "random", "model": passes.fingerprint(), "clips": clips.digest, "draws": DRAWS}
     lines = Lines(work / f"random-{encoder}-{task}.jsonl", identity, dict)
 
     def again(clip: Clip, mels: list[Mel]) -> dict[str, Any]:

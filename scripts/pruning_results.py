@@ -12,19 +12,9 @@ from pathlib import Path
 
 import pruning_patches
 import pruning_trained
-from pruning_figures import MODELS, POINT, TASKS, TRAINED_HERE, Points, Results, counts, log_mel, read
+from pruning_figures import MODELS, NAMES, POINT, TASKS, TRAINED_HERE, Points, Results, counts, log_mel, read
 
 PAGE = Path(__file__).parent.parent / "docs" / "results-pruning.md"
-NAMES = {
-    "topk": "TopK",
-    "fuse": "fuse",
-    "merge": "merge",
-    "value": "value-weighted",
-    "segment": "per segment",
-    "adaptive": "adaptive",
-    "random": "random",
-    "random columns": "random columns",
-}
 SAVINGS = (0.25, 0.40)  # of executed MACs, which the headlines ask for
 AHEAD = 10.0  # points by which a model must beat log-Mel statistics for a headline to count
 SHOWN = 0.5  # the rate at which reducers are compared with TopK, whose saving is nearest to 40 %

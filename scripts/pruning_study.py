@@ -109,7 +109,7 @@ def tradeoff(encoder: str, task: Task, work: Path, *, short: bool, limit: int | 
         return {"variants": [variant.to_dict() for variant in used], "notes": notes}
 
     known = {"labels": list(model.labels), "of": len(clips.clips)}
-    identity = {"study": "tradeoff", "weights": passes.fingerprint(), "clips": clips.digest}
+    identity = {"study": "tradeoff", "model": passes.fingerprint(), "clips": clips.digest}
     lines = Lines(work / f"tradeoff-{encoder}-{task}.jsonl", identity, lambda: settings() | known)
     variants = variants_of(lines.header)
     heard = replace(clips, clips=clips.clips[:limit])

@@ -6,20 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pruning_figures import MODELS, TASKS, Floats, Points, Results, read
+from pruning_figures import MODELS, NAMES, TASKS, Floats, Points, Results, read
 
 from sonopsis.study.variants import Variant
 
-WAYS = {
-    "topk": "TopK",
-    "value": "by value",
-    "fuse": "fuse",
-    "merge": "merge",
-    "segment": "per segment",
-    "adaptive": "adaptive",
-    "random": "random",
-    "random columns": "random columns",
-}
 TRAINED = (("whisper", "words"), ("whisper", "general"), ("scratch", "general"), ("masked", "general"))
 SEEDS = range(5)
 Key = tuple[str, float]  # a way to prune, and its keep rate
@@ -132,10 +122,9 @@ def part(study: Study) -> str:
 
 def gained(study: Study, key: Key) -> Points:
     """What training with a way to prune adds to the parent that is pruned so as it is."""
-    pairs = [(mine, start) for mine, start in zip(study.trained.parts, study.parent.parts, strict=True)]
-    both = [pair for pair in pairs if key in pair[0].hits and key in pair[1].hits]
-    mine, start = (mean_of(key, [pair[side] for pair in both]) for side in (0, 1))
-    return Points.difference(mine, start, study.trained.weights)
+    pairs = zip(study.trained.parts, study.parent.parts, strict=True)
+    trained, parent = zip(*[pair for pair in pairs if all(key in seed.hits for seed in pair)], strict=True)
+    return Points.difference(mean_of(key, trained), mean_of(key, parent), study.trained.weights)
 
 
 def by_rate(study: Study) -> str:
@@ -168,7 +157,7 @@ def at_equal_cost(study: Study) -> str:
             f"| against TopK, points (95 %) | the parent as it is: change, points (95 %) | seeds |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
-        for way, name in WAYS.items():
+        for way, name in NAMES.items():
             key = way, rate
             if key in trained.hits:
                 other = None if way == "topk" else trained.against(key, ("topk", rate))

@@ -61,7 +61,7 @@ def recipe(encoder: str, task: Task) -> Recipe:
 
 def arms(equal: float) -> tuple[tuple[str, float], ...]:
     """The ways to prune that are trained, in the order of training, so that a study which is stopped has what the
-    headline needs. `equal` is the rate of TopK, in twentieths, that is the first to save 40 %: all ways cost as much.
+    headline needs. `equal` is the rate of TopK, in twentieths, whose saving is nearest to 40 %: all ways cost as much.
     An encoder has no run of a way to prune that it does not have.
     """
     others = [("topk", rate) for rate in (0.7, 0.5, 0.6) if rate != equal]
@@ -117,10 +117,7 @@ def finetune(
     With `only`, other runs than those of these names are left out. A run that is in the file is skipped, and one that
     was stopped goes on from its last checkpoint, in a folder of `work` with the name of the file.
     """
-    parts = [
-        Fold(number, start, rows)
-        for number, (start, rows) in enumerate(zip(fit_heads(encoder, task, work), folds(task), strict=True))
-    ]
+    parts = folds_of(encoder, task, work)
     found, how = read(results, parts), recipe(encoder, task)
     for name, variant in runs(how):
         if only is not None and name not in only:
@@ -151,12 +148,18 @@ def finetune(
 
 def parents(encoder: str, task: Task, work: Path, seed: int = 0) -> list[Path]:
     """The model folders of the parents of each fold, which are trained where they are not there."""
-    starts, how, found = fit_heads(encoder, task, work), recipe(encoder, task), []
-    for number, (start, rows) in enumerate(zip(starts, folds(task), strict=True)):
-        folder = work / f"finetuned-{encoder}-{task}-{seed}" / str(number)
-        trained(PARENT, None, Fold(number, start, rows), start, how, folder, seed)
+    found = []
+    for fold in folds_of(encoder, task, work):
+        folder = work / f"finetuned-{encoder}-{task}-{seed}" / str(fold.number)
+        trained(PARENT, None, fold, fold.start, recipe(encoder, task), folder, seed)
         found.append(folder / PARENT / "model")
     return found
+
+
+def folds_of(encoder: str, task: Task, work: Path) -> list[Fold]:
+    """The folds of a task, each with the encoder and head that its parent starts from."""
+    pairs = zip(fit_heads(encoder, task, work), folds(task), strict=True)
+    return [Fold(number, start, rows) for number, (start, rows) in enumerate(pairs)]
 
 
 def runs(how: Recipe) -> Iterator[tuple[str, tuple[str, float] | None]]:

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from sonopsis.asking import LONGEST_QUESTION
 from sonopsis.serve.site import FOLDER
 
 FILES = sorted(file for file in FOLDER.rglob("*") if file.is_file())
@@ -62,3 +63,8 @@ def test_ids_are_unique_and_every_reference_and_script_finds_its_element() -> No
     assert len(html.ids) == len(set(html.ids)) and set(html.references) <= set(html.ids)
     scripts = "".join(file.read_text(encoding="utf-8") for file in OWN if file.suffix == ".js")
     assert set(re.findall(r'element\("([^"]+)"\)', scripts)) <= set(html.ids)
+
+
+def test_the_field_for_a_question_takes_as_much_as_the_service() -> None:
+    field = re.search(r'<input id="question"[^>]*>', (FOLDER / "index.html").read_text(encoding="utf-8"))
+    assert field is not None and f'maxlength="{LONGEST_QUESTION}"' in field[0]

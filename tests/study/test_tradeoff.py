@@ -1,6 +1,7 @@
 """The trade-off on tiny recordings: figures of `sonopsis eval`, and a study that was interrupted."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,19 @@ def test_the_cheapest_row_loses_at_most_a_point() -> None:
     ]
     assert cheapest(rows, "topk") == rows[1]
     assert cheapest(rows[2:], "topk") is None
+
+
+def test_a_model_of_another_front_end_is_another_study(
+    model: Model, clips: Clips, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Its weights are the same; an interrupted study would go on with other log-Mels."""
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model, other)
+    settings = json.loads((other / "preprocessor_config.json").read_text())
+    (other / "preprocessor_config.json").write_text(json.dumps(settings | {"mean": settings["mean"] + 1}))
+    changed = sonopsis.load(other, engine="torch", keep_rate=1.0)
+    assert Passes(sonopsis.load(tiny_model, engine="torch")).fingerprint() == Passes(model).fingerprint()
+    assert Passes(changed).fingerprint() != Passes(model).fingerprint()
+    study(model, clips, tmp_path / "p.jsonl", rates=RATES, rounds=1)
+    with pytest.raises(ValueError, match="of a study with other model"):
+        study(changed, clips, tmp_path / "p.jsonl", rates=RATES, rounds=1)

@@ -14,13 +14,14 @@ from accelerate.utils import set_seed
 
 import sonopsis
 from sonopsis.asking import asked
+from sonopsis.captioning.captioner import Captioner
 from sonopsis.data.clips import ClipBank
-from sonopsis.data.manifest import Question, read, write
+from sonopsis.data.manifest import Question, Row, read, write
 from sonopsis.data.published.layouts import build_rows, find_items
 from sonopsis.metrics.evaluate import evaluate
 from sonopsis.training.config import TrainConfig
 from sonopsis.training.configfile import load_config
-from sonopsis.training.described import Described
+from sonopsis.training.described import Described, caption_clips
 from sonopsis.training.described_clips import DescribedClips
 from sonopsis.training.run import train
 from sonopsis.training.start import open_start
@@ -194,3 +195,25 @@ def test_a_manifest_without_captions_is_refused(
     config = make_config("captioning", data={"captions": "manifest"})
     with pytest.raises(ValueError, match=r"data\.captions: no training row"):
         Described(config, open_start(config), *clips)
+
+
+def test_clips_are_captioned_beside_clips_of_like_length(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short clip beside a long one would be heard with silence behind it."""
+    spans = ((0.0, 0.8), (0.0, 2.4), (1.0, 1.8), (0.5, 2.9))
+    shutil.copy(EXAMPLES / "horse.ogg", tmp_path)
+    rows = [Row("horse.ogg", a, b, ("Horse",), (), "h", "h", "CC0", "validation", str(a + b)) for a, b in spans]
+    model, bank = sonopsis.load(tiny_model, engine="torch"), ClipBank(rows, tmp_path)
+    assert isinstance(model.module, Captioner) and model.tokenizer is not None
+    captioner, encode, heard = model.module, model.module.encode, []
+
+    def watched(mels: torch.Tensor, *further: Any) -> Any:
+        heard.append(tuple(mels.shape[:2]))
+        return encode(mels, *further)
+
+    monkeypatch.setattr(captioner, "encode", watched)
+    arguments = captioner, model.tokenizer, bank.rows, bank, model.folder.mel, None
+    alone, pairs = caption_clips(*arguments, batch_size=1), caption_clips(*arguments, batch_size=2)
+    assert [shape for shape in heard if shape[0] == 2] == [(2, 80), (2, 240)]
+    assert pairs == alone and len(pairs) == len(spans)

@@ -63,7 +63,7 @@ def study(
     passes = Passes(model)
     identity = {
         "study": "importance",
-        "weights": passes.fingerprint(),
+        "model": passes.fingerprint(),
         "clips": clips.digest,
         "keep_rate": keep_rate,
     }

@@ -36,7 +36,7 @@ def study(
     `predictions` is the file that a rerun continues. Raises ValueError when it belongs to another study.
     """
     passes = Passes(model)
-    identity = {"study": "pruning", "weights": passes.fingerprint(), "clips": clips.digest, "rates": list(rates)}
+    identity = {"study": "pruning", "model": passes.fingerprint(), "clips": clips.digest, "rates": list(rates)}
 
     def settings() -> dict[str, Any]:
         windows = sample_windows(model, clips, SAMPLE)

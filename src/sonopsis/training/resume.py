@@ -38,8 +38,17 @@ def check_same_run(config: TrainConfig, saved: Path) -> None:
         raise ValueError(f"output: {saved.parent} holds a checkpoint without its {saved.name}; delete that folder")
     before = load_config(saved)
     parts = (
-        *("stage", "model", "labels", "connector", "language_model", "lora", "encoder", "second_encoder"),
-        *("front_end", "teacher", "masked"),
+        "stage",
+        "model",
+        "labels",
+        "front_end",
+        "encoder",
+        "second_encoder",
+        "connector",
+        "language_model",
+        "lora",
+        "teacher",
+        "masked",
     )
     if changed := [part for part in parts if getattr(before, part) != getattr(config, part)]:
         raise ValueError(
